@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   CRC-32C (Castagnoli, RFC 3720 appendix B.4), the checksum of everything the store writes.
+ * Threading: pure; thread-safe.
+ */
+#ifndef MNEME_SIMD_CRC32C_H
+#define MNEME_SIMD_CRC32C_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Continues `crc` (0 to begin with) over `len` bytes: crc32c(crc32c(0, a), b) == crc32c(0, ab). */
+uint32_t crc32c(uint32_t crc, const void *data, size_t len);
+/* The portable oracle of the above. */
+uint32_t crc32c_scalar(uint32_t crc, const void *data, size_t len);
+
+#endif
