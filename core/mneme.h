@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * libmneme: the engine of mnemefs as a library.
+ *
+ * Purpose:   one ordered, transactional key space in a store directory, with a log and background
+ *            checkpoints; on top of it versioned key-value pairs and hash-chained event logs.
+ * Invariants: a transaction is there wholly or not at all, also after a crash. What was reported
+ *            durable is never lost. Values returned are copies unless a function says "borrowed".
+ * Threading: a `struct mneme` may be used by any number of threads. A `struct mneme_txn` belongs to
+ *            one thread at a time.
+ * Failure:   functions return 0 (or a count where said) or -errno. Those that callers meet:
+ *              -ENOENT  no such key            -EEXIST  the key is there already
+ *              -EAGAIN  conflict: try again    -ESTALE  compare-and-swap: the value is another one
+ *              -ENOSPC  the disk is full       -ENOMEM  out of memory
+ *              -EROFS   read-only open, or the store went read-only after an I/O error
+ *              -EUCLEAN the store's bytes are corrupt   -EIO  the disk failed
+ *              -EINVAL  an argument is out of its limits  -ENAMETOOLONG, -E2BIG: key, value too long
+ *              -EBUSY   another process has the store open for writing
+ *              -ERANGE  the caller's buffer is too small (the needed length is reported)
+ *            mneme_open and mneme_create also fill a sentence with a way out.
+ */
+#ifndef MNEME_H
+#define MNEME_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MNEME_EXPORT __attribute__((visibility("default")))
+
+enum {
+	MNEME_SUBKEY_MAX = 500,        /* bytes of a sub-key */
+	MNEME_VALUE_MAX = 69632,       /* bytes of a value: 64 KiB of user data and a header */
+	MNEME_CHUNK_SIZE = 16384,      /* bytes of a file chunk */
+	MNEME_SHARDS_MAX = 64,
+	MNEME_MESSAGE_SIZE = 320,
+};
+
+struct mneme;
+struct mneme_txn;
+
+/* A sentence for people, beside the errno. Always NUL-terminated. */
+struct mneme_error {
+	char message[MNEME_MESSAGE_SIZE];
+};
+
+enum mneme_durability {
+	MNEME_DURABILITY_DEFAULT = 0, /* of the key range, else of the store */
+	MNEME_DURABILITY_MEMORY,      /* applied in memory; lost in a crash since the last sync */
+	MNEME_DURABILITY_BUFFERED,    /* in the log buffer: written every 100 ms or 1 MiB */
+	MNEME_DURABILITY_STRICT,      /* durable when the call returns */
+};
+
+enum mneme_compression { MNEME_COMPRESSION_NONE = 0, MNEME_COMPRESSION_ZSTD = 1 };
+
+/* Zero in a field means its default. */
+struct mneme_create_options {
+	uint32_t shards;         /* power of two, 1..64; default 16 */
+	uint32_t segment_bytes;  /* of a log segment, multiple of 4096, >= 64 KiB; default 16 MiB */
+	enum mneme_durability durability;   /* default MNEME_DURABILITY_BUFFERED */
+	enum mneme_compression compression; /* of out-of-line values; default none */
+};
+
+struct mneme_options {
+	int read_only;             /* 1: no lock, no log, no change; sees the last checkpoint and log */
+	uint64_t dirty_bytes_max;  /* dirty arena; default 512 MiB, least 4 MiB */
+	uint64_t mapped_bytes_max; /* resident bytes of the heap map; default 256 MiB */
+	uint32_t flush_ms;         /* group commit of `buffered`: time; default 100 */
+	uint32_t flush_bytes;      /* and size; default 1 MiB */
+	uint32_t checkpoint_ms;    /* a dirty store is checkpointed at least this often; default 30000 */
+	enum mneme_durability durability; /* overrides the store's for this open */
+	const char *io;            /* "uring", "posix" or NULL for the better one found */
+};
+
+/* Makes a store in `directory`, which must be absent or empty (else -EEXIST/-ENOTEMPTY). */
+MNEME_EXPORT int mneme_create(const char *directory, const struct mneme_create_options *options,
+			      struct mneme_error *error);
+/* Opens a store, recovering it if it was not closed. `options` and `error` may be NULL.
+ * On success *out is owned by the caller: mneme_close(). */
+MNEME_EXPORT int mneme_open(const char *directory, const struct mneme_options *options,
+			    struct mneme **out, struct mneme_error *error);
+/* Checkpoints and closes. Returns the first error that lost data, but always frees the handle. */
+MNEME_EXPORT int mneme_close(struct mneme *m);
+
+/* ---- keys -----------------------------------------------------------------------------------
+ * Keys are ordered by (inode, type, sub-key bytes as memcmp, shorter first). The inode names the
+ * shard: inode mod shards. Transactions inside one shard take one lock. */
+
+enum mneme_type {
+	MNEME_TYPE_INODE = 0x10,     /* attributes of a file */
+	MNEME_TYPE_PARENT = 0x18,    /* sub: parent inode, name hash: the names that lead here */
+	MNEME_TYPE_XATTR = 0x20,     /* sub: name */
+	MNEME_TYPE_DENTRY = 0x28,    /* sub: name hash, then a discriminator */
+	MNEME_TYPE_SYMLINK = 0x30,
+	MNEME_TYPE_CHUNK = 0x38,     /* sub: chunk index, 8 bytes big-endian */
+	MNEME_TYPE_VECTOR = 0x40,    /* sub: part */
+	MNEME_TYPE_PASSAGE = 0x44,   /* sub: part */
+	MNEME_TYPE_WORDS = 0x48,
+	MNEME_TYPE_LINK = 0x50,      /* sub: edge type, target */
+	MNEME_TYPE_BACKLINK = 0x54,
+	MNEME_TYPE_COLLECTION = 0x58,/* settings of a directory */
+	MNEME_TYPE_KV = 0x60,        /* sub: user key */
+	MNEME_TYPE_LOG = 0x68,       /* sub: run, sequence */
+	MNEME_TYPE_LOG_HEAD = 0x6c,  /* sub: run */
+	MNEME_TYPE_SETTING = 0x70,   /* of the engine itself */
+	MNEME_TYPE_ORPHAN = 0x74,    /* sub: inode: to be removed at the next mount */
+	MNEME_TYPE_USER = 0x80,      /* 0x80..0xff: free for programs that link the engine */
+};
+
+/* Inodes below MNEME_INODE_SYSTEM_END(shards) * 1 are the engine's: inode s of shard s holds its
+ * key-value pairs, logs and settings. The root directory is the first inode of shard 0. */
+struct mneme_key {
+	uint64_t inode;
+	const void *sub; /* borrowed for the call */
+	uint16_t sub_length;
+	uint8_t type;
+};
+
+/* Number of shards of this store. */
+MNEME_EXPORT uint32_t mneme_shards(const struct mneme *m);
+/* A new inode number of that shard; never handed out twice, also not after a crash (provided that
+ * a key of it was committed). Thread-safe, no I/O. */
+MNEME_EXPORT uint64_t mneme_inode_new(struct mneme *m, uint32_t shard);
+
+/* ---- single operations ----------------------------------------------------------------------- */
+
+/* Copies the value into `value` (capacity bytes). *length receives the value's length, also with
+ * -ERANGE. `value` may be NULL with capacity 0 to ask for the length (returns 0 then). */
+MNEME_EXPORT int mneme_get(struct mneme *m, const struct mneme_key *key, void *value,
+			   size_t capacity, size_t *length);
+MNEME_EXPORT int mneme_put(struct mneme *m, const struct mneme_key *key, const void *value,
+			   size_t length, enum mneme_durability durability);
+/* -ENOENT if the key is not there. */
+MNEME_EXPORT int mneme_delete(struct mneme *m, const struct mneme_key *key,
+			      enum mneme_durability durability);
+/* Puts `value` if the present value equals `expected` (expected NULL: if the key is not there),
+ * else -ESTALE. */
+MNEME_EXPORT int mneme_compare_and_swap(struct mneme *m, const struct mneme_key *key,
+					const void *expected, size_t expected_length,
+					const void *value, size_t length,
+					enum mneme_durability durability);
+
+/* Called for each key of a scan, in order. key->sub and value are borrowed until it returns; it must
+ * not call the engine. Non-zero ends the scan, and is what the scan returns. */
+typedef int mneme_scan_each(void *arg, const struct mneme_key *key, const void *value,
+			    size_t length);
+/* Keys first <= key < last that share first's shard, in order, until `limit` were given (0: all).
+ * One consistent view for each 64 or so keys: between those batches writers may come in. */
+MNEME_EXPORT int mneme_scan(struct mneme *m, const struct mneme_key *first,
+			    const struct mneme_key *last, uint64_t limit, mneme_scan_each *each,
+			    void *arg);
+
+/* ---- transactions ----------------------------------------------------------------------------- */
+
+enum mneme_txn_flags {
+	MNEME_TXN_READ_ONLY = 1,
+	MNEME_TXN_MAY_FILL = 2, /* may use the last reserve of space: for deletes on a full disk */
+};
+
+/* Optimistic: reads are remembered and validated at commit. *out comes from a pool. */
+MNEME_EXPORT int mneme_txn_begin(struct mneme *m, unsigned flags, struct mneme_txn **out);
+/* Locked: takes the shards of `inodes` (any order, duplicates allowed) at once and keeps them until
+ * commit or abort; reads and writes are confined to those shards (-EINVAL else) and no commit
+ * conflicts. For short operations: no I/O and no waiting in between. */
+MNEME_EXPORT int mneme_txn_begin_locked(struct mneme *m, unsigned flags, const uint64_t *inodes,
+					unsigned count, struct mneme_txn **out);
+/* As mneme_get, and sees this transaction's own writes. */
+MNEME_EXPORT int mneme_txn_get(struct mneme_txn *txn, const struct mneme_key *key, void *value,
+			       size_t capacity, size_t *length);
+/* Writes are kept in the transaction until commit. `value` is copied, except that with
+ * mneme_txn_put_borrowed it must stay valid until commit or abort. */
+MNEME_EXPORT int mneme_txn_put(struct mneme_txn *txn, const struct mneme_key *key,
+			       const void *value, size_t length);
+MNEME_EXPORT int mneme_txn_put_borrowed(struct mneme_txn *txn, const struct mneme_key *key,
+					const void *value, size_t length);
+/* Overwrites value bytes [offset, offset + length), growing it with zeros; makes the key if it is
+ * not there. Borrowed as above. Costs `length`, not the value's size, in the log. */
+MNEME_EXPORT int mneme_txn_patch_borrowed(struct mneme_txn *txn, const struct mneme_key *key,
+					  size_t offset, const void *data, size_t length);
+/* Cuts the value to `length` bytes if it is longer; 0 also when the key is not there. */
+MNEME_EXPORT int mneme_txn_truncate(struct mneme_txn *txn, const struct mneme_key *key,
+				    size_t length);
+/* 0 also when the key is not there. */
+MNEME_EXPORT int mneme_txn_delete(struct mneme_txn *txn, const struct mneme_key *key);
+/* Keys first <= key < last of one inode's shard. */
+MNEME_EXPORT int mneme_txn_delete_range(struct mneme_txn *txn, const struct mneme_key *first,
+					const struct mneme_key *last);
+/* As mneme_scan inside the transaction; own writes are seen. `each` may not write. */
+MNEME_EXPORT int mneme_txn_scan(struct mneme_txn *txn, const struct mneme_key *first,
+				const struct mneme_key *last, uint64_t limit, mneme_scan_each *each,
+				void *arg);
+/* Applies and logs everything, frees the transaction whatever it returns. -EAGAIN: a read value
+ * changed meanwhile, nothing was applied. */
+MNEME_EXPORT int mneme_txn_commit(struct mneme_txn *txn, enum mneme_durability durability);
+MNEME_EXPORT void mneme_txn_abort(struct mneme_txn *txn); /* accepts NULL */
+
+/* Runs `body` in an optimistic transaction and commits, again after -EAGAIN with jittered
+ * exponential backoff; after some tries it gets the right of way, so it ends. `body` returns 0 to
+ * commit, or an -errno which aborts and is returned. */
+typedef int mneme_txn_body(struct mneme_txn *txn, void *arg);
+MNEME_EXPORT int mneme_txn_run(struct mneme *m, mneme_txn_body *body, void *arg,
+			       enum mneme_durability durability);
+
+/* ---- borrowed reads ---------------------------------------------------------------------------
+ * Between begin and end the shard is held for reading: be brief, do not call anything else on it. */
+MNEME_EXPORT int mneme_view_begin(struct mneme *m, uint64_t inode);
+/* The value's bytes in place; compressed ones come from a per-thread buffer, valid until the next
+ * call of this thread. */
+MNEME_EXPORT int mneme_view_get(struct mneme *m, const struct mneme_key *key, const void **value,
+				size_t *length);
+MNEME_EXPORT int mneme_view_scan(struct mneme *m, const struct mneme_key *first,
+				 const struct mneme_key *last, uint64_t limit,
+				 mneme_scan_each *each, void *arg);
+MNEME_EXPORT void mneme_view_end(struct mneme *m, uint64_t inode);
+
+/* ---- durability ------------------------------------------------------------------------------- */
+
+/* Everything that returned before this call is durable when it returns 0. */
+MNEME_EXPORT int mneme_sync(struct mneme *m);
+/* Position just behind this thread's last commit; 0 if there was none or it was not logged. */
+MNEME_EXPORT uint64_t mneme_lsn_last(const struct mneme *m);
+/* Everything up to that position is durable when it returns 0. */
+MNEME_EXPORT int mneme_sync_to(struct mneme *m, uint64_t lsn);
+MNEME_EXPORT uint64_t mneme_lsn_durable(const struct mneme *m);
+/* Writes everything to the heap and recycles the log; waits for it. */
+MNEME_EXPORT int mneme_checkpoint(struct mneme *m);
+/* Durability of inodes first <= i <= last where an operation says DEFAULT; kept in the store.
+ * DEFAULT removes the setting. At most 64 ranges (-ENOSPC). */
+MNEME_EXPORT int mneme_set_durability(struct mneme *m, uint64_t first_inode, uint64_t last_inode,
+				      enum mneme_durability durability);
+
+/* ---- key-value pairs --------------------------------------------------------------------------
+ * Keys 1..MNEME_SUBKEY_MAX bytes, any content. Each pair has a version: 1 when it is made, one more
+ * at each put. */
+MNEME_EXPORT int mneme_kv_put(struct mneme *m, const void *key, size_t key_length,
+			      const void *value, size_t length, uint64_t *version,
+			      enum mneme_durability durability);
+MNEME_EXPORT int mneme_kv_get(struct mneme *m, const void *key, size_t key_length, void *value,
+			      size_t capacity, size_t *length, uint64_t *version);
+MNEME_EXPORT int mneme_kv_delete(struct mneme *m, const void *key, size_t key_length,
+				 enum mneme_durability durability);
+/* Puts only if the pair's version is `expected` (0: only if it is not there), else -ESTALE. */
+MNEME_EXPORT int mneme_kv_swap(struct mneme *m, const void *key, size_t key_length,
+			       uint64_t expected, const void *value, size_t length,
+			       uint64_t *version, enum mneme_durability durability);
+/* All pairs whose key begins with `prefix`, in key order over all shards. */
+typedef int mneme_kv_each(void *arg, const void *key, size_t key_length, const void *value,
+			  size_t length, uint64_t version);
+MNEME_EXPORT int mneme_kv_scan(struct mneme *m, const void *prefix, size_t prefix_length,
+			       uint64_t limit, mneme_kv_each *each, void *arg);
+
+/* ---- event logs -------------------------------------------------------------------------------
+ * Append-only, one chain a run (1..255 bytes of name). Event n holds SHA-256 over (hash of n-1,
+ * sequence, time, data), so that any change, loss or reordering inside a run is found. */
+enum { MNEME_HASH_SIZE = 32 };
+struct mneme_log_event {
+	uint64_t sequence;  /* from 1 */
+	uint64_t time_ns;   /* since the epoch, of the append */
+	uint8_t hash[MNEME_HASH_SIZE];
+	const void *data;   /* borrowed */
+	size_t length;      /* <= MNEME_VALUE_MAX - 64 */
+};
+MNEME_EXPORT int mneme_log_append(struct mneme *m, const void *run, size_t run_length,
+				  const void *data, size_t length, uint64_t *sequence,
+				  enum mneme_durability durability);
+typedef int mneme_log_each(void *arg, const struct mneme_log_event *event);
+/* Events from `sequence` on, in order. */
+MNEME_EXPORT int mneme_log_replay(struct mneme *m, const void *run, size_t run_length,
+				  uint64_t sequence, mneme_log_each *each, void *arg);
+/* Recomputes the chain. -EUCLEAN: *bad receives the first sequence that does not fit. *count
+ * receives the number of events verified. -ENOENT: no such run. */
+MNEME_EXPORT int mneme_log_verify(struct mneme *m, const void *run, size_t run_length,
+				  uint64_t *count, uint64_t *bad);
+/* Calls `each` for every run: name and number of events. */
+typedef int mneme_log_run(void *arg, const void *run, size_t run_length, uint64_t events);
+MNEME_EXPORT int mneme_log_runs(struct mneme *m, mneme_log_run *each, void *arg);
+
+/* ---- state ------------------------------------------------------------------------------------ */
+
+struct mneme_stats {
+	uint64_t heap_bytes;            /* size of the heap file */
+	uint64_t heap_free_bytes;       /* of it, free */
+	uint64_t disk_free_bytes;       /* of the filesystem below */
+	uint64_t disk_total_bytes;
+	uint64_t dirty_bytes;           /* dirty arena in use */
+	uint64_t dirty_bytes_max;
+	uint64_t lsn_next, lsn_durable, lsn_checkpoint; /* log positions, bytes */
+	uint64_t epoch;
+	uint64_t commits, conflicts, log_bytes, log_flushes, log_syncs;
+	uint64_t checkpoints, checkpoint_pages, checkpoint_ns_last, freeze_ns_last, freeze_ns_max;
+	uint64_t pages_verified, replayed_records, replayed_bytes, open_ns;
+	int read_only;                  /* 0, or the errno (positive) that made the store read-only */
+	char io[8];                     /* "uring", "posix", "sim" */
+};
+MNEME_EXPORT void mneme_get_stats(const struct mneme *m, struct mneme_stats *out);
+MNEME_EXPORT void mneme_uuid(const struct mneme *m, uint8_t out[16]);
+
+/* ---- check ------------------------------------------------------------------------------------ */
+
+enum mneme_check_flags { MNEME_CHECK_REPAIR = 1 };
+/* A finding: a sentence, and whether it was repaired. */
+typedef void mneme_check_report(void *arg, const char *finding, int repaired);
+struct mneme_check_result {
+	uint64_t pages, values, keys; /* looked at */
+	uint64_t findings, repaired;
+};
+/* Checks a store that nobody has open for writing (-EBUSY else). Without MNEME_CHECK_REPAIR nothing
+ * is changed. 0: it could be checked, see result->findings. */
+MNEME_EXPORT int mneme_check(const char *directory, unsigned flags, mneme_check_report *report,
+			     void *arg, struct mneme_check_result *result,
+			     struct mneme_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
