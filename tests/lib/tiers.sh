@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+# Purpose:   the tiers of the tests: what each builds and which programs it runs. A function
+#            tier_NAME runs the tier NAME through run_test.
+tiers_default="lint unit integration conformance programs crash asan tsan fuzz"
+tiers_all="$tiers_default fstests"
+
+# build_tree NAME OPTION...: configures and builds $build_root/NAME. Reports a failure itself.
+build_tree()
+{
+	local name=$1 dir=$build_root/$1 log=$build_root/$1.log
+	shift
+	if [ ! -f "$dir/build.ninja" ]; then
+		rm -rf "$dir"
+		meson setup "$dir" "$source_dir" "$@" >"$log" 2>&1 9>&- || { build_failed "$name" "$log"; return 1; }
+	fi
+	[ "$list" = 0 ] || return 0
+	ninja -j"$jobs" -C "$dir" >"$log" 2>&1 9>&- || { build_failed "$name" "$log"; return 1; }
+}
+
+build_failed()
+{
+	report_fail "build of the $1 tree"
+	tail -n 60 "$2" | sed 's/^/    | /'
+}
+
+# build_main: the tree that the mount's tests use, built once.
+build_main()
+{
+	[ -z "${bin_dir:-}" ] || return 0
+	build_tree release || return 1
+	bin_dir=$build_root/release/mount-tools
+	export MNEME_BIN_DIR=$bin_dir MNEME_BUILD=$build_root/release MNEME_SOURCE=$source_dir
+}
+
+# unit_tests DIR: lines "name<TAB>timeout<TAB>VAR=value ...<TAB>command" of the meson suite `unit`.
+unit_tests()
+{
+	meson introspect --tests "$1" 2>/dev/null 9>&- | python3 -c '
+import json, shlex, sys
+for t in json.load(sys.stdin):
+    if any(s.split(":")[-1] == "unit" for s in t["suite"]):
+        env = " ".join(shlex.quote(k + "=" + v) for k, v in t["env"].items())
+        print(t["name"], t["timeout"], env, " ".join(map(shlex.quote, t["cmd"])), sep="\t")
+'
+}
+
+# run_unit TIER DIR FACTOR [FILTER]: every unit test of a tree; FACTOR stretches the time limits.
+run_unit()
+{
+	local tier=$1 dir=$2 factor=$3 filter=${4:-true} name limit env cmd tests
+	mapfile -t tests < <(unit_tests "$dir")
+	for line in "${tests[@]}"; do
+		IFS=$'\t' read -r name limit env cmd <<<"$line"
+		"$filter" "$name" || continue
+		run_test "$tier/$name" $((limit * factor)) sh -c "exec env $env CK_TIMEOUT_MULTIPLIER=$factor $cmd"
+	done
+}
+
+tier_lint()
+{
+	run_test lint/style 120 "$here/lint" "$source_dir"
+}
+
+tier_unit()
+{
+	build_main || return
+	run_unit unit "$build_root/release" 1
+}
+
+sanitizer_options="-Dbuildtype=debugoptimized -Ddefault_library=static -Ddebug_checks=true"
+
+tier_asan()
+{
+	# shellcheck disable=SC2086 # a list of options
+	build_tree asan $sanitizer_options -Db_sanitize=address,undefined || return
+	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:detect_stack_use_after_return=1
+	export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+	run_unit asan "$build_root/asan" 4
+	unset ASAN_OPTIONS UBSAN_OPTIONS
+}
+
+# Does the test of this name use threads? One whose source is not found is taken as if it did.
+uses_threads()
+{
+	local source=$here/unit/test_$1.c
+	[ ! -f "$source" ] || grep -qE 'pthread_create|bridge|worker' "$source"
+}
+
+tier_tsan()
+{
+	# shellcheck disable=SC2086 # a list of options
+	build_tree tsan $sanitizer_options -Db_sanitize=thread || return
+	export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
+	run_unit tsan "$build_root/tsan" 8 uses_threads
+	unset TSAN_OPTIONS
+}
+
+# can_mount: whether mounts can be tested here; if not, skips TIER/all with the reason.
+can_mount()
+{
+	local why=""
+	if [ "$list" = 1 ]; then return 0; fi
+	if [ ! -x "$bin_dir/mnemefs" ]; then
+		why="this tree has no mount program"
+	elif [ "$(id -u)" != 0 ]; then
+		why="mounting wants root: run tests/run as root"
+	elif [ ! -c /dev/fuse ]; then
+		why="no /dev/fuse: load the module (modprobe fuse), or give the container the device"
+	fi
+	[ -n "$why" ] || return 0
+	report_skip "$1/all" "$why"
+	return 1
+}
+
+# run_scripts TIER DIR TIMEOUT_S: each executable DIR/*.sh.
+run_scripts()
+{
+	local script
+	for script in "$2"/*.sh; do
+		[ -x "$script" ] || continue
+		run_test "$1/$(basename "$script" .sh)" "$3" "$script"
+	done
+}
+
+tier_integration()
+{
+	build_main || return
+	can_mount integration || return
+	run_scripts integration "$here/integration" 300
+}
+
+tier_conformance()
+{
+	[ -x "$here/integration/conformance/run" ] || return
+	build_main || return
+	run_test conformance/control 300 "$here/integration/conformance/run" control
+	can_mount conformance || return
+	run_test conformance/mount 600 "$here/integration/conformance/run" mount
+}
+
+tier_programs()
+{
+	build_main || return
+	can_mount programs || return
+	run_scripts programs "$here/integration/programs" 600
+}
+
+tier_crash()
+{
+	build_main || return
+	can_mount crash || return
+	local limit=600
+	[ "$MNEME_LONG" = 0 ] || limit=14400
+	run_scripts crash "$here/integration/crash" $limit
+}
+
+tier_fuzz()
+{
+	if ! command -v clang >/dev/null; then
+		[ "$list" = 1 ] || report_skip fuzz/all "clang is missing: apt-get install clang"
+		return
+	fi
+	CC=clang build_tree fuzz -Dbuildtype=debugoptimized -Ddefault_library=static \
+		-Db_lundef=false -Dfuzz=true -Ddebug_checks=true || return
+	local seconds=10 target
+	[ "$MNEME_LONG" = 0 ] || seconds=600
+	for target in "$build_root"/fuzz/tests/fuzz/fuzz_*; do
+		[ -x "$target" ] && [ -f "$target" ] || continue
+		run_test "fuzz/$(basename "$target")" $((seconds * 2 + 60)) \
+			"$here/fuzz/smoke" "$target" $seconds
+	done
+}
+
+tier_fstests()
+{
+	build_main || return
+	can_mount fstests || return
+	run_scripts fstests "$here/fstests" 14400
+}
