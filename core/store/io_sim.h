@@ -25,8 +25,8 @@ int sim_io_new(struct sim *sim, struct io **out);
 
 /* Kinds of sites, for faults. */
 enum sim_site {
-	SIM_OPEN, SIM_READ, SIM_WRITE, SIM_SYNC, SIM_SYNC_DIR, SIM_TRUNCATE, SIM_ALLOCATE, SIM_RENAME,
-	SIM_UNLINK, SIM_MKDIR, SIM_MAP, SIM_SITES
+	SIM_OPEN, SIM_READ, SIM_WRITE, SIM_SYNC, SIM_SYNC_DIR, SIM_TRUNCATE, SIM_ALLOCATE,
+	SIM_RENAME, SIM_UNLINK, SIM_MKDIR, SIM_MAP, SIM_SITES
 };
 
 enum sim_effect {
