@@ -76,10 +76,11 @@ struct io_ops {
 	 * that value is returned. */
 	int (*list)(struct io *io, const char *name, int (*each)(void *arg, const char *name),
 		    void *arg);
-	/* Takes the store's lock file: exclusive for a writer (writes `holder` into it), shared for a
-	 * reader (readers and one writer may coexist; only writers exclude each other). -EBUSY when
-	 * another writer has it: `holder` then receives that writer's text (NUL-terminated).
-	 * Released by destroy, or by the death of the process. */
+	/* Takes the store's lock file. A writer passes `holder`, a buffer of `holder_size` bytes with
+	 * the text that names it ("" lets io_describe_process() fill it in): it is written into the
+	 * file. -EBUSY when another writer has the lock: `holder` then receives that writer's text
+	 * (NUL-terminated). A reader passes NULL: readers and one writer may coexist; only writers
+	 * exclude each other. Released by destroy, or by the death of the process. Once an io. */
 	int (*lock)(struct io *io, const char *name, char *holder, size_t holder_size);
 	/* Free bytes and total bytes of the filesystem below. */
 	int (*space)(struct io *io, uint64_t *free_bytes, uint64_t *total_bytes);
@@ -99,6 +100,12 @@ int io_posix_new(const char *directory, int create, struct io **out);
 int io_uring_new(const char *directory, int create, struct io **out);
 /* io_uring where it is permitted, plain system calls otherwise. `MNEME_IO=uring|posix` forces one. */
 int io_open_directory(const char *directory, int create, struct io **out);
+
+/* Says who this process is, for a lock file: "pid 123 on host: command". Always NUL-terminated. */
+void io_describe_process(char *text, size_t size);
+/* 0 when `name` may be handed to an implementation: 1 to IO_NAME_MAX bytes, relative, without empty,
+ * "." and ".." parts. -EINVAL or -ENAMETOOLONG otherwise. */
+int io_check_name(const char *name);
 
 /* Transfer everything or fail: continue after short transfers and EINTR.
  * io_read_full: -ENODATA if the file ends before `length` bytes. */

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   contents of simulated files: copy-on-write tables of chunks (see io_sim_disk.h).
+ * Invariants: a chunk is changed only while one table has it, a table only while one owner has it.
+ *            Bytes past the size read as zero, and are zero.
+ * Threading: counts are atomic; a table is otherwise guarded by its disk's mutex.
+ * Failure:   -ENOMEM; the image is then valid, and partly changed at most.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/store/io_sim_disk.h"
+#include "pool/check.h"
+
+int sim_bytes_are_zero(const uint8_t *data, uint64_t length)
+{
+	return !length || (!data[0] && !memcmp(data, data + 1, length - 1));
+}
+
+struct sim_image *sim_image_ref(struct sim_image *image)
+{
+	if (image) /* relaxed: whoever refs holds a count already */
+		atomic_fetch_add_explicit(&image->refs, 1, memory_order_relaxed);
+	return image;
+}
+
+static void chunk_drop(struct sim_chunk *chunk)
+{
+	/* acq_rel: the last owner sees what the others read before they let go */
+	if (chunk && atomic_fetch_sub_explicit(&chunk->refs, 1, memory_order_acq_rel) == 1)
+		free(chunk);
+}
+
+void sim_image_drop(struct sim_image *image)
+{
+	/* acq_rel: as in chunk_drop() */
+	if (!image || atomic_fetch_sub_explicit(&image->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	for (uint32_t i = 0; i < image->capacity; i++)
+		chunk_drop(image->chunks[i]);
+	free(image);
+}
+
+/* Makes *image the caller's alone, with room for `chunks` chunks. */
+static int image_own(struct sim_image **image, uint64_t chunks)
+{
+	struct sim_image *old = *image, *new;
+	uint64_t capacity = old ? old->capacity : 0;
+	/* acquire: pairs with the release of the owner that let go before */
+	int shared = old && atomic_load_explicit(&old->refs, memory_order_acquire) > 1;
+
+	if (old && !shared && chunks <= capacity)
+		return 0;
+	if (chunks > capacity)
+		capacity = chunks < 2 * capacity ? 2 * capacity : chunks;
+	if (capacity > UINT32_MAX)
+		return -EFBIG;
+	new = shared ? NULL : old;
+	new = realloc(new, sizeof(*new) + capacity * sizeof(new->chunks[0]));
+	if (!new)
+		return -ENOMEM;
+	if (shared || !old) {
+		atomic_init(&new->refs, 1);
+		new->size = old ? old->size : 0;
+		new->capacity = 0;
+	}
+	if (shared) {
+		for (; new->capacity < old->capacity; new->capacity++) {
+			struct sim_chunk *chunk = old->chunks[new->capacity];
+
+			if (chunk) /* relaxed: the old table keeps its count meanwhile */
+				atomic_fetch_add_explicit(&chunk->refs, 1, memory_order_relaxed);
+			new->chunks[new->capacity] = chunk;
+		}
+		sim_image_drop(old);
+	}
+	for (; new->capacity < capacity; new->capacity++)
+		new->chunks[new->capacity] = NULL;
+	*image = new;
+	return 0;
+}
+
+/* The chunk, changeable; made if it is not there. */
+static struct sim_chunk *chunk_own(struct sim_image *image, uint64_t index)
+{
+	struct sim_chunk *old = image->chunks[index], *new;
+
+	/* acquire: pairs with the release of the table that let go before */
+	if (old && atomic_load_explicit(&old->refs, memory_order_acquire) == 1)
+		return old;
+	new = malloc(sizeof(*new));
+	if (!new)
+		return NULL;
+	atomic_init(&new->refs, 1);
+	if (old)
+		memcpy(new->bytes, old->bytes, SIM_CHUNK);
+	else
+		memset(new->bytes, 0, SIM_CHUNK);
+	chunk_drop(old);
+	image->chunks[index] = new;
+	return new;
+}
+
+/* Changes a range inside one chunk. */
+static int chunk_write(struct sim_image *image, const uint8_t *data, uint64_t length,
+		       uint64_t offset)
+{
+	uint64_t index = offset / SIM_CHUNK;
+	struct sim_chunk *chunk = image->chunks[index];
+
+	if (!data && !chunk)
+		return 0;
+	if (!data && length == SIM_CHUNK) {
+		chunk_drop(chunk);
+		image->chunks[index] = NULL;
+		return 0;
+	}
+	chunk = chunk_own(image, index);
+	if (!chunk)
+		return -ENOMEM;
+	if (data)
+		memcpy(chunk->bytes + offset % SIM_CHUNK, data, length);
+	else
+		memset(chunk->bytes + offset % SIM_CHUNK, 0, length);
+	return 0;
+}
+
+static uint64_t bytes_in_chunk(uint64_t offset, uint64_t length)
+{
+	uint64_t room = SIM_CHUNK - offset % SIM_CHUNK;
+
+	return length < room ? length : room;
+}
+
+int sim_image_write(struct sim_image **image, const uint8_t *data, uint64_t length,
+		    uint64_t offset)
+{
+	uint64_t end = offset + length;
+	uint64_t size = sim_image_size(*image);
+	int rc = image_own(image, ((end > size ? end : size) + SIM_CHUNK - 1) / SIM_CHUNK);
+
+	while (!rc && length) {
+		uint64_t n = bytes_in_chunk(offset, length);
+
+		rc = chunk_write(*image, data, n, offset);
+		offset += n;
+		length -= n;
+		if (data)
+			data += n;
+	}
+	if (!rc && end > (*image)->size)
+		(*image)->size = end;
+	return rc;
+}
+
+int sim_image_resize(struct sim_image **image, uint64_t size)
+{
+	uint64_t old = sim_image_size(*image);
+	uint64_t end = (old + SIM_CHUNK - 1) / SIM_CHUNK * SIM_CHUNK;
+	int rc;
+
+	if (size == old)
+		return 0;
+	if (size < old) {
+		rc = sim_image_write(image, NULL, end - size, size);
+		if (rc)
+			return rc;
+	} else {
+		rc = image_own(image, (size + SIM_CHUNK - 1) / SIM_CHUNK);
+		if (rc)
+			return rc;
+	}
+	(*image)->size = size;
+	return 0;
+}
+
+void sim_image_read(const struct sim_image *image, uint8_t *data, uint64_t length, uint64_t offset)
+{
+	while (length) {
+		uint64_t n = bytes_in_chunk(offset, length);
+		const struct sim_chunk *chunk = NULL;
+
+		if (image && offset / SIM_CHUNK < image->capacity)
+			chunk = image->chunks[offset / SIM_CHUNK];
+		if (chunk)
+			memcpy(data, chunk->bytes + offset % SIM_CHUNK, n);
+		else
+			memset(data, 0, n);
+		data += n;
+		offset += n;
+		length -= n;
+	}
+}
