@@ -1,0 +1,852 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   the model of core/store/io_sim.h, case by case: what each kind of crash keeps and loses,
+ *            what a fault does at each kind of site, and that a crash state can be built again.
+ */
+#include <check.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/store/io_sim.h"
+
+enum { BIG = 1 << 20, SEEDS = 400 };
+
+static struct sim *disk, *after;
+static struct io *io;
+static uint8_t ones[BIG], twos[BIG], back[BIG];
+
+static void begin(void)
+{
+	ck_assert_int_eq(sim_new(&disk), 0);
+	ck_assert_int_eq(sim_io_new(disk, &io), 0);
+	memset(ones, 1, sizeof(ones));
+	memset(twos, 2, sizeof(twos));
+}
+
+static void finish(void)
+{
+	io->ops->destroy(io);
+	sim_free(disk);
+}
+
+static struct io_file *open_file(const char *name)
+{
+	struct io_file *f;
+
+	ck_assert_int_eq(io->ops->open(io, name, IO_WRITE | IO_CREATE, &f), 0);
+	return f;
+}
+
+static void put(struct io_file *f, const uint8_t *data, size_t length, uint64_t offset)
+{
+	ck_assert_int_eq(io_write_full(f, io, data, length, offset), 0);
+}
+
+static void sync_file(struct io_file *f)
+{
+	ck_assert_int_eq(io->ops->sync(f), 0);
+}
+
+static void sync_names(const char *directory)
+{
+	ck_assert_int_eq(io->ops->sync_dir(io, directory), 0);
+}
+
+/* A file "a" of `length` ones, durable with its name. */
+static struct io_file *durable_file(size_t length)
+{
+	struct io_file *f = open_file("a");
+
+	put(f, ones, length, 0);
+	sync_file(f);
+	sync_names("");
+	return f;
+}
+
+static void crash(enum sim_crash kind, uint64_t seed)
+{
+	ck_assert_int_eq(sim_crash(disk, sim_events(disk), kind, seed, &after), 0);
+}
+
+/* The bytes of a file of the crashed disk; NULL when its name is not there. */
+static const uint8_t *look(const char *name, uint64_t *size)
+{
+	uint8_t *bytes;
+
+	return sim_file(after, name, &bytes, size) ? NULL : bytes;
+}
+
+static int all_are(const uint8_t *bytes, uint64_t length, uint8_t value)
+{
+	for (uint64_t i = 0; i < length; i++)
+		if (bytes[i] != value)
+			return 0;
+	return 1;
+}
+
+START_TEST(test_sim_what_was_synced_survives_every_crash)
+{
+	uint64_t size;
+	const uint8_t *bytes;
+
+	begin();
+	durable_file(10000);
+	for (int kind = 0; kind < SIM_CRASH_KINDS; kind++)
+		for (uint64_t seed = 0; seed < 20; seed++) {
+			crash(kind, seed);
+			bytes = look("a", &size);
+			ck_assert_ptr_nonnull(bytes);
+			ck_assert_uint_eq(size, 10000);
+			ck_assert(all_are(bytes, size, 1));
+			sim_free(after);
+		}
+	finish();
+}
+END_TEST
+
+START_TEST(test_sim_none_kept_loses_all_that_no_sync_covers)
+{
+	struct io_file *f, *g;
+	uint64_t size;
+
+	begin();
+	f = durable_file(10000);
+	put(f, twos, 100, 0);
+	put(f, twos, 10000, 10000);
+	g = open_file("b");
+	put(g, ones, 100, 0);
+	sync_file(g); /* its data, but not its name */
+	crash(SIM_CRASH_NONE_KEPT, 0);
+	ck_assert(all_are(look("a", &size), 10000, 1));
+	ck_assert_uint_eq(size, 10000);
+	ck_assert_ptr_null(look("b", &size));
+	sim_free(after);
+	finish();
+}
+END_TEST
+
+START_TEST(test_sim_all_kept_keeps_everything)
+{
+	struct io_file *f;
+	uint64_t size;
+
+	begin();
+	f = durable_file(10000);
+	put(f, twos, 5000, 7000);
+	ck_assert_int_eq(io->ops->mkdir(io, "d"), 0);
+	put(open_file("d/b"), twos, 100, 0);
+	ck_assert_int_eq(io->ops->truncate(f, 11000), 0);
+	ck_assert_int_eq(io->ops->allocate(f, 0, 12000), 0);
+	ck_assert_int_eq(io->ops->punch(f, 0, 100), 0);
+	crash(SIM_CRASH_ALL_KEPT, 0);
+	ck_assert(all_are(look("a", &size), 100, 0));
+	ck_assert(all_are(look("a", &size) + 100, 6900, 1));
+	ck_assert(all_are(look("a", &size) + 7000, 4000, 2));
+	ck_assert(all_are(look("a", &size) + 11000, 1000, 0));
+	ck_assert_uint_eq(size, 12000);
+	ck_assert(all_are(look("d/b", &size), 100, 2));
+	ck_assert_uint_eq(size, 100);
+	sim_free(after);
+	finish();
+}
+END_TEST
+
+START_TEST(test_sim_subset_reaches_every_combination)
+{
+	struct io_file *f;
+	unsigned seen = 0, sizes = 0;
+
+	begin();
+	f = durable_file(3 * 4096);
+	for (int i = 0; i < 3; i++)
+		put(f, twos, 4096, i * 4096);
+	put(f, twos, 4096, 3 * 4096);
+	for (uint64_t seed = 0; seed < SEEDS; seed++) {
+		unsigned combination = 0;
+		const uint8_t *bytes;
+		uint64_t size;
+
+		crash(SIM_CRASH_SUBSET, seed);
+		bytes = look("a", &size);
+		for (int i = 0; i < 3; i++) { /* whole, or not at all */
+			ck_assert(all_are(bytes + i * 4096, 4096, bytes[i * 4096]));
+			combination |= (bytes[i * 4096] == 2) << i;
+		}
+		seen |= 1u << combination;
+		if (size == 3 * 4096) /* lost with its size */
+			sizes |= 1;
+		else if (all_are(bytes + 3 * 4096, 4096, 2))
+			sizes |= 2;
+		else if (all_are(bytes + 3 * 4096, 4096, 0)) /* the size alone survived */
+			sizes |= 4;
+		else
+			ck_abort_msg("part of a write in a crash that tears none");
+		sim_free(after);
+	}
+	ck_assert_uint_eq(seen, 255);
+	ck_assert_uint_eq(sizes, 7);
+	finish();
+}
+END_TEST
+
+START_TEST(test_sim_torn_writes_lose_sectors)
+{
+	unsigned torn = 0, holes = 0, prefixes = 0;
+	struct io_file *f;
+
+	begin();
+	f = durable_file(8192);
+	put(f, twos, 4096, 1000); /* not aligned */
+	for (uint64_t seed = 0; seed < SEEDS; seed++) {
+		unsigned kept = 0, changes = 0;
+		const uint8_t *bytes;
+		uint64_t size;
+
+		crash(SIM_CRASH_TORN, seed);
+		bytes = look("a", &size);
+		ck_assert(all_are(bytes, 1000, 1));
+		ck_assert(all_are(bytes + 5096, 8192 - 5096, 1));
+		for (uint64_t at = 1000; at < 5096; at++) {
+			ck_assert(bytes[at] == 1 || bytes[at] == 2);
+			kept += bytes[at] == 2;
+			if (at > 1000 && bytes[at] != bytes[at - 1]) {
+				ck_assert_uint_eq(at % 512, 0);
+				changes++;
+			}
+		}
+		torn += kept && kept < 4096;
+		holes += changes > 1;
+		prefixes += changes == 1 && bytes[1000] == 2;
+		sim_free(after);
+	}
+	ck_assert_uint_gt(torn, SEEDS / 10);
+	ck_assert_uint_gt(holes, 0);
+	ck_assert_uint_gt(prefixes, 0);
+	finish();
+}
+END_TEST
+
+START_TEST(test_sim_size_only_leaves_zeros)
+{
+	struct io_file *f;
+	const uint8_t *bytes;
+	uint64_t size;
+
+	begin();
+	f = durable_file(10000);
+	put(f, twos, 4000, 8000);
+	put(open_file("b"), twos, 300, 0);
+	crash(SIM_CRASH_SIZE_ONLY, 0);
+	bytes = look("a", &size);
+	ck_assert_uint_eq(size, 12000);
+	ck_assert(all_are(bytes, 10000, 1));
+	ck_assert(all_are(bytes + 10000, 2000, 0));
+	bytes = look("b", &size);
+	ck_assert_uint_eq(size, 300);
+	ck_assert(all_are(bytes, 300, 0));
+	sim_free(after);
+	ck_assert_int_eq(io->ops->truncate(f, 500), 0);
+	crash(SIM_CRASH_SIZE_ONLY, 0);
+	look("a", &size);
+	ck_assert_uint_eq(size, 500);
+	sim_free(after);
+	finish();
+}
+END_TEST
+
+START_TEST(test_sim_names_lost_keeps_data_alone)
+{
+	struct io_file *f;
+	uint64_t size;
+
+	begin();
+	f = durable_file(10000);
+	put(f, twos, 100, 0);
+	put(open_file("b"), ones, 100, 0);
+	ck_assert_int_eq(io->ops->rename(io, "a", "c"), 0);
+	crash(SIM_CRASH_NAMES_LOST, 0);
+	ck_assert(all_are(look("a", &size), 100, 2));
+	ck_assert_ptr_null(look("b", &size));
+	ck_assert_ptr_null(look("c", &size));
+	sim_free(after);
+	sync_names("");
+	crash(SIM_CRASH_NAMES_LOST, 0);
+	ck_assert_ptr_null(look("a", &size));
+	ck_assert_ptr_nonnull(look("b", &size));
+	ck_assert(all_are(look("c", &size), 100, 2));
+	sim_free(after);
+	finish();
+}
+END_TEST
+
+START_TEST(test_sim_rename_is_whole_or_nothing)
+{
+	unsigned old_kept = 0, new_kept = 0;
+	struct io_file *f;
+	uint64_t size;
+
+	begin();
+	durable_file(100);
+	f = open_file("new");
+	put(f, twos, 200, 0);
+	sync_file(f);
+	sync_names("");
+	ck_assert_int_eq(io->ops->rename(io, "new", "a"), 0);
+	for (uint64_t seed = 0; seed < SEEDS; seed++) {
+		crash(SIM_CRASH_SUBSET, seed);
+		ck_assert_ptr_nonnull(look("a", &size));
+		if (size == 100) {
+			ck_assert_ptr_nonnull(look("new", &size));
+			old_kept++;
+		} else {
+			ck_assert(all_are(look("a", &size), 200, 2));
+			ck_assert_ptr_null(look("new", &size));
+			new_kept++;
+		}
+		sim_free(after);
+	}
+	ck_assert_uint_gt(old_kept, SEEDS / 10);
+	ck_assert_uint_gt(new_kept, SEEDS / 10);
+	finish();
+}
+END_TEST
+
+START_TEST(test_sim_rename_between_directories_needs_both_synced)
+{
+	uint64_t size;
+
+	begin();
+	ck_assert_int_eq(io->ops->mkdir(io, "d"), 0);
+	durable_file(100);
+	ck_assert_int_eq(io->ops->rename(io, "a", "d/a"), 0);
+	sync_names("d");
+	crash(SIM_CRASH_NONE_KEPT, 0);
+	ck_assert_ptr_nonnull(look("a", &size));
+	ck_assert_ptr_null(look("d/a", &size));
+	sim_free(after);
+	sync_names("");
+	crash(SIM_CRASH_NONE_KEPT, 0);
+	ck_assert_ptr_null(look("a", &size));
+	ck_assert_ptr_nonnull(look("d/a", &size));
+	sim_free(after);
+	finish();
+}
+END_TEST
+
+START_TEST(test_sim_unlink_may_be_undone)
+{
+	unsigned there = 0;
+	uint64_t size;
+
+	begin();
+	io->ops->close(durable_file(100));
+	ck_assert_int_eq(io->ops->unlink(io, "a"), 0);
+	for (uint64_t seed = 0; seed < SEEDS; seed++) {
+		crash(SIM_CRASH_SUBSET, seed);
+		if (look("a", &size)) {
+			ck_assert(all_are(look("a", &size), 100, 1));
+			there++;
+		}
+		sim_free(after);
+	}
+	ck_assert_uint_gt(there, SEEDS / 10);
+	ck_assert_uint_lt(there, SEEDS - SEEDS / 10);
+	crash(SIM_CRASH_NONE_KEPT, 0);
+	ck_assert_ptr_nonnull(look("a", &size));
+	sim_free(after);
+	sync_names("");
+	crash(SIM_CRASH_NONE_KEPT, 0);
+	ck_assert_ptr_null(look("a", &size));
+	sim_free(after);
+	finish();
+}
+END_TEST
+
+START_TEST(test_sim_lost_directory_takes_its_files)
+{
+	struct io_file *f;
+	uint64_t size;
+
+	begin();
+	ck_assert_int_eq(io->ops->mkdir(io, "d"), 0);
+	ck_assert_int_eq(io->ops->mkdir(io, "d/e"), 0);
+	f = open_file("d/e/a");
+	put(f, ones, 100, 0);
+	sync_file(f);
+	sync_names("d");
+	sync_names("d/e");
+	crash(SIM_CRASH_NONE_KEPT, 0);
+	ck_assert_ptr_null(look("d/e/a", &size));
+	sim_free(after);
+	sync_names("");
+	crash(SIM_CRASH_NONE_KEPT, 0);
+	ck_assert_ptr_nonnull(look("d/e/a", &size));
+	sim_free(after);
+	finish();
+}
+END_TEST
+
+START_TEST(test_sim_every_prefix_is_a_crash_point)
+{
+	struct io_file *f;
+	uint64_t start, size;
+
+	begin();
+	f = durable_file(100);
+	start = sim_events(disk);
+	put(f, twos, 10, 0);
+	put(f, twos, 10, 10);
+	sync_file(f);
+	put(f, ones, 20, 0);
+	ck_assert_uint_eq(sim_events(disk), start + 4);
+	ck_assert_int_eq(sim_crash(disk, start + 5, SIM_CRASH_ALL_KEPT, 0, &after), -EINVAL);
+	for (uint64_t point = start; point <= start + 4; point++) {
+		uint64_t all = point - start >= 3 ? 2 : point - start;
+
+		ck_assert_int_eq(sim_crash(disk, point, SIM_CRASH_ALL_KEPT, 0, &after), 0);
+		if (point == start + 4)
+			all = 0;
+		ck_assert(all_are(look("a", &size), all * 10, 2));
+		ck_assert(all_are(look("a", &size) + all * 10, 100 - all * 10, 1));
+		sim_free(after);
+		ck_assert_int_eq(sim_crash(disk, point, SIM_CRASH_NONE_KEPT, 0, &after), 0);
+		all = point - start >= 3 ? 20 : 0;
+		ck_assert(all_are(look("a", &size), all, 2));
+		ck_assert(all_are(look("a", &size) + all, 100 - all, 1));
+		sim_free(after);
+	}
+	ck_assert_int_eq(sim_crash(disk, 0, SIM_CRASH_ALL_KEPT, 0, &after), 0);
+	ck_assert_ptr_null(look("a", &size));
+	sim_free(after);
+	finish();
+}
+END_TEST
+
+START_TEST(test_sim_crashed_disk_starts_durable_and_crashes_again)
+{
+	struct sim *first;
+	struct io_file *f;
+	struct io *second;
+	uint64_t size;
+
+	begin();
+	put(durable_file(100), twos, 50, 0);
+	crash(SIM_CRASH_ALL_KEPT, 0);
+	first = after;
+	ck_assert_uint_eq(sim_events(first), 0);
+	ck_assert_int_eq(sim_io_new(first, &second), 0);
+	ck_assert_int_eq(second->ops->open(second, "a", IO_WRITE, &f), 0);
+	ck_assert_int_eq(io_write_full(f, second, ones, 100, 50), 0);
+	ck_assert_uint_eq(sim_events(first), 1);
+	ck_assert_int_eq(sim_crash(first, 1, SIM_CRASH_NONE_KEPT, 0, &after), 0);
+	ck_assert(all_are(look("a", &size), 50, 2));
+	ck_assert(all_are(look("a", &size) + 50, 50, 1));
+	ck_assert_uint_eq(size, 100);
+	second->ops->destroy(second); /* with its file open, as a process dies */
+	sim_free(first);
+	ck_assert(all_are(look("a", &size), 50, 2)); /* outlives the disk it came from */
+	sim_free(after);
+	finish();
+}
+END_TEST
+
+START_TEST(test_sim_crash_is_a_function_of_its_seed)
+{
+	struct io_file *f;
+	unsigned different = 0;
+
+	begin();
+	f = durable_file(20000);
+	for (int i = 0; i < 10; i++)
+		put(f, twos, 2000, i * 2000);
+	for (uint64_t seed = 0; seed < 50; seed++) {
+		struct sim *once;
+		const uint8_t *bytes;
+		uint8_t *first;
+		uint64_t size;
+
+		crash(SIM_CRASH_TORN, seed);
+		once = after;
+		ck_assert_int_eq(sim_file(once, "a", &first, &size), 0);
+		crash(SIM_CRASH_TORN, seed);
+		bytes = look("a", &size);
+		ck_assert_mem_eq(first, bytes, 20000);
+		sim_free(after);
+		crash(SIM_CRASH_TORN, seed + 1);
+		different += !!memcmp(first, look("a", &size), 20000);
+		sim_free(after);
+		sim_free(once);
+	}
+	ck_assert_uint_gt(different, 40);
+	finish();
+}
+END_TEST
+
+START_TEST(test_sim_map_and_crash_agree)
+{
+	const uint8_t *base;
+	struct io_file *f;
+	uint64_t size;
+
+	begin();
+	f = durable_file(8192);
+	ck_assert_int_eq(io->ops->map(f, 1 << 30, &base), 0);
+	put(f, twos, 4096, 4096);
+	sync_file(f);
+	put(f, twos, 100, 0);
+	crash(SIM_CRASH_NONE_KEPT, 0);
+	ck_assert(all_are(look("a", &size), 4096, 1));
+	ck_assert(all_are(look("a", &size) + 4096, 4096, 2));
+	ck_assert(all_are(base, 100, 2));
+	sim_free(after);
+	ck_assert_int_eq(io->ops->truncate(f, 100), 0);
+	ck_assert_int_eq(io->ops->allocate(f, 0, 20000), 0);
+	ck_assert_int_eq(io->ops->map_grow(f, 20000), 0);
+	ck_assert(all_are(base, 100, 2));
+	ck_assert(all_are(base + 100, 19900, 0));
+	finish();
+}
+END_TEST
+
+START_TEST(test_sim_file_may_be_corrupted)
+{
+	const uint8_t *base;
+	struct io_file *f;
+	uint8_t *bytes;
+	uint64_t size;
+
+	begin();
+	f = durable_file(10000);
+	ck_assert_int_eq(sim_clone(disk, &after), 0);
+	ck_assert_int_eq(sim_file(disk, "none", &bytes, &size), -ENOENT);
+	ck_assert_int_eq(sim_file(disk, "a", &bytes, &size), 0);
+	bytes[9999] = 7;
+	ck_assert_int_eq(io_read_full(f, io, back, 10000, 0), 0);
+	ck_assert_uint_eq(back[9999], 7);
+	ck_assert_int_eq(io->ops->map(f, 1 << 20, &base), 0);
+	ck_assert_uint_eq(base[9999], 7);
+	put(f, twos, 10, 0);
+	ck_assert_int_eq(io_read_full(f, io, back, 10000, 0), 0);
+	ck_assert_uint_eq(back[9999], 7);
+	ck_assert(all_are(look("a", &size), 10000, 1)); /* the clone shares nothing that changes */
+	sim_free(after);
+	ck_assert_int_eq(sim_clone(disk, &after), 0);
+	ck_assert_uint_eq(look("a", &size)[9999], 7);
+	sim_free(after);
+	finish();
+}
+END_TEST
+
+START_TEST(test_sim_clone_keeps_its_history)
+{
+	struct sim *clone;
+	uint64_t size;
+
+	begin();
+	put(durable_file(100), twos, 100, 0);
+	ck_assert_int_eq(sim_clone(disk, &clone), 0);
+	ck_assert_uint_eq(sim_events(clone), sim_events(disk));
+	ck_assert_int_eq(sim_crash(clone, sim_events(clone), SIM_CRASH_NONE_KEPT, 0, &after), 0);
+	ck_assert(all_are(look("a", &size), 100, 1));
+	sim_free(after);
+	ck_assert_int_eq(sim_crash(clone, sim_events(clone), SIM_CRASH_ALL_KEPT, 0, &after), 0);
+	ck_assert(all_are(look("a", &size), 100, 2));
+	sim_free(after);
+	sim_free(clone);
+	finish();
+}
+END_TEST
+
+/* ---- faults ---- */
+
+/* Does one call of the kind; its result. */
+static int call_site(enum sim_site site, struct io_file *f)
+{
+	const uint8_t *base;
+	struct io_file *g;
+	int rc;
+
+	switch (site) {
+	case SIM_OPEN:
+		rc = io->ops->open(io, "a", IO_READ, &g);
+		if (!rc)
+			io->ops->close(g);
+		return rc;
+	case SIM_READ:
+		return (int)io->ops->read(f, back, 10, 0);
+	case SIM_WRITE:
+		return (int)io->ops->write(f, twos, 10, 0);
+	case SIM_SYNC:
+		return io->ops->sync(f);
+	case SIM_SYNC_DIR:
+		return io->ops->sync_dir(io, "");
+	case SIM_TRUNCATE:
+		return io->ops->truncate(f, 50);
+	case SIM_ALLOCATE:
+		return io->ops->allocate(f, 0, 200);
+	case SIM_RENAME:
+		return io->ops->rename(io, "a", "z");
+	case SIM_UNLINK:
+		return io->ops->unlink(io, "a");
+	case SIM_MKDIR:
+		return io->ops->mkdir(io, "m");
+	default:
+		return io->ops->map(f, 1 << 20, &base);
+	}
+}
+
+START_TEST(test_sim_fault_at_each_kind_of_site)
+{
+	enum sim_site site = _i;
+	struct io_file *f;
+	uint64_t events;
+
+	begin();
+	f = durable_file(100);
+	events = sim_events(disk);
+	sim_fail(disk, 1u << site, 1, EIO, SIM_FAIL, 0);
+	for (int other = 0; other < SIM_SITES; other++) /* others are left alone */
+		if (other == SIM_READ && site != SIM_READ)
+			ck_assert_int_eq(call_site(other, f), 10);
+	ck_assert_int_eq(call_site(site, f), -EIO);
+	ck_assert_uint_eq(sim_events(disk), events);
+	ck_assert_int_ge(call_site(site, f), 0); /* once */
+	sim_fail(disk, 1u << site, 2, ENOSPC, SIM_FAIL, 1);
+	if (site != SIM_RENAME && site != SIM_UNLINK && site != SIM_MKDIR && site != SIM_MAP)
+		ck_assert_int_ge(call_site(site, f), 0);
+	else
+		call_site(site, f);
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(call_site(site, f), -ENOSPC); /* for good */
+	sim_fail(disk, 0, 0, 0, SIM_FAIL, 0);
+	ck_assert_int_ne(call_site(site, f), -ENOSPC);
+	ck_assert_uint_eq(sim_calls(disk, 1u << site),
+			  7 + (site == SIM_OPEN || site == SIM_WRITE || site == SIM_SYNC ||
+			       site == SIM_SYNC_DIR));
+	finish();
+}
+END_TEST
+
+START_TEST(test_sim_short_transfers_are_continued)
+{
+	struct io_file *f;
+
+	begin();
+	f = durable_file(100);
+	sim_fail(disk, 1u << SIM_WRITE, 1, 0, SIM_SHORT, 0);
+	ck_assert_int_eq(io->ops->write(f, twos, 100, 0), 50);
+	sim_fail(disk, 1u << SIM_READ, 1, 0, SIM_SHORT, 0);
+	ck_assert_int_eq(io->ops->read(f, back, 100, 0), 50);
+	sim_fail(disk, 1u << SIM_READ | 1u << SIM_WRITE, 1, 0, SIM_SHORT, 1);
+	ck_assert_int_eq(io->ops->write(f, twos, 1, 0), 1);
+	ck_assert_int_eq(io_write_full(f, io, twos, 100, 0), 0);
+	ck_assert_int_eq(io_read_full(f, io, back, 100, 0), 0);
+	ck_assert(all_are(back, 100, 2));
+	ck_assert_int_eq(io->ops->write_sync(f, ones, 100, 0), 0);
+	ck_assert_int_eq(io_read_full(f, io, back, 100, 0), 0);
+	ck_assert(all_are(back, 100, 1));
+	finish();
+}
+END_TEST
+
+START_TEST(test_sim_interrupted_transfers_are_continued)
+{
+	struct io_request requests[2] = {{twos, 0, 100, 0}, {twos, 100, 100, 0}};
+	struct io_file *f;
+
+	begin();
+	f = durable_file(100);
+	sim_fail(disk, 1u << SIM_WRITE, 2, EINTR, SIM_FAIL, 0);
+	ck_assert_int_eq(io->ops->write_batch(f, requests, 2), 0);
+	ck_assert_int_eq(requests[1].result, -EINTR);
+	sim_fail(disk, 1u << SIM_WRITE, 2, EINTR, SIM_FAIL, 0);
+	ck_assert_int_eq(io_write_all(f, io, requests, 2), 0);
+	ck_assert_int_eq(requests[1].result, 100);
+	sim_fail(disk, 1u << SIM_READ, 1, EINTR, SIM_FAIL, 0);
+	ck_assert_int_eq(io_read_full(f, io, back, 200, 0), 0);
+	ck_assert(all_are(back, 200, 2));
+	finish();
+}
+END_TEST
+
+START_TEST(test_sim_half_a_write_then_an_error)
+{
+	struct io_file *f;
+
+	begin();
+	f = durable_file(100);
+	sim_fail(disk, 1u << SIM_WRITE, 1, EIO, SIM_HALF_THEN_FAIL, 0);
+	ck_assert_int_eq(io->ops->write(f, twos, 100, 0), -EIO);
+	ck_assert_int_eq(io_read_full(f, io, back, 100, 0), 0);
+	ck_assert(all_are(back, 50, 2));
+	ck_assert(all_are(back + 50, 50, 1));
+	finish();
+}
+END_TEST
+
+START_TEST(test_sim_failed_sync_makes_nothing_durable_and_is_watched)
+{
+	struct io_file *f;
+	uint64_t size;
+
+	begin();
+	f = durable_file(100);
+	put(f, twos, 100, 0);
+	sim_fail(disk, 1u << SIM_SYNC, 1, EIO, SIM_FAIL, 0);
+	ck_assert_int_eq(io->ops->sync(f), -EIO);
+	crash(SIM_CRASH_NONE_KEPT, 0);
+	ck_assert(all_are(look("a", &size), 100, 1));
+	sim_free(after);
+	ck_assert_uint_eq(sim_syncs_after_failure(disk), 0);
+	ck_assert_int_eq(io->ops->write_sync(f, twos, 10, 0), 0);
+	ck_assert_uint_eq(sim_syncs_after_failure(disk), 1);
+	io->ops->destroy(io); /* a new process may sync */
+	ck_assert_int_eq(sim_io_new(disk, &io), 0);
+	sync_file(open_file("a"));
+	ck_assert_uint_eq(sim_syncs_after_failure(disk), 1);
+	finish();
+}
+END_TEST
+
+START_TEST(test_sim_limit_is_a_full_disk)
+{
+	uint64_t free_bytes, total;
+	struct io_file *f;
+
+	begin();
+	f = durable_file(1000);
+	sim_limit(disk, 1500);
+	ck_assert_int_eq(io->ops->space(io, &free_bytes, &total), 0);
+	ck_assert_uint_eq(free_bytes, 500);
+	ck_assert_uint_eq(total, 1500);
+	ck_assert_int_eq(io->ops->allocate(f, 0, 1501), -ENOSPC);
+	ck_assert_int_eq(io->ops->truncate(f, 1501), -ENOSPC);
+	ck_assert_int_eq(io->ops->write(f, ones, 1000, 600), 900); /* as far as it goes */
+	ck_assert_int_eq(io_write_full(f, io, ones, 1000, 600), -ENOSPC);
+	put(f, twos, 1500, 0);
+	ck_assert_int_eq(io->ops->truncate(f, 100), 0);
+	ck_assert_int_eq(io->ops->allocate(f, 0, 1500), 0);
+	sim_limit(disk, 0);
+	ck_assert_int_eq(io->ops->allocate(f, 0, 15000), 0);
+	finish();
+}
+END_TEST
+
+static void count_file(void *arg, const char *name, uint64_t size)
+{
+	uint64_t *total = arg, present;
+	uint8_t *bytes;
+
+	ck_assert_int_eq(sim_file(disk, name, &bytes, &present), 0);
+	ck_assert_uint_eq(present, size);
+	total[0]++;
+	total[1] += size;
+}
+
+START_TEST(test_sim_each_file_names_them_all)
+{
+	uint64_t total[2] = {0, 0};
+
+	begin();
+	durable_file(1000);
+	ck_assert_int_eq(io->ops->mkdir(io, "d"), 0);
+	put(open_file("d/b"), ones, 10, 0);
+	open_file("empty");
+	sim_each_file(disk, count_file, total);
+	ck_assert_uint_eq(total[0], 3);
+	ck_assert_uint_eq(total[1], 1010);
+	finish();
+}
+END_TEST
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* A store's worth of files: a crash state of it has to be cheap, or there are no million of them. The
+ * bound is 20 times what was measured, to catch a copy of everything and not a busy machine. */
+START_TEST(test_sim_crash_states_are_cheap)
+{
+	enum { STATES = 2000 };
+	uint64_t begun, spent;
+	struct io_file *f;
+	struct sim *base;
+
+	begin();
+	for (int i = 0; i < 5; i++) {
+		char name[8];
+
+		snprintf(name, sizeof(name), "f%d", i);
+		f = open_file(name);
+		for (int at = 0; at < BIG; at += 65536)
+			put(f, ones, 65536, at);
+	}
+	crash(SIM_CRASH_ALL_KEPT, 0);
+	base = after;
+	io->ops->destroy(io);
+	ck_assert_int_eq(sim_io_new(base, &io), 0);
+	f = open_file("f0");
+	for (int i = 0; i < 8; i++)
+		put(f, twos, 4096, i * 4096);
+	begun = now_ns();
+	for (int i = 0; i < STATES; i++) {
+		ck_assert_int_eq(sim_crash(base, 8, SIM_CRASH_TORN, (uint64_t)i, &after), 0);
+		sim_free(after);
+	}
+	spent = (now_ns() - begun) / STATES;
+	printf("a crash state of five files of 1 MiB: %llu ns\n", (unsigned long long)spent);
+	ck_assert_uint_lt(spent, 400000);
+	io->ops->destroy(io);
+	sim_free(base);
+	ck_assert_int_eq(sim_io_new(disk, &io), 0);
+	finish();
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("io_sim");
+	TCase *tc = tcase_create("all");
+	SRunner *runner;
+	int failed;
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_test(tc, test_sim_what_was_synced_survives_every_crash);
+	tcase_add_test(tc, test_sim_none_kept_loses_all_that_no_sync_covers);
+	tcase_add_test(tc, test_sim_all_kept_keeps_everything);
+	tcase_add_test(tc, test_sim_subset_reaches_every_combination);
+	tcase_add_test(tc, test_sim_torn_writes_lose_sectors);
+	tcase_add_test(tc, test_sim_size_only_leaves_zeros);
+	tcase_add_test(tc, test_sim_names_lost_keeps_data_alone);
+	tcase_add_test(tc, test_sim_rename_is_whole_or_nothing);
+	tcase_add_test(tc, test_sim_rename_between_directories_needs_both_synced);
+	tcase_add_test(tc, test_sim_unlink_may_be_undone);
+	tcase_add_test(tc, test_sim_lost_directory_takes_its_files);
+	tcase_add_test(tc, test_sim_every_prefix_is_a_crash_point);
+	tcase_add_test(tc, test_sim_crashed_disk_starts_durable_and_crashes_again);
+	tcase_add_test(tc, test_sim_crash_is_a_function_of_its_seed);
+	tcase_add_test(tc, test_sim_map_and_crash_agree);
+	tcase_add_test(tc, test_sim_file_may_be_corrupted);
+	tcase_add_test(tc, test_sim_clone_keeps_its_history);
+	tcase_add_loop_test(tc, test_sim_fault_at_each_kind_of_site, 0, SIM_SITES);
+	tcase_add_test(tc, test_sim_short_transfers_are_continued);
+	tcase_add_test(tc, test_sim_interrupted_transfers_are_continued);
+	tcase_add_test(tc, test_sim_half_a_write_then_an_error);
+	tcase_add_test(tc, test_sim_failed_sync_makes_nothing_durable_and_is_watched);
+	tcase_add_test(tc, test_sim_limit_is_a_full_disk);
+	tcase_add_test(tc, test_sim_each_file_names_them_all);
+	tcase_add_test(tc, test_sim_crash_states_are_cheap);
+	suite_add_tcase(suite, tc);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
