@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   what all implementations of the I/O seam have in common: the choice between them, names,
- *            and the loops that continue after short transfers and interruptions.
- * Invariants: a transfer that makes no progress ends with an error, so no loop here is endless.
- * Threading: as io.h.
- * Failure:   0 or -errno. A failed batch leaves the requests' offsets and lengths as they were.
+ * Purpose:   what all implementations of the I/O seam have in common: the choice between them,
+ * names, and the loops that continue after short transfers and interruptions. Invariants: a
+ * transfer that makes no progress ends with an error, so no loop here is endless. Threading: as
+ * io.h. Failure:   0 or -errno. A failed batch leaves the requests' offsets and lengths as they
+ * were.
  */
 #include "core/store/io.h"
 

@@ -4,12 +4,12 @@
  *            part of io_uring.c that is not batches.
  * Invariants: every name is resolved relative to the directory descriptor, so moving or replacing
  *            the store's path while it is open does no harm. A map is one reservation of address
- *            space (PROT_NONE); the file is mapped over its start with MAP_FIXED, page by page as it
- *            grows, so the base never moves. No madvise(MADV_RANDOM): the kernel's read-around helps
- *            a cold start, and a tree's inner pages lie together.
- * Threading: as io.h. map_grow is serialised by a lock of the file.
- * Failure:   0 or -errno. open, truncate, allocate and punch continue after EINTR by themselves;
- *            read and write hand it to the caller; a sync hands every error to the caller, once.
+ *            space (PROT_NONE); the file is mapped over its start with MAP_FIXED, page by page as
+ * it grows, so the base never moves. No madvise(MADV_RANDOM): the kernel's read-around helps a cold
+ * start, and a tree's inner pages lie together. Threading: as io.h. map_grow is serialised by a
+ * lock of the file. Failure:   0 or -errno. open, truncate, allocate and punch continue after EINTR
+ * by themselves; read and write hand it to the caller; a sync hands every error to the caller,
+ * once.
  */
 #include "core/store/io_posix.h"
 
@@ -28,8 +28,8 @@
 
 enum { PAGE = 4096 };
 
-/* Bytes of the lock file that are locked: writers exclude each other on the first; readers share the
- * second, which nobody takes exclusively. */
+/* Bytes of the lock file that are locked: writers exclude each other on the first; readers share
+ * the second, which nobody takes exclusively. */
 enum { LOCK_BYTE_WRITER = 0, LOCK_BYTE_READER = 1 };
 
 static uint64_t page_round_up(uint64_t bytes)

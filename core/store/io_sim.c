@@ -8,114 +8,19 @@
  *            SIM_ALLOCATE; list and lock as SIM_OPEN; size and space never fail.
  * Threading: one mutex a disk.
  * Failure:   as io.h. A file that was mapped cannot grow past its reservation (-EFBIG). Directories
- *            cannot be renamed (-EOPNOTSUPP). Destroying an io frees what it left open, as the death
- *            of a process does.
+ *            cannot be renamed (-EOPNOTSUPP). Destroying an io frees what it left open, as the
+ * death of a process does.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "core/store/io_sim_disk.h"
 #include "pool/check.h"
 
-struct sim_file {
-	struct sim_io *owner;
-	struct sim_file *next; /* [mutex] open files of the io */
-	struct sim_file **link;
-	uint32_t inode;
-	int writable;
-	int mapped; /* [mutex] */
-};
-
-struct sim_io {
-	struct io io; /* first member */
-	struct sim *sim;
-	struct sim_file *files; /* [mutex] */
-};
-
 static struct sim_file *sim_file_of(struct io_file *file)
 {
 	return (struct sim_file *)(void *)file;
-}
-
-static struct sim_io *sim_io_of(struct io *io)
-{
-	return (struct sim_io *)(void *)io;
-}
-
-/* ---- names ---- */
-
-size_t sim_directory_length(const char *name)
-{
-	const char *slash = strrchr(name, '/');
-
-	return slash ? (size_t)(slash - name) : 0;
-}
-
-struct sim_name *sim_names_find(const struct sim_names *names, const char *text)
-{
-	for (uint32_t i = 0; i < names->count; i++)
-		if (!strcmp(names->list[i].text, text))
-			return &names->list[i];
-	return NULL;
-}
-
-int sim_names_set(struct sim_names *names, const char *text, uint32_t inode)
-{
-	struct sim_name *name = sim_names_find(names, text);
-
-	if (!name) {
-		if (names->count == names->capacity) {
-			uint32_t capacity = names->capacity ? 2 * names->capacity : 8;
-			void *grown = realloc(names->list, capacity * sizeof(*names->list));
-
-			if (!grown)
-				return -ENOMEM;
-			names->list = grown;
-			names->capacity = capacity;
-		}
-		name = &names->list[names->count++];
-		memcpy(name->text, text, strlen(text) + 1);
-	}
-	name->inode = inode;
-	return 0;
-}
-
-void sim_names_remove(struct sim_names *names, struct sim_name *name)
-{
-	*name = names->list[--names->count];
-}
-
-int sim_names_copy(struct sim_names *to, const struct sim_names *from)
-{
-	size_t bytes = from->count * sizeof(*from->list);
-
-	if (!bytes)
-		return 0;
-	to->list = malloc(bytes);
-	if (!to->list)
-		return -ENOMEM;
-	memcpy(to->list, from->list, bytes);
-	to->count = to->capacity = from->count;
-	return 0;
-}
-
-/* 0 when the directory part of a name is there. */
-static int check_parent(const struct sim *sim, const char *name)
-{
-	char parent[IO_NAME_MAX + 1];
-	size_t length = sim_directory_length(name);
-	const struct sim_name *found;
-
-	if (!length)
-		return 0;
-	memcpy(parent, name, length);
-	parent[length] = 0;
-	found = sim_names_find(&sim->names, parent);
-	if (!found)
-		return -ENOENT;
-	return found->inode == SIM_IS_DIRECTORY ? 0 : -ENOTDIR;
 }
 
 /* ---- history ---- */
@@ -134,7 +39,7 @@ static void blob_drop(struct sim_blob *blob)
 		free(blob);
 }
 
-static struct sim_blob *blob_new(const void *bytes, size_t length)
+struct sim_blob *sim_blob_new(const void *bytes, size_t length)
 {
 	struct sim_blob *blob = malloc(sizeof(*blob) + length);
 
@@ -145,8 +50,7 @@ static struct sim_blob *blob_new(const void *bytes, size_t length)
 	return blob;
 }
 
-/* The next event, zeroed, not yet counted; NULL without memory. */
-static struct sim_event *event_next(struct sim *sim, enum sim_event_kind kind, uint32_t inode)
+struct sim_event *sim_event_next(struct sim *sim, enum sim_event_kind kind, uint32_t inode)
 {
 	struct sim_event *e;
 
@@ -166,30 +70,9 @@ static struct sim_event *event_next(struct sim *sim, enum sim_event_kind kind, u
 	return e;
 }
 
-static int record_names(struct sim *sim, enum sim_event_kind kind, uint32_t inode, const char *name,
-			const char *to)
-{
-	struct sim_event *e = event_next(sim, kind, inode);
-	char both[2 * (IO_NAME_MAX + 1)];
-	size_t length = strlen(name) + 1;
-
-	memcpy(both, name, length);
-	if (to) {
-		memcpy(both + length, to, strlen(to) + 1);
-		length += strlen(to) + 1;
-	}
-	if (e)
-		e->blob = blob_new(both, length);
-	if (!e || !e->blob)
-		return -ENOMEM;
-	sim->event_count++;
-	return 0;
-}
-
 /* ---- faults ---- */
 
-/* Counts a call; 0 or the negative error to return. `effect` says what happens besides. */
-static int fault_at(struct sim *sim, enum sim_site site, enum sim_effect *effect)
+int sim_fault_at(struct sim *sim, enum sim_site site, enum sim_effect *effect)
 {
 	struct sim_fault *f = &sim->fault;
 
@@ -215,95 +98,9 @@ void sim_fail(struct sim *sim, uint32_t sites, uint64_t nth, int error, enum sim
 	pthread_mutex_unlock(&sim->mutex);
 }
 
-/* ---- the flat mirror ---- */
-
-static void flat_free(struct sim_inode *inode)
-{
-	if (inode->flat)
-		CHECK(!munmap(inode->flat, inode->flat_reserve));
-	inode->flat = NULL;
-	inode->flat_reserve = inode->flat_open = 0;
-	inode->exposed = 0;
-}
-
-/* Makes the pages below `size` accessible, and gives back those behind. */
-static int flat_resize(struct sim_inode *inode, uint64_t size)
-{
-	uint64_t end = (size + SIM_CHUNK - 1) / SIM_CHUNK * SIM_CHUNK;
-	uint64_t open = inode->flat_open;
-
-	if (size % SIM_CHUNK && end <= open) /* what lies past the end reads as zeros */
-		memset(inode->flat + size, 0, end - size);
-	if (end > open &&
-	    mprotect(inode->flat + open, end - open, PROT_READ | PROT_WRITE))
-		return -errno;
-	if (end < open && (madvise(inode->flat + end, open - end, MADV_DONTNEED) ||
-			   mprotect(inode->flat + end, open - end, PROT_NONE)))
-		return -errno;
-	inode->flat_open = end;
-	return 0;
-}
-
-static int flat_make(struct sim_inode *inode, uint64_t reserve)
-{
-	const struct sim_image *image = inode->image;
-	uint64_t size = sim_image_size(image);
-	int rc;
-
-	inode->flat = mmap(NULL, reserve, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-			   -1, 0);
-	if (inode->flat == MAP_FAILED) {
-		inode->flat = NULL;
-		return -errno;
-	}
-	inode->flat_reserve = reserve;
-	inode->flat_open = 0;
-	rc = flat_resize(inode, size);
-	if (rc) {
-		flat_free(inode);
-		return rc;
-	}
-	for (uint64_t i = 0; i * SIM_CHUNK < size && i < image->capacity; i++)
-		if (image->chunks[i])
-			memcpy(inode->flat + i * SIM_CHUNK, image->chunks[i]->bytes, SIM_CHUNK);
-	return 0;
-}
-
-int sim_inode_fold(struct sim_inode *inode)
-{
-	uint64_t size = sim_image_size(inode->image);
-	int rc = 0;
-
-	if (!inode->exposed)
-		return 0;
-	for (uint64_t at = 0; !rc && at < size; at += SIM_CHUNK) {
-		uint8_t present[SIM_CHUNK];
-		uint64_t n = size - at < SIM_CHUNK ? size - at : SIM_CHUNK;
-
-		sim_image_read(inode->image, present, n, at);
-		if (memcmp(present, inode->flat + at, n))
-			rc = sim_image_write(&inode->image, inode->flat + at, n, at);
-	}
-	return rc;
-}
-
-/* Before a change that leaves the file `size` bytes long: the mirror has room, or goes. */
-static int flat_prepare(struct sim_inode *inode, uint64_t size)
-{
-	int rc = sim_inode_fold(inode);
-
-	inode->exposed = 0;
-	if (rc || !inode->flat || size <= inode->flat_reserve)
-		return rc;
-	if (inode->maps)
-		return -EFBIG;
-	flat_free(inode);
-	return 0;
-}
-
 /* ---- files ---- */
 
-static uint64_t bytes_used(const struct sim *sim)
+uint64_t sim_bytes_used(const struct sim *sim)
 {
 	uint64_t used = 0;
 
@@ -320,7 +117,7 @@ static uint64_t size_allowed(const struct sim *sim, const struct sim_inode *inod
 
 	if (!sim->limit)
 		return UINT64_MAX;
-	used = bytes_used(sim);
+	used = sim_bytes_used(sim);
 	return used >= sim->limit ? size : size + (sim->limit - used);
 }
 
@@ -352,14 +149,14 @@ static int open_inode(struct sim *sim, const char *name, int flags, uint32_t *in
 		*inode = found->inode;
 		return found->inode == SIM_IS_DIRECTORY ? -EISDIR : 0;
 	}
-	rc = check_parent(sim, name);
+	rc = sim_check_parent(sim, name);
 	if (!rc && !(flags & IO_CREATE))
 		rc = -ENOENT;
 	if (!rc)
 		rc = inode_new(sim, inode);
 	if (!rc)
 		rc = sim_names_set(&sim->names, name, *inode);
-	return rc ? rc : record_names(sim, SIM_EV_CREATE, *inode, name, NULL);
+	return rc ? rc : sim_record_names(sim, SIM_EV_CREATE, *inode, name, NULL);
 }
 
 static int sim_open(struct io *io, const char *name, int flags, struct io_file **out)
@@ -376,7 +173,7 @@ static int sim_open(struct io *io, const char *name, int flags, struct io_file *
 	if (!f)
 		return -ENOMEM;
 	pthread_mutex_lock(&sim->mutex);
-	rc = fault_at(sim, SIM_OPEN, &effect);
+	rc = sim_fault_at(sim, SIM_OPEN, &effect);
 	if (!rc)
 		rc = open_inode(sim, name, flags, &f->inode);
 	if (rc)
@@ -423,7 +220,7 @@ static ssize_t read_locked(struct sim_file *f, void *data, size_t length, uint64
 	const struct sim_inode *inode = &sim->inodes[f->inode];
 	uint64_t size = sim_image_size(inode->image);
 	enum sim_effect effect;
-	int rc = fault_at(sim, SIM_READ, &effect);
+	int rc = sim_fault_at(sim, SIM_READ, &effect);
 
 	if (rc)
 		return rc;
@@ -448,20 +245,20 @@ static int apply_write(struct sim *sim, uint32_t index, const void *data, uint64
 	uint64_t size = sim_image_size(inode->image);
 	int zeros = sim_bytes_are_zero(data, length);
 	struct sim_event *e;
-	int rc = flat_prepare(inode, offset + length);
+	int rc = sim_flat_prepare(inode, offset + length);
 
 	if (rc)
 		return rc;
-	e = event_next(sim, SIM_EV_WRITE, index);
+	e = sim_event_next(sim, SIM_EV_WRITE, index);
 	if (e && !zeros)
-		e->blob = blob_new(data, length);
+		e->blob = sim_blob_new(data, length);
 	if (!e || (!zeros && !e->blob))
 		return -ENOMEM;
 	e->offset = offset;
 	e->length = length;
 	rc = sim_image_write(&inode->image, zeros ? NULL : data, length, offset);
 	if (!rc && inode->flat && offset + length > size)
-		rc = flat_resize(inode, offset + length);
+		rc = sim_flat_resize(inode, offset + length);
 	if (rc) {
 		blob_drop(e->blob);
 		return rc;
@@ -477,7 +274,7 @@ static ssize_t write_locked(struct sim_file *f, const void *data, size_t length,
 	struct sim *sim = f->owner->sim;
 	uint64_t allowed;
 	enum sim_effect effect;
-	int fault = fault_at(sim, SIM_WRITE, &effect), rc;
+	int fault = sim_fault_at(sim, SIM_WRITE, &effect), rc;
 
 	if (!f->writable)
 		return -EBADF;
@@ -505,7 +302,7 @@ static int sync_locked(struct sim_file *f)
 	struct sim_inode *inode = &sim->inodes[f->inode];
 	struct sim_event *e;
 	enum sim_effect effect;
-	int rc = fault_at(sim, SIM_SYNC, &effect);
+	int rc = sim_fault_at(sim, SIM_SYNC, &effect);
 
 	if (inode->sync_failed == f->owner)
 		sim->syncs_after_failure++;
@@ -514,7 +311,7 @@ static int sync_locked(struct sim_file *f)
 		return rc;
 	}
 	rc = sim_inode_fold(inode);
-	e = event_next(sim, SIM_EV_DATA_SYNC, f->inode);
+	e = sim_event_next(sim, SIM_EV_DATA_SYNC, f->inode);
 	if (rc || !e)
 		return -ENOMEM;
 	e->image = sim_image_ref(inode->image);
@@ -599,8 +396,8 @@ static int apply_resize(struct sim *sim, uint32_t index, enum sim_event_kind kin
 		new_size = offset + length;
 	if (new_size > size && new_size > size_allowed(sim, inode))
 		return -ENOSPC;
-	rc = flat_prepare(inode, new_size);
-	e = event_next(sim, kind, index);
+	rc = sim_flat_prepare(inode, new_size);
+	e = sim_event_next(sim, kind, index);
 	if (rc || !e)
 		return rc ? rc : -ENOMEM;
 	e->offset = offset;
@@ -610,7 +407,7 @@ static int apply_resize(struct sim *sim, uint32_t index, enum sim_event_kind kin
 	else
 		rc = sim_image_resize(&inode->image, new_size);
 	if (!rc && inode->flat)
-		rc = flat_resize(inode, new_size);
+		rc = sim_flat_resize(inode, new_size);
 	if (!rc && inode->flat && kind == SIM_EV_PUNCH)
 		memset(inode->flat + offset, 0, length);
 	if (!rc)
@@ -627,7 +424,7 @@ static int change_size(struct io_file *file, enum sim_site site, enum sim_event_
 	int rc;
 
 	pthread_mutex_lock(&sim->mutex);
-	rc = fault_at(sim, site, &effect);
+	rc = sim_fault_at(sim, site, &effect);
 	if (!rc && !f->writable)
 		rc = -EBADF;
 	if (!rc && kind == SIM_EV_PUNCH) { /* keeps the size */
@@ -675,7 +472,7 @@ static int map_locked(struct sim_file *f, uint64_t reserve, const uint8_t **base
 {
 	struct sim_inode *inode = &f->owner->sim->inodes[f->inode];
 	enum sim_effect effect;
-	int rc = fault_at(f->owner->sim, SIM_MAP, &effect);
+	int rc = sim_fault_at(f->owner->sim, SIM_MAP, &effect);
 
 	if (rc)
 		return rc;
@@ -690,10 +487,10 @@ static int map_locked(struct sim_file *f, uint64_t reserve, const uint8_t **base
 		rc = sim_inode_fold(inode);
 		if (rc)
 			return rc;
-		flat_free(inode);
+		sim_flat_free(inode);
 	}
 	if (!inode->flat)
-		rc = flat_make(inode, reserve);
+		rc = sim_flat_make(inode, reserve);
 	if (rc)
 		return rc;
 	f->mapped = 1;
@@ -723,7 +520,7 @@ static int sim_map_grow(struct io_file *file, uint64_t size)
 
 	pthread_mutex_lock(&sim->mutex);
 	inode = &sim->inodes[f->inode];
-	rc = fault_at(sim, SIM_MAP, &effect);
+	rc = sim_fault_at(sim, SIM_MAP, &effect);
 	if (!rc && (!f->mapped || size > sim_image_size(inode->image)))
 		rc = -EINVAL;
 	pthread_mutex_unlock(&sim->mutex);
@@ -739,200 +536,6 @@ static int sim_map_drop(struct io_file *file, uint64_t offset, uint64_t length)
 	mapped = f->mapped;
 	pthread_mutex_unlock(&f->owner->sim->mutex);
 	return mapped ? 0 : -EINVAL;
-}
-
-/* ---- directories ---- */
-
-static int rename_locked(struct sim *sim, const char *from, const char *to)
-{
-	const struct sim_name *target = sim_names_find(&sim->names, to);
-	struct sim_name *source = sim_names_find(&sim->names, from);
-	uint32_t inode;
-	int rc = check_parent(sim, to);
-
-	if (!source || rc)
-		return rc ? rc : -ENOENT;
-	if (source->inode == SIM_IS_DIRECTORY)
-		return -EOPNOTSUPP;
-	if (target && target->inode == SIM_IS_DIRECTORY)
-		return -EISDIR;
-	if (target && target->inode == source->inode)
-		return 0;
-	inode = source->inode;
-	rc = sim_names_set(&sim->names, to, inode);
-	if (rc)
-		return rc;
-	sim_names_remove(&sim->names, sim_names_find(&sim->names, from));
-	return record_names(sim, SIM_EV_RENAME, inode, from, to);
-}
-
-static int sim_rename(struct io *io, const char *from, const char *to)
-{
-	struct sim *sim = sim_io_of(io)->sim;
-	enum sim_effect effect;
-	int rc = io_check_name(from);
-
-	if (!rc)
-		rc = io_check_name(to);
-	if (rc)
-		return rc;
-	pthread_mutex_lock(&sim->mutex);
-	rc = fault_at(sim, SIM_RENAME, &effect);
-	if (!rc)
-		rc = rename_locked(sim, from, to);
-	pthread_mutex_unlock(&sim->mutex);
-	return rc;
-}
-
-static int unlink_locked(struct sim *sim, const char *name)
-{
-	struct sim_name *found = sim_names_find(&sim->names, name);
-	uint32_t inode;
-
-	if (!found)
-		return -ENOENT;
-	if (found->inode == SIM_IS_DIRECTORY)
-		return -EISDIR;
-	inode = found->inode;
-	sim_names_remove(&sim->names, found);
-	return record_names(sim, SIM_EV_UNLINK, inode, name, NULL);
-}
-
-static int sim_unlink(struct io *io, const char *name)
-{
-	struct sim *sim = sim_io_of(io)->sim;
-	enum sim_effect effect;
-	int rc = io_check_name(name);
-
-	if (rc)
-		return rc;
-	pthread_mutex_lock(&sim->mutex);
-	rc = fault_at(sim, SIM_UNLINK, &effect);
-	if (!rc)
-		rc = unlink_locked(sim, name);
-	pthread_mutex_unlock(&sim->mutex);
-	return rc;
-}
-
-static int sim_mkdir(struct io *io, const char *name)
-{
-	struct sim *sim = sim_io_of(io)->sim;
-	enum sim_effect effect;
-	int rc = io_check_name(name);
-
-	if (rc)
-		return rc;
-	pthread_mutex_lock(&sim->mutex);
-	rc = fault_at(sim, SIM_MKDIR, &effect);
-	if (!rc && sim_names_find(&sim->names, name))
-		rc = -EEXIST;
-	if (!rc)
-		rc = check_parent(sim, name);
-	if (!rc)
-		rc = sim_names_set(&sim->names, name, SIM_IS_DIRECTORY);
-	if (!rc)
-		rc = record_names(sim, SIM_EV_CREATE, SIM_IS_DIRECTORY, name, NULL);
-	pthread_mutex_unlock(&sim->mutex);
-	return rc;
-}
-
-/* 0 when `name` ("" too) is a directory. */
-static int check_directory(const struct sim *sim, const char *name)
-{
-	const struct sim_name *found;
-
-	if (!*name)
-		return 0;
-	found = sim_names_find(&sim->names, name);
-	if (!found)
-		return -ENOENT;
-	return found->inode == SIM_IS_DIRECTORY ? 0 : -ENOTDIR;
-}
-
-static int sim_sync_dir(struct io *io, const char *name)
-{
-	struct sim *sim = sim_io_of(io)->sim;
-	enum sim_effect effect;
-	int rc;
-
-	pthread_mutex_lock(&sim->mutex);
-	rc = fault_at(sim, SIM_SYNC_DIR, &effect);
-	if (!rc)
-		rc = check_directory(sim, name);
-	if (!rc)
-		rc = record_names(sim, SIM_EV_NAME_SYNC, 0, name, NULL);
-	pthread_mutex_unlock(&sim->mutex);
-	return rc;
-}
-
-static int sim_list(struct io *io, const char *name, int (*each)(void *arg, const char *name),
-		    void *arg)
-{
-	struct sim *sim = sim_io_of(io)->sim;
-	struct sim_names names = {0};
-	size_t length = strlen(name);
-	enum sim_effect effect;
-	int rc;
-
-	pthread_mutex_lock(&sim->mutex);
-	rc = fault_at(sim, SIM_OPEN, &effect);
-	if (!rc)
-		rc = check_directory(sim, name);
-	if (!rc)
-		rc = sim_names_copy(&names, &sim->names);
-	pthread_mutex_unlock(&sim->mutex);
-	for (uint32_t i = 0; !rc && i < names.count; i++) {
-		const char *text = names.list[i].text;
-
-		if (sim_directory_length(text) == length && !memcmp(text, name, length))
-			rc = each(arg, text + length + (length ? 1 : 0));
-	}
-	free(names.list);
-	return rc;
-}
-
-static int sim_lock(struct io *io, const char *name, char *holder, size_t holder_size)
-{
-	struct sim_io *self = sim_io_of(io);
-	struct sim *sim = self->sim;
-	enum sim_effect effect;
-	int rc;
-
-	pthread_mutex_lock(&sim->mutex);
-	rc = fault_at(sim, SIM_OPEN, &effect);
-	if (rc || !holder)
-		goto out;
-	if (sim->writer) {
-		rc = sim->writer == self ? -EINVAL : -EBUSY;
-		if (holder_size) {
-			size_t length = strnlen(sim->holder, holder_size - 1);
-
-			memcpy(holder, sim->holder, length);
-			holder[length] = 0;
-		}
-		goto out;
-	}
-	if (holder_size && !*holder)
-		io_describe_process(holder, holder_size);
-	memset(sim->holder, 0, sizeof(sim->holder));
-	memcpy(sim->holder, holder, strnlen(holder, sizeof(sim->holder) - 1));
-	sim->writer = self;
-out:
-	pthread_mutex_unlock(&sim->mutex);
-	return rc;
-}
-
-static int sim_space(struct io *io, uint64_t *free_bytes, uint64_t *total_bytes)
-{
-	struct sim *sim = sim_io_of(io)->sim;
-	uint64_t used;
-
-	pthread_mutex_lock(&sim->mutex);
-	used = bytes_used(sim);
-	*total_bytes = sim->limit ? sim->limit : (uint64_t)1 << 40;
-	*free_bytes = used < *total_bytes ? *total_bytes - used : 0;
-	pthread_mutex_unlock(&sim->mutex);
-	return 0;
 }
 
 static void sim_destroy(struct io *io)
@@ -969,13 +572,13 @@ static const struct io_ops sim_ops = {
 	.map = sim_map,
 	.map_grow = sim_map_grow,
 	.map_drop = sim_map_drop,
-	.rename = sim_rename,
-	.unlink = sim_unlink,
-	.mkdir = sim_mkdir,
-	.sync_dir = sim_sync_dir,
-	.list = sim_list,
-	.lock = sim_lock,
-	.space = sim_space,
+	.rename = sim_op_rename,
+	.unlink = sim_op_unlink,
+	.mkdir = sim_op_mkdir,
+	.sync_dir = sim_op_sync_dir,
+	.list = sim_op_list,
+	.lock = sim_op_lock,
+	.space = sim_op_space,
 	.destroy = sim_destroy,
 };
 
@@ -1001,7 +604,7 @@ void sim_free(struct sim *sim)
 		sim_image_drop(sim->events[i].image);
 	}
 	for (uint32_t i = 0; i < sim->inode_count; i++) {
-		flat_free(&sim->inodes[i]);
+		sim_flat_free(&sim->inodes[i]);
 		sim_image_drop(sim->inodes[i].image);
 		sim_image_drop(sim->inodes[i].base);
 	}
@@ -1074,7 +677,7 @@ int sim_file(struct sim *sim, const char *name, uint8_t **bytes, uint64_t *size)
 		goto out;
 	inode = &sim->inodes[found->inode];
 	*size = sim_image_size(inode->image);
-	rc = inode->flat ? 0 : flat_make(inode, (*size + SIM_CHUNK) / SIM_CHUNK * SIM_CHUNK);
+	rc = inode->flat ? 0 : sim_flat_make(inode, (*size + SIM_CHUNK) / SIM_CHUNK * SIM_CHUNK);
 	if (rc)
 		goto out;
 	inode->exposed = 1;

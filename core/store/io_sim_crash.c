@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   from the history of a simulated disk to the states that a power loss could leave.
- * Invariants: what a sync covers is never lost: each data sync holds the image that it made durable,
- *            and a later sync of a name's directory makes that name durable. Everything else is
+ * Invariants: what a sync covers is never lost: each data sync holds the image that it made
+ * durable, and a later sync of a name's directory makes that name durable. Everything else is
  *            decided event by event, in order, by the kind of crash and the seed alone, so a state
  *            can be built again from (point, kind, seed). A rename is kept or lost as a whole. A
  *            name whose directory was lost is lost with it.
@@ -138,9 +138,9 @@ static int replay_torn(struct crash *c, struct sim_image **image, const struct s
 		if (to > end)
 			to = end;
 		if (keep)
-			rc = sim_image_write(
-				image, e->blob ? e->blob->bytes + (from - e->offset) : NULL,
-				to - from, from);
+			rc = sim_image_write(image,
+					     e->blob ? e->blob->bytes + (from - e->offset) : NULL,
+					     to - from, from);
 	}
 	return rc;
 }

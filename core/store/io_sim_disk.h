@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   the inside of the simulated disk, shared by io_sim.c (operations), io_sim_image.c (file
- *            contents) and io_sim_crash.c (crash states, copies).
+ * Purpose:   the inside of the simulated disk, shared by io_sim.c (files, faults), io_sim_names.c
+ *            (directories), io_sim_image.c (contents) and io_sim_crash.c (crash states, copies).
  * Invariants: a file's content is an image: a table of 4 KiB chunks, NULL for zeros. Images and
  *            chunks are counted and shared between disks and history, and copied on write, so a
  *            crash state costs what differs, not what is stored. Bytes of the last chunk past the
@@ -9,8 +9,8 @@
  *            written together with the image.
  * Threading: the disk's mutex guards all but the counts of images and chunks, which are atomic
  *            because disks in different threads share them.
- * Failure:   -ENOMEM. Memory comes from malloc itself, not through pool/alloc.h: the disk is not part
- *            of the program under test, whose allocations are counted and failed there.
+ * Failure:   -ENOMEM. Memory comes from malloc itself, not through pool/alloc.h: the disk is not
+ * part of the program under test, whose allocations are counted and failed there.
  */
 #ifndef MNEME_CORE_STORE_IO_SIM_DISK_H
 #define MNEME_CORE_STORE_IO_SIM_DISK_H
@@ -57,8 +57,15 @@ struct sim_blob {
 };
 
 enum sim_event_kind {
-	SIM_EV_WRITE, SIM_EV_TRUNCATE, SIM_EV_ALLOCATE, SIM_EV_PUNCH, SIM_EV_DATA_SYNC,
-	SIM_EV_CREATE, SIM_EV_RENAME, SIM_EV_UNLINK, SIM_EV_NAME_SYNC
+	SIM_EV_WRITE,
+	SIM_EV_TRUNCATE,
+	SIM_EV_ALLOCATE,
+	SIM_EV_PUNCH,
+	SIM_EV_DATA_SYNC,
+	SIM_EV_CREATE,
+	SIM_EV_RENAME,
+	SIM_EV_UNLINK,
+	SIM_EV_NAME_SYNC
 };
 
 struct sim_event {
@@ -99,7 +106,20 @@ struct sim_fault {
 	int for_good;
 };
 
-struct sim_io;
+struct sim_file {
+	struct sim_io *owner;
+	struct sim_file *next; /* [mutex] open files of the io */
+	struct sim_file **link;
+	uint32_t inode;
+	int writable;
+	int mapped; /* [mutex] */
+};
+
+struct sim_io {
+	struct io io; /* first member */
+	struct sim *sim;
+	struct sim_file *files; /* [mutex] */
+};
 
 struct sim {
 	pthread_mutex_t mutex;
@@ -124,8 +144,44 @@ void sim_names_remove(struct sim_names *names, struct sim_name *name);
 int sim_names_copy(struct sim_names *to, const struct sim_names *from);
 /* The length of the directory part of a name; 0 for the store directory. */
 size_t sim_directory_length(const char *name);
+/* The mirror: made over the present content, freed; its pages below `size` made accessible and
+ * those behind given back; and, before a change that leaves the file `size` bytes long, given room
+ * or dropped (-EFBIG where a map holds it). */
+int sim_flat_make(struct sim_inode *inode, uint64_t reserve);
+void sim_flat_free(struct sim_inode *inode);
+int sim_flat_resize(struct sim_inode *inode, uint64_t size);
+int sim_flat_prepare(struct sim_inode *inode, uint64_t size);
 /* Takes changes that were made through a pointer of sim_file() into the image. */
 int sim_inode_fold(struct sim_inode *inode);
+
+static inline struct sim_io *sim_io_of(struct io *io)
+{
+	return (struct sim_io *)(void *)io;
+}
+
+/* All of these are called with the mutex held. */
+
+struct sim_blob *sim_blob_new(const void *bytes, size_t length);
 struct sim_blob *sim_blob_ref(struct sim_blob *blob);
+/* The next event, zeroed, not yet counted; NULL without memory. */
+struct sim_event *sim_event_next(struct sim *sim, enum sim_event_kind kind, uint32_t inode);
+/* Counts a call; 0 or the negative error to return. `effect` says what happens besides. */
+int sim_fault_at(struct sim *sim, enum sim_site site, enum sim_effect *effect);
+uint64_t sim_bytes_used(const struct sim *sim);
+/* 0 when the directory part of a name is there. */
+int sim_check_parent(const struct sim *sim, const char *name);
+/* Records a change of one name, or of two (rename: `to`). */
+int sim_record_names(struct sim *sim, enum sim_event_kind kind, uint32_t inode, const char *name,
+		     const char *to);
+
+/* io.h's operations on names (io_sim_names.c). */
+int sim_op_rename(struct io *io, const char *from, const char *to);
+int sim_op_unlink(struct io *io, const char *name);
+int sim_op_mkdir(struct io *io, const char *name);
+int sim_op_sync_dir(struct io *io, const char *name);
+int sim_op_list(struct io *io, const char *name, int (*each)(void *arg, const char *name),
+		void *arg);
+int sim_op_lock(struct io *io, const char *name, char *holder, size_t holder_size);
+int sim_op_space(struct io *io, uint64_t *free_bytes, uint64_t *total_bytes);
 
 #endif

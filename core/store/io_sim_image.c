@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   contents of simulated files: copy-on-write tables of chunks (see io_sim_disk.h).
+ * Purpose:   contents of simulated files: copy-on-write tables of chunks, and the flat
+ *            mirror of a file that is mapped (see io_sim_disk.h).
  * Invariants: a chunk is changed only while one table has it, a table only while one owner has it.
  *            Bytes past the size read as zero, and are zero.
  * Threading: counts are atomic; a table is otherwise guarded by its disk's mutex.
@@ -9,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "core/store/io_sim_disk.h"
 #include "pool/check.h"
@@ -133,8 +135,7 @@ static uint64_t bytes_in_chunk(uint64_t offset, uint64_t length)
 	return length < room ? length : room;
 }
 
-int sim_image_write(struct sim_image **image, const uint8_t *data, uint64_t length,
-		    uint64_t offset)
+int sim_image_write(struct sim_image **image, const uint8_t *data, uint64_t length, uint64_t offset)
 {
 	uint64_t end = offset + length;
 	uint64_t size = sim_image_size(*image);
@@ -191,4 +192,87 @@ void sim_image_read(const struct sim_image *image, uint8_t *data, uint64_t lengt
 		offset += n;
 		length -= n;
 	}
+}
+
+/* ---- the flat mirror ---- */
+
+void sim_flat_free(struct sim_inode *inode)
+{
+	if (inode->flat)
+		CHECK(!munmap(inode->flat, inode->flat_reserve));
+	inode->flat = NULL;
+	inode->flat_reserve = inode->flat_open = 0;
+	inode->exposed = 0;
+}
+
+int sim_flat_resize(struct sim_inode *inode, uint64_t size)
+{
+	uint64_t end = (size + SIM_CHUNK - 1) / SIM_CHUNK * SIM_CHUNK;
+	uint64_t open = inode->flat_open;
+
+	if (size % SIM_CHUNK && end <= open) /* what lies past the end reads as zeros */
+		memset(inode->flat + size, 0, end - size);
+	if (end > open && mprotect(inode->flat + open, end - open, PROT_READ | PROT_WRITE))
+		return -errno;
+	if (end < open && (madvise(inode->flat + end, open - end, MADV_DONTNEED) ||
+			   mprotect(inode->flat + end, open - end, PROT_NONE)))
+		return -errno;
+	inode->flat_open = end;
+	return 0;
+}
+
+int sim_flat_make(struct sim_inode *inode, uint64_t reserve)
+{
+	const struct sim_image *image = inode->image;
+	uint64_t size = sim_image_size(image);
+	int rc;
+
+	inode->flat =
+		mmap(NULL, reserve, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (inode->flat == MAP_FAILED) {
+		inode->flat = NULL;
+		return -errno;
+	}
+	inode->flat_reserve = reserve;
+	inode->flat_open = 0;
+	rc = sim_flat_resize(inode, size);
+	if (rc) {
+		sim_flat_free(inode);
+		return rc;
+	}
+	for (uint64_t i = 0; i * SIM_CHUNK < size && i < image->capacity; i++)
+		if (image->chunks[i])
+			memcpy(inode->flat + i * SIM_CHUNK, image->chunks[i]->bytes, SIM_CHUNK);
+	return 0;
+}
+
+int sim_inode_fold(struct sim_inode *inode)
+{
+	uint64_t size = sim_image_size(inode->image);
+	int rc = 0;
+
+	if (!inode->exposed)
+		return 0;
+	for (uint64_t at = 0; !rc && at < size; at += SIM_CHUNK) {
+		uint8_t present[SIM_CHUNK];
+		uint64_t n = size - at < SIM_CHUNK ? size - at : SIM_CHUNK;
+
+		sim_image_read(inode->image, present, n, at);
+		if (memcmp(present, inode->flat + at, n))
+			rc = sim_image_write(&inode->image, inode->flat + at, n, at);
+	}
+	return rc;
+}
+
+int sim_flat_prepare(struct sim_inode *inode, uint64_t size)
+{
+	int rc = sim_inode_fold(inode);
+
+	inode->exposed = 0;
+	if (rc || !inode->flat || size <= inode->flat_reserve)
+		return rc;
+	if (inode->maps)
+		return -EFBIG;
+	sim_flat_free(inode);
+	return 0;
 }

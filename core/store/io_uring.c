@@ -1,19 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   the I/O seam with io_uring: batches in one system call, and a log write with its sync as
- *            one linked submission. Everything else is io_posix.c.
- * Invariants: a ring has one user at a time: it is taken from the bit set `idle` and put back with
- *            nothing in flight, so a completion always belongs to the call that reaps it. No lock is
- *            held during I/O: who finds no idle ring uses plain calls. Rings are made at first use
- *            (the first one at open, to learn whether the kernel permits them) and kept, so a warm
- *            operation allocates nothing.
- *            A call returns only when all that it submitted has completed: buffers are the caller's.
- *            A linked chain: write, then fdatasync. A short write cancels the sync: the rest is then
- *            written, and synced, by plain calls. A sync that ran and failed is the answer, and is
- *            not tried again.
- * Threading: as io.h.
- * Failure:   as io.h. A ring that fails by itself is drained and closed; its slot makes a new one
- *            later, and the requests that it never took are done by plain calls.
+ * Purpose:   the I/O seam with io_uring: batches in one system call, and a log write with its sync
+ * as one linked submission. Everything else is io_posix.c. Invariants: a ring has one user at a
+ * time: it is taken from the bit set `idle` and put back with nothing in flight, so a completion
+ * always belongs to the call that reaps it. No lock is held during I/O: who finds no idle ring uses
+ * plain calls. Rings are made at first use (the first one at open, to learn whether the kernel
+ * permits them) and kept, so a warm operation allocates nothing. A call returns only when all that
+ * it submitted has completed: buffers are the caller's. A linked chain: write, then fdatasync. A
+ * short write cancels the sync: the rest is then written, and synced, by plain calls. A sync that
+ * ran and failed is the answer, and is not tried again. Threading: as io.h. Failure:   as io.h. A
+ * ring that fails by itself is drained and closed; its slot makes a new one later, and the requests
+ * that it never took are done by plain calls.
  */
 #include "core/store/io_uring.h"
 
@@ -76,7 +73,8 @@ static void ring_put(struct uring_io *self, struct ring *ring)
 {
 	uint32_t bit = 1u << (ring - self->rings);
 
-	/* release: pairs with the acquire in ring_take(); the next user sees the ring as we left it */
+	/* release: pairs with the acquire in ring_take(); the next user sees the ring as we left it
+	 */
 	atomic_fetch_or_explicit(&self->idle, bit, memory_order_release);
 }
 
@@ -90,9 +88,8 @@ static struct ring *ring_take(struct uring_io *self)
 		if (!idle)
 			goto busy;
 		/* acquire: pairs with the release in ring_put() */
-	} while (!atomic_compare_exchange_weak_explicit(&self->idle, &idle, idle & (idle - 1),
-							memory_order_acquire,
-							memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(
+		&self->idle, &idle, idle & (idle - 1), memory_order_acquire, memory_order_relaxed));
 	ring = &self->rings[__builtin_ctz(idle)];
 	if (ring->made || !ring_make(ring))
 		return ring;

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   one suite over the three implementations of core/store/io.h, so that what the simulator
- *            proves holds for the real ones; and what io_uring.c alone has to get right.
- * Failure:   where the kernel does not permit io_uring its cases say so and pass.
+ * Purpose:   one suite over the three implementations of core/store/io.h, so that what the
+ * simulator proves holds for the real ones; and what io_uring.c alone has to get right. Failure:
+ * where the kernel does not permit io_uring its cases say so and pass.
  */
 #include <check.h>
 #include <errno.h>
 #include <ftw.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -668,11 +669,11 @@ static void ignore_signal(int signal_number)
 	(void)signal_number;
 }
 
-static volatile int storm_over;
+static _Atomic int storm_over;
 
 static void *storm(void *arg)
 {
-	while (!storm_over) {
+	while (!atomic_load_explicit(&storm_over, memory_order_relaxed)) { /* a flag alone */
 		pthread_kill(*(pthread_t *)arg, SIGUSR1);
 		usleep(20);
 	}
@@ -701,7 +702,7 @@ START_TEST(test_io_signals_do_not_break_transfers)
 		for (unsigned i = 0; i < IO_BATCH_MAX; i++)
 			ck_assert_mem_eq(back + i * 4096, big + i * 4096, 4096 - i);
 	}
-	storm_over = 1;
+	atomic_store_explicit(&storm_over, 1, memory_order_relaxed);
 	pthread_join(thread, NULL);
 	io->ops->close(f);
 	finish();

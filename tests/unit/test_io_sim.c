@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   the model of core/store/io_sim.h, case by case: what each kind of crash keeps and loses,
- *            what a fault does at each kind of site, and that a crash state can be built again.
+ * Purpose:   the model of core/store/io_sim.h, case by case: what each kind of crash keeps and
+ * loses, what a fault does at each kind of site, and that a crash state can be built again.
  */
 #include <check.h>
 #include <errno.h>
@@ -770,8 +770,8 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* A store's worth of files: a crash state of it has to be cheap, or there are no million of them. The
- * bound is 20 times what was measured, to catch a copy of everything and not a busy machine. */
+/* A store's worth of files: a crash state of it has to be cheap, or there are no million of them.
+ * The bound is 20 times what was measured, to catch a copy of everything and not a busy machine. */
 START_TEST(test_sim_crash_states_are_cheap)
 {
 	enum { STATES = 2000 };
