@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   the lexical index: documents, terms, postings; putting, deleting, compacting.
- * Invariants: see lexical_private.h. A document is visible when its number is below lx->docs and it
+ * Invariants: see lexical_private.h. A document is visible when its number is below rows.count and it
  *            is not dead; lexical_put reserves everything that may fail per term before it appends, and
  *            marks the document dead when a term fails half way.
  */
@@ -34,12 +34,8 @@ void lexical_free(struct lexical *lx)
 	alloc_free(lx->terms);
 	alloc_free(lx->term_slots);
 	alloc_free(lx->text);
-	alloc_free(lx->owners);
-	alloc_free(lx->parts);
 	alloc_free(lx->lengths);
-	alloc_free(lx->before);
-	alloc_free(lx->dead);
-	alloc_free(lx->owner_slots);
+	rows_free(&lx->rows);
 	alloc_free(lx);
 }
 
@@ -56,118 +52,38 @@ static int grow(void *array, size_t size, uint32_t capacity)
 	return 0;
 }
 
-static int docs_reserve(struct lexical *lx)
+static int lengths_reserve(struct lexical *lx)
 {
-	if (lx->docs < lx->docs_capacity)
+	if (lx->rows.count < lx->lengths_capacity)
 		return 0;
-	if (lx->docs >= 1u << 31)
-		return -ENOSPC;
-	uint32_t capacity = lx->docs_capacity ? lx->docs_capacity * 2 : 64;
-	if (grow(&lx->owners, sizeof(*lx->owners), capacity) ||
-	    grow(&lx->parts, sizeof(*lx->parts), capacity) ||
-	    grow(&lx->lengths, sizeof(*lx->lengths), capacity) ||
-	    grow(&lx->before, sizeof(*lx->before), capacity) ||
-	    grow(&lx->dead, sizeof(*lx->dead), capacity / 64))
+	uint32_t capacity = lx->lengths_capacity ? lx->lengths_capacity * 2 : 64;
+	if (grow(&lx->lengths, sizeof(*lx->lengths), capacity))
 		return -ENOMEM;
-	memset(lx->dead + lx->docs_capacity / 64, 0, (capacity - lx->docs_capacity) / 8);
-	lx->docs_capacity = capacity;
-	return 0;
-}
-
-static uint32_t owner_hash(uint64_t owner)
-{
-	return (uint32_t)((owner * 0x9e3779b97f4a7c15ull) >> 32);
-}
-
-/* The slot of an owner, or the free one where it belongs. */
-static uint32_t *owner_slot(const struct lexical *lx, uint64_t owner)
-{
-	uint32_t at = owner_hash(owner) & lx->owner_mask;
-
-	while (lx->owner_slots[at] && lx->owners[lx->owner_slots[at] - 1] != owner)
-		at = (at + 1) & lx->owner_mask;
-	return &lx->owner_slots[at];
-}
-
-static int owners_reserve(struct lexical *lx)
-{
-	if (lx->owner_slots && (lx->owner_count + 1) * 2 <= lx->owner_mask)
-		return 0;
-	uint32_t size = lx->owner_slots ? (lx->owner_mask + 1) * 2 : 64;
-	uint32_t *old = lx->owner_slots, old_size = old ? lx->owner_mask + 1 : 0;
-	uint32_t *slots = alloc_zeroed(size, sizeof(*slots));
-	if (!slots)
-		return -ENOMEM;
-	lx->owner_slots = slots;
-	lx->owner_mask = size - 1;
-	for (uint32_t i = 0; i < old_size; i++)
-		if (old[i])
-			*owner_slot(lx, lx->owners[old[i] - 1]) = old[i];
-	alloc_free(old);
+	lx->lengths_capacity = capacity;
 	return 0;
 }
 
 int lexical_append_doc(struct lexical *lx, uint64_t owner, uint32_t part, uint32_t length)
 {
-	int rc = docs_reserve(lx);
+	int rc = lengths_reserve(lx);
 
 	if (!rc)
-		rc = owners_reserve(lx);
+		rc = rows_append(&lx->rows, owner, part);
 	if (rc)
 		return rc;
-	uint32_t doc = lx->docs, *slot = owner_slot(lx, owner);
-	lx->owners[doc] = owner;
-	lx->parts[doc] = part;
-	lx->lengths[doc] = length;
-	lx->before[doc] = *slot;
-	lx->owner_count += !*slot;
-	*slot = doc + 1;
-	lx->docs++;
+	lx->lengths[lx->rows.count - 1] = length;
 	lx->tokens += length;
 	return 0;
 }
 
-static void doc_kill(struct lexical *lx, uint32_t doc)
-{
-	lx->dead[doc >> 6] |= 1ull << (doc & 63);
-	lx->docs_dead++;
-}
-
-/* Kills the owner's living documents, or those of one part; unlinks the dead from its chain. */
-static unsigned owner_kill(struct lexical *lx, uint64_t owner, int all, uint32_t part)
-{
-	unsigned killed = 0;
-
-	if (!lx->owner_slots)
-		return 0;
-	uint32_t *link = owner_slot(lx, owner);
-	uint32_t head = *link;
-	if (!head)
-		return 0;
-	/* The head stays in the chain, dead or alive: its slot is found through it. */
-	for (uint32_t next = head; next;) {
-		uint32_t doc = next - 1;
-		next = lx->before[doc];
-		if (!lexical_is_dead(lx, doc) && (all || lx->parts[doc] == part)) {
-			doc_kill(lx, doc);
-			killed++;
-		}
-		if (lexical_is_dead(lx, doc) && doc + 1 != head)
-			*link = next;
-		else
-			link = &lx->before[doc];
-	}
-	return killed;
-}
-
 unsigned lexical_delete(struct lexical *lx, uint64_t owner)
 {
-	return owner_kill(lx, owner, 1, 0);
+	return rows_kill_owner(&lx->rows, owner, 1, 0);
 }
 
 unsigned lexical_delete_part(struct lexical *lx, uint64_t owner, uint32_t part)
 {
-	return owner_kill(lx, owner, 0, part);
+	return rows_kill_owner(&lx->rows, owner, 0, part);
 }
 
 /* ---- terms ---- */
@@ -417,11 +333,11 @@ int lexical_append_posting(struct lexical *lx, struct lexical_term *term, uint32
 
 int lexical_put(struct lexical *lx, uint64_t owner, uint32_t part, const struct words_bag *bag)
 {
-	owner_kill(lx, owner, 0, part);
+	rows_kill_owner(&lx->rows, owner, 0, part);
 	int rc = lexical_append_doc(lx, owner, part, bag->tokens);
 	if (rc)
 		return rc;
-	uint32_t doc = lx->docs - 1;
+	uint32_t doc = lx->rows.count - 1;
 	for (uint32_t i = 0; !rc && i < bag->count; i++) {
 		const struct words_term *t = &bag->terms[i];
 		uint32_t number =
@@ -430,7 +346,7 @@ int lexical_put(struct lexical *lx, uint64_t owner, uint32_t part, const struct 
 			    : -ENOMEM;
 	}
 	if (rc)
-		doc_kill(lx, doc);
+		rows_kill(&lx->rows, doc);
 	return rc;
 }
 
@@ -443,19 +359,38 @@ float lexical_idf(const struct lexical *lx, const char *term, size_t length)
 	if (!number)
 		return 0;
 	double n = lx->terms[number - 1].df;
-	return (float)log1p((lx->docs - n + 0.5) / (n + 0.5));
+	return (float)log1p((lx->rows.count - n + 0.5) / (n + 0.5));
+}
+
+void lexical_background(const struct lexical *lx, const struct words_bag *query, float *mean,
+			float *deviation)
+{
+	double sum = 0, variance = 0;
+
+	for (uint32_t i = 0; i < query->count; i++) {
+		const struct words_term *t = &query->terms[i];
+		uint32_t number =
+			lexical_find_term(lx, query->bytes + t->offset, t->length, t->hash);
+		if (!number)
+			continue;
+		double n = lx->terms[number - 1].df, share = n / lx->rows.count;
+		double idf = log1p((lx->rows.count - n + 0.5) / (n + 0.5)) * t->count;
+		sum += idf * share;
+		variance += idf * idf * share * (1 - share);
+	}
+	*mean = (float)sum;
+	*deviation = (float)sqrt(variance);
 }
 
 void lexical_get_stats(const struct lexical *lx, struct lexical_stats *out)
 {
 	*out = (struct lexical_stats){
-		.passages = lx->docs - lx->docs_dead,
-		.deleted = lx->docs_dead,
+		.passages = lx->rows.count - lx->rows.dead_count,
+		.deleted = lx->rows.dead_count,
 		.terms = lx->terms_count,
 		.postings = lx->postings,
 		.tokens = lx->tokens,
-		.bytes = sizeof(*lx) + (uint64_t)lx->docs_capacity * 20 + lx->docs_capacity / 8 +
-			 (lx->owner_slots ? (lx->owner_mask + 1ull) * 4 : 0) +
+		.bytes = sizeof(*lx) + rows_bytes(&lx->rows) + lx->lengths_capacity * 4ull +
 			 (lx->term_slots ? (lx->term_mask + 1ull) * 4 : 0) +
 			 lx->terms_capacity * sizeof(*lx->terms) + lx->text_capacity +
 			 (uint64_t)lx->chunks_count * LEXICAL_CHUNK + lx->tail_bytes + lx->block_bytes,
@@ -501,15 +436,15 @@ static int term_copy(const struct lexical *from, const struct lexical_term *term
 int lexical_compact(const struct lexical *lx, struct lexical **out)
 {
 	struct lexical *to = NULL;
-	uint32_t *moved = alloc_zeroed(lx->docs + 1, sizeof(*moved));
+	uint32_t *moved = alloc_zeroed(lx->rows.count + 1, sizeof(*moved));
 	int rc = moved ? lexical_new(&to) : -ENOMEM;
 
-	for (uint32_t doc = 0; !rc && doc < lx->docs; doc++) {
-		if (lexical_is_dead(lx, doc))
+	for (uint32_t doc = 0; !rc && doc < lx->rows.count; doc++) {
+		if (rows_is_dead(&lx->rows, doc))
 			continue;
-		rc = lexical_append_doc(to, lx->owners[doc], lx->parts[doc], lx->lengths[doc]);
+		rc = lexical_append_doc(to, lx->rows.owners[doc], lx->rows.parts[doc], lx->lengths[doc]);
 		if (!rc)
-			moved[doc] = to->docs;
+			moved[doc] = to->rows.count;
 	}
 	for (uint32_t i = 0; !rc && i < lx->terms_count; i++)
 		rc = term_copy(lx, &lx->terms[i], moved, to);

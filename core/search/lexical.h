@@ -44,6 +44,12 @@ int lexical_score(const struct lexical *lx, const struct words_bag *query, struc
 /* idf of a term; 0 if it is not known. */
 float lexical_idf(const struct lexical *lx, const char *term, size_t length);
 
+/* Mean and standard deviation of the query's scores over all passages, those without a common word
+ * included, as if each term appeared once in passages of mean length and independently of the
+ * others: mean = sum idf n / N, variance = sum idf^2 (n / N)(1 - n / N). */
+void lexical_background(const struct lexical *lx, const struct words_bag *query, float *mean,
+			float *deviation);
+
 struct lexical_stats {
 	uint64_t passages, deleted; /* alive, and dead but not yet compacted */
 	uint64_t terms, postings, tokens;

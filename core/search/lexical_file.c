@@ -48,13 +48,13 @@ int lexical_save(const struct lexical *lx, struct io *io, const char *name, uint
 
 	if (rc)
 		return rc;
-	search_writer_u32(&w, lx->docs);
+	search_writer_u32(&w, lx->rows.count);
 	search_writer_u32(&w, lx->terms_count);
 	search_writer_u64(&w, lx->tokens);
-	search_writer_put(&w, lx->owners, lx->docs * sizeof(*lx->owners));
-	search_writer_put(&w, lx->parts, lx->docs * sizeof(*lx->parts));
-	search_writer_put(&w, lx->lengths, lx->docs * sizeof(*lx->lengths));
-	search_writer_put(&w, lx->dead, (lx->docs + 63) / 64 * sizeof(*lx->dead));
+	search_writer_put(&w, lx->rows.owners, lx->rows.count * sizeof(*lx->rows.owners));
+	search_writer_put(&w, lx->rows.parts, lx->rows.count * sizeof(*lx->rows.parts));
+	search_writer_put(&w, lx->lengths, lx->rows.count * sizeof(*lx->lengths));
+	search_writer_put(&w, lx->rows.dead, (lx->rows.count + 63) / 64 * sizeof(*lx->rows.dead));
 	for (uint32_t i = 0; i < lx->terms_count; i++)
 		term_write(&w, lx, &lx->terms[i]);
 	return search_writer_close(&w, lexical_magic, LEXICAL_FORMAT, position, 0);
@@ -78,10 +78,8 @@ static int docs_read(struct lexical *lx, struct search_reader *r, uint32_t docs,
 		int rc = lexical_append_doc(lx, owner, part, length);
 		if (rc)
 			return rc;
-		if (dead[doc >> 3] >> (doc & 7) & 1) {
-			lx->dead[doc >> 6] |= 1ull << (doc & 63);
-			lx->docs_dead++;
-		}
+		if (dead[doc >> 3] >> (doc & 7) & 1)
+			rows_kill(&lx->rows, doc);
 	}
 	return lx->tokens == tokens ? 0 : -EUCLEAN;
 }
@@ -107,7 +105,7 @@ static int block_read(struct lexical *lx, struct lexical_term *term, struct sear
 	lexical_unpack(packed, block.bits_doc, block.bits_tf, base, docs, tfs);
 	lexical_bound_reset(&block);
 	for (unsigned i = 0; i < LEXICAL_BLOCK; i++) {
-		if (docs[i] < base || docs[i] >= lx->docs || !tfs[i])
+		if (docs[i] < base || docs[i] >= lx->rows.count || !tfs[i])
 			return -EUCLEAN;
 		base = docs[i] + 1;
 		lexical_bound_add(&block, tfs[i], lx->lengths[docs[i]]);
@@ -142,7 +140,7 @@ static int term_read(struct lexical *lx, struct search_reader *r)
 	uint32_t next = !rc && blocks ? term->blocks[blocks - 1].last + 1 : 0;
 	for (unsigned i = 0; !rc && i < *tail_count; i++) {
 		uint32_t doc = search_reader_u32(r), tf = search_reader_u32(r);
-		if (r->overrun || doc < next || doc >= lx->docs || !tf)
+		if (r->overrun || doc < next || doc >= lx->rows.count || !tf)
 			return -EUCLEAN;
 		next = doc + 1;
 		rc = lexical_append_posting(lx, term, doc, tf);

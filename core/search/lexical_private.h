@@ -12,6 +12,7 @@
 #define MNEME_CORE_SEARCH_LEXICAL_PRIVATE_H
 
 #include "core/search/lexical.h"
+#include "core/search/rows.h"
 
 enum {
 	LEXICAL_BLOCK = 128,            /* postings of a block */
@@ -48,16 +49,10 @@ struct lexical_term {
 
 struct lexical {
 	/* documents, by number */
-	uint64_t *owners;
-	uint32_t *parts;
+	struct rows rows;
 	uint32_t *lengths; /* words */
-	uint32_t *before;  /* 1 + the owner's document before this one, alive or not; 0: none */
-	uint64_t *dead;    /* bitmap */
-	uint32_t docs, docs_capacity, docs_dead;
+	uint32_t lengths_capacity;
 	uint64_t tokens;   /* sum of lengths, dead ones included */
-	/* owner -> 1 + its latest document; open addressing */
-	uint32_t *owner_slots;
-	uint32_t owner_mask, owner_count;
 	/* terms */
 	struct lexical_term *terms;
 	uint32_t terms_count, terms_capacity;
@@ -74,17 +69,12 @@ struct lexical {
 #define BM25_K1 1.2f
 #define BM25_B 0.75f
 
-static inline int lexical_is_dead(const struct lexical *lx, uint32_t doc)
-{
-	return lx->dead[doc >> 6] >> (doc & 63) & 1;
-}
-
 /* 1 + the term's number, or 0. */
 uint32_t lexical_find_term(const struct lexical *lx, const char *text, uint32_t length,
 			   uint32_t hash);
 /* The same, made if it is not there; 0: no memory. */
 uint32_t lexical_make_term(struct lexical *lx, const char *text, uint32_t length, uint32_t hash);
-/* Appends a document; its number is lx->docs - 1. */
+/* Appends a document; its number is lx->rows.count - 1. */
 int lexical_append_doc(struct lexical *lx, uint64_t owner, uint32_t part, uint32_t length);
 /* Appends a posting: doc is above all of the term's. */
 int lexical_append_posting(struct lexical *lx, struct lexical_term *term, uint32_t doc, uint32_t tf);

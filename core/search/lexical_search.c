@@ -195,9 +195,9 @@ static void offer(struct scratch *s, struct search_heap *heap, const struct sear
 		  uint32_t doc, float score)
 {
 	const struct lexical *lx = s->lx;
-	struct search_hit hit = {lx->owners[doc], lx->parts[doc], doc, score};
+	struct search_hit hit = {lx->rows.owners[doc], lx->rows.parts[doc], doc, score};
 
-	if (score > search_heap_bar(heap) && !lexical_is_dead(lx, doc) &&
+	if (score > search_heap_bar(heap) && !rows_is_dead(&lx->rows, doc) &&
 	    search_filter_row(filter, doc) && search_filter_accept(filter, hit.owner, hit.part))
 		search_heap_push(heap, &hit);
 }
@@ -226,7 +226,7 @@ static void cursor_add(struct scratch *s, const struct lexical_term *term, uint3
 {
 	double n = term->df;
 	float weight =
-		(float)(log1p((s->lx->docs - n + 0.5) / (n + 0.5)) * (BM25_K1 + 1) * count);
+		(float)(log1p((s->lx->rows.count - n + 0.5) / (n + 0.5)) * (BM25_K1 + 1) * count);
 	struct cursor *c = NULL;
 
 	if (s->terms < LEXICAL_QUERY_TERMS_MAX) {
@@ -254,7 +254,7 @@ static int scratch_new(const struct lexical *lx, const struct words_bag *query,
 		return -ENOMEM;
 	memset(s, 0, offsetof(struct scratch, cursors));
 	s->lx = lx;
-	float mean = lx->docs && lx->tokens ? (float)((double)lx->tokens / lx->docs) : 1;
+	float mean = lx->rows.count && lx->tokens ? (float)((double)lx->tokens / lx->rows.count) : 1;
 	s->norm_base = BM25_K1 * (1 - BM25_B);
 	s->norm_length = BM25_K1 * BM25_B / mean;
 	for (uint32_t i = 0; i < query->count; i++) {
@@ -283,7 +283,7 @@ int lexical_search(const struct lexical *lx, const struct words_bag *query,
 		*partial = 0;
 	if (rc)
 		return rc;
-	for (uint32_t low = 0; s->terms && limit && low < lx->docs; low += WINDOW) {
+	for (uint32_t low = 0; s->terms && limit && low < lx->rows.count; low += WINDOW) {
 		uint32_t high = low + WINDOW;
 		float bar = search_heap_bar(&heap);
 		unsigned optional = 0;
@@ -308,24 +308,6 @@ int lexical_search(const struct lexical *lx, const struct words_bag *query,
 	return 0;
 }
 
-/* The number of a living document, or lx->docs. */
-static uint32_t find_doc(const struct lexical *lx, uint64_t owner, uint32_t part)
-{
-	if (!lx->owner_slots)
-		return lx->docs;
-	uint32_t at = (uint32_t)((owner * 0x9e3779b97f4a7c15ull) >> 32) & lx->owner_mask;
-	for (; lx->owner_slots[at]; at = (at + 1) & lx->owner_mask) {
-		uint32_t next = lx->owner_slots[at];
-		if (lx->owners[next - 1] != owner)
-			continue;
-		for (; next; next = lx->before[next - 1])
-			if (lx->parts[next - 1] == part && !lexical_is_dead(lx, next - 1))
-				return next - 1;
-		break;
-	}
-	return lx->docs;
-}
-
 int lexical_score(const struct lexical *lx, const struct words_bag *query, struct search_hit *hits,
 		  unsigned count)
 {
@@ -335,10 +317,10 @@ int lexical_score(const struct lexical *lx, const struct words_bag *query, struc
 	if (rc)
 		return rc;
 	for (unsigned h = 0; h < count; h++) {
-		uint32_t doc = find_doc(lx, hits[h].owner, hits[h].part);
+		uint32_t doc = rows_find(&lx->rows, hits[h].owner, hits[h].part);
 		hits[h].score = 0;
 		hits[h].row = doc;
-		if (doc == lx->docs)
+		if (doc == ROWS_NONE)
 			continue;
 		for (unsigned i = 0; i < s->terms; i++) {
 			/* binary search for the block: documents come in any order here */
