@@ -15,7 +15,6 @@
 #define POLY_REFLECTED 0x82f63b78u
 
 static uint32_t table[256];
-uint32_t (*crc32c_active)(uint32_t crc, const void *data, size_t len) = crc32c_scalar;
 
 uint32_t crc32c_scalar(uint32_t crc, const void *data, size_t len)
 {

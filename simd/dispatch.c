@@ -21,6 +21,8 @@
 #endif
 
 const struct simd_kernels *simd_active = &simd_kernels_scalar;
+/* It lives here so that whoever links crc32c() links the constructor below with it. */
+uint32_t (*crc32c_active)(uint32_t crc, const void *data, size_t len) = crc32c_scalar;
 static const struct simd_kernels *tables[SIMD_LEVELS] = {[SIMD_SCALAR] = &simd_kernels_scalar};
 static enum crc32c_form crc_of_level[SIMD_LEVELS];
 static const char *const level_names[SIMD_LEVELS] = {
