@@ -103,6 +103,17 @@ static inline void *ring_pop(struct ring *ring)
 	}
 }
 
+/* Would a pop find something? It does not if the oldest push is not finished, even when later ones
+ * are. */
+static inline int ring_ready(const struct ring *ring)
+{
+	uint64_t pos = atomic_load_explicit(&ring->head, memory_order_relaxed);
+
+	return (int64_t)(atomic_load_explicit(&ring->cells[pos & ring->mask].sequence,
+					      memory_order_acquire) -
+			 (pos + 1)) >= 0;
+}
+
 /* Items inside, as of some moment; exact when no thread is at work. */
 static inline uint64_t ring_depth(const struct ring *ring)
 {
