@@ -44,8 +44,20 @@ static uint32_t xcr0_read(void)
 	return low;
 }
 
-/* The extensions of leaf 7 that older versions of libcpuid have no name for. */
-enum { LEAF7_ECX_VPCLMULQDQ = 1 << 10, LEAF7_ECX_VPOPCNTDQ = 1 << 14, LEAF7_1_EAX_BF16 = 1 << 5 };
+/* Bits of leaf 7 (Intel SDM volume 2, CPUID). They are read from libcpuid's raw registers: its
+ * older versions know no names for some, and do not look for AVX-512 on AMD's processors. */
+enum {
+	LEAF7_EBX_AVX512F = 1 << 16,
+	LEAF7_EBX_AVX512DQ = 1 << 17,
+	LEAF7_EBX_AVX512BW = 1 << 30,
+	LEAF7_ECX_VPCLMULQDQ = 1 << 10,
+	LEAF7_ECX_VNNI = 1 << 11,
+	LEAF7_ECX_VPOPCNTDQ = 1 << 14,
+	LEAF7_1_EAX_BF16 = 1 << 5,
+};
+#define LEAF7_EBX_AVX512VL (1u << 31)
+#define LEAF7_EBX_NEEDED                                                                           \
+	(LEAF7_EBX_AVX512F | LEAF7_EBX_AVX512DQ | LEAF7_EBX_AVX512BW | LEAF7_EBX_AVX512VL)
 
 static bool leaf7_has_bf16(void)
 {
@@ -57,32 +69,29 @@ static bool leaf7_has_bf16(void)
 
 static struct simd_kernels avx512_table;
 
-static void avx512_offer(const struct cpu_id_t *id, const struct cpu_raw_data_t *raw)
+static void avx512_offer(const uint32_t *leaf7)
 {
 	static char features[64];
-	const uint8_t *has = id->flags;
 
-	if (!has[CPU_FEATURE_AVX512F] || !has[CPU_FEATURE_AVX512BW] || !has[CPU_FEATURE_AVX512DQ] ||
-	    !has[CPU_FEATURE_AVX512VL])
+	if ((leaf7[1] & LEAF7_EBX_NEEDED) != LEAF7_EBX_NEEDED)
 		return;
 	avx512_table = simd_kernels_avx512;
-	if (has[CPU_FEATURE_AVX512VNNI]) {
+	if (leaf7[2] & LEAF7_ECX_VNNI) {
 		simd_avx512_use_vnni(&avx512_table);
 		strcat(features, " vnni");
 	}
-	if (raw->basic_cpuid[7][2] & LEAF7_ECX_VPOPCNTDQ) {
+	if (leaf7[2] & LEAF7_ECX_VPOPCNTDQ) {
 		simd_avx512_use_vpopcntdq(&avx512_table);
 		strcat(features, " vpopcntdq");
 	}
-	if (raw->basic_cpuid[7][0] >= 1 && leaf7_has_bf16()) {
+	if (leaf7[0] >= 1 && leaf7_has_bf16()) {
 		simd_avx512_use_bf16(&avx512_table);
 		strcat(features, " bf16");
 	}
 	avx512_table.features = features + (features[0] == ' ');
 	tables[SIMD_AVX512] = &avx512_table;
-	crc_of_level[SIMD_AVX512] = raw->basic_cpuid[7][2] & LEAF7_ECX_VPCLMULQDQ
-					    ? CRC32C_FOLD
-					    : crc_of_level[SIMD_AVX2];
+	crc_of_level[SIMD_AVX512] =
+		leaf7[2] & LEAF7_ECX_VPCLMULQDQ ? CRC32C_FOLD : crc_of_level[SIMD_AVX2];
 }
 
 static void tables_fill(void)
@@ -102,7 +111,7 @@ static void tables_fill(void)
 	if (has[CPU_FEATURE_SSE4_2] && has[CPU_FEATURE_PCLMUL])
 		crc_of_level[SIMD_AVX2] = CRC32C_STREAMS;
 	if ((xcr0_read() & XCR0_AVX512) == XCR0_AVX512)
-		avx512_offer(&id, &raw);
+		avx512_offer(raw.basic_cpuid[7]);
 }
 #elif defined(__aarch64__)
 static void tables_fill(void)

@@ -178,8 +178,8 @@ TILE_INLINE void FN(block)(const int metric, const int nq, const int nr, const u
 	}
 	for (; i < query_count; i++)
 		FN(many)
-		(metric, queries + i * query_stride, rows, row_stride, NULL, row_count, dim,
-		 out + i * out_stride);
+	(metric, queries + i * query_stride, rows, row_stride, NULL, row_count, dim,
+	 out + i * out_stride);
 }
 
 #define TILE_KERNELS(metric, name, nq, nr)                                                         \

@@ -685,6 +685,28 @@ START_TEST(test_dispatch_obeys_the_environment)
 }
 END_TEST
 
+START_TEST(test_dispatch_finds_what_the_compiler_finds)
+{
+#if defined(__x86_64__)
+	bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+	bool avx512 = avx2 && __builtin_cpu_supports("avx512bw") &&
+		      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+	ck_assert_int_eq(simd_level_get(SIMD_AVX2) != NULL, avx2);
+	ck_assert_int_eq(simd_level_get(SIMD_AVX512) != NULL, avx512);
+	if (!avx512)
+		return;
+	const char *features = simd_level_get(SIMD_AVX512)->features;
+	ck_assert_int_eq(strstr(features, "vnni") != NULL, !!__builtin_cpu_supports("avx512vnni"));
+	ck_assert_int_eq(strstr(features, "vpopcntdq") != NULL,
+			 !!__builtin_cpu_supports("avx512vpopcntdq"));
+	ck_assert_int_eq(crc32c_best() == CRC32C_FOLD, !!__builtin_cpu_supports("vpclmulqdq"));
+#elif defined(__aarch64__)
+	ck_assert_ptr_nonnull(simd_level_get(SIMD_NEON));
+#endif
+	ck_assert_ptr_nonnull(simd_level_get(SIMD_SCALAR));
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
 	if (argc > 1 && !strcmp(argv[1], "level"))
@@ -705,6 +727,7 @@ int main(int argc, char **argv)
 	tcase_add_test(tc, test_topk_keeps_what_sorting_would);
 	tcase_add_test(tc, test_crc32c_forms_equal_the_table);
 	tcase_add_test(tc, test_dispatch_obeys_the_environment);
+	tcase_add_test(tc, test_dispatch_finds_what_the_compiler_finds);
 	suite_add_tcase(s, tc);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);
