@@ -15,6 +15,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/store/io_uring.h"
+
 int io_open_directory(const char *directory, int create, struct io **out)
 {
 	const char *forced = getenv("MNEME_IO");
@@ -22,8 +24,12 @@ int io_open_directory(const char *directory, int create, struct io **out)
 
 	if (forced && !strcmp(forced, "posix"))
 		return io_posix_new(directory, create, out);
-	if (forced && !strcmp(forced, "uring"))
-		return io_uring_new(directory, create, out);
+	if (forced && (!strcmp(forced, "uring") || !strcmp(forced, "uring-linked"))) {
+		rc = io_uring_new(directory, create, out);
+		if (!rc && !strcmp(forced, "uring-linked"))
+			uring_set_use(*out, URING_LINK_WRITES);
+		return rc;
+	}
 	if (forced && *forced)
 		return -EINVAL;
 	rc = io_uring_new(directory, create, out);

@@ -98,7 +98,8 @@ int io_posix_new(const char *directory, int create, struct io **out);
 /* The same with io_uring for batches and log writes; -ENOSYS or -EPERM where the kernel does not
  * permit io_uring. */
 int io_uring_new(const char *directory, int create, struct io **out);
-/* io_uring where it is permitted, plain system calls otherwise. `MNEME_IO=uring|posix` forces one. */
+/* io_uring where it is permitted, plain system calls otherwise. `MNEME_IO=posix|uring` forces one;
+ * `uring-linked` also makes a log write and its sync one linked submission. -EINVAL for others. */
 int io_open_directory(const char *directory, int create, struct io **out);
 
 /* Says who this process is, for a lock file: "pid 123 on host: command". Always NUL-terminated. */

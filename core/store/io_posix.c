@@ -16,11 +16,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "pool/alloc.h"
@@ -93,13 +95,69 @@ ssize_t posix_write(struct io_file *file, const void *data, size_t length, uint6
 	return n < 0 ? -errno : n;
 }
 
+int posix_cannot_read_cached(struct io_file *file)
+{
+	/* relaxed: a hint */
+	return atomic_load_explicit(&posix_file(file)->nowait_read, memory_order_relaxed) ==
+	       NOWAIT_NO;
+}
+
+unsigned posix_read_cached(struct io_file *file, struct io_request *requests, unsigned count)
+{
+	struct posix_file *f = posix_file(file);
+	int can = !posix_cannot_read_cached(file);
+	unsigned missed = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		struct io_request *r = &requests[i];
+		struct iovec whole = {r->data, r->length};
+		ssize_t n = can ? preadv2(f->fd, &whole, 1, (off_t)r->offset, RWF_NOWAIT) : -1;
+
+		if (can && n < 0 && errno == EOPNOTSUPP) {
+			/* relaxed: whoever misses it finds out again */
+			atomic_store_explicit(&f->nowait_read, NOWAIT_NO, memory_order_relaxed);
+			can = 0;
+		}
+		r->result = n < 0 ? -EAGAIN : (int32_t)n;
+		missed += r->result != (int32_t)r->length;
+	}
+	return missed;
+}
+
+enum posix_nowait posix_probe_write(struct io_file *file, const struct io_request *r)
+{
+	struct posix_file *f = posix_file(file);
+	struct iovec whole = {r->data, r->length};
+	/* relaxed, as below: a hint; whoever misses it finds out again */
+	uint8_t known = atomic_load_explicit(&f->nowait_write, memory_order_relaxed);
+
+	if (known != NOWAIT_UNKNOWN)
+		return known;
+	known = pwritev2(f->fd, &whole, 1, (off_t)r->offset, RWF_NOWAIT) < 0 && errno == EOPNOTSUPP
+			? NOWAIT_NO
+			: NOWAIT_YES;
+	atomic_store_explicit(&f->nowait_write, known, memory_order_relaxed);
+	return known;
+}
+
+/* Reads what the page cache has and asks for the rest, so that the disk works on all of it at once;
+ * then waits for each in turn. */
 int posix_read_batch(struct io_file *file, struct io_request *requests, unsigned count)
 {
 	CHECK(count <= IO_BATCH_MAX);
+	if (count == 1)
+		requests->result = -EAGAIN;
+	else if (!posix_read_cached(file, requests, count))
+		return 0;
+	for (unsigned i = 0; i < count && count > 1; i++)
+		if (requests[i].result != (int32_t)requests[i].length)
+			posix_fadvise(posix_file(file)->fd, (off_t)requests[i].offset,
+				      requests[i].length, POSIX_FADV_WILLNEED);
 	for (unsigned i = 0; i < count; i++) {
 		struct io_request *r = &requests[i];
 
-		r->result = (int32_t)posix_read(file, r->data, r->length, r->offset);
+		if (r->result != (int32_t)r->length)
+			r->result = (int32_t)posix_read(file, r->data, r->length, r->offset);
 	}
 	return 0;
 }

@@ -25,7 +25,12 @@ struct posix_file {
 	uint8_t *base;    /* [map_lock] NULL: not mapped */
 	uint64_t reserve; /* [map_lock] bytes of address space */
 	uint64_t mapped;  /* [map_lock] bytes shown, a multiple of the page size */
+	/* [A] enum posix_nowait: does the filesystem read / write without waiting when it is asked?
+	 */
+	_Atomic uint8_t nowait_read, nowait_write;
 };
+
+enum posix_nowait { NOWAIT_UNKNOWN, NOWAIT_YES, NOWAIT_NO };
 
 extern const struct io_ops io_posix_ops;
 
@@ -42,6 +47,13 @@ void posix_close_directory(struct posix_io *self);
 /* One transfer each; a number of bytes or -errno. */
 ssize_t posix_read(struct io_file *file, void *data, size_t length, uint64_t offset);
 ssize_t posix_write(struct io_file *file, const void *data, size_t length, uint64_t offset);
+/* Reads what the page cache has, without waiting. Results of the others are short or -EAGAIN, of
+ * all where the filesystem cannot do this; returns how many those are. */
+unsigned posix_read_cached(struct io_file *file, struct io_request *requests, unsigned count);
+int posix_cannot_read_cached(struct io_file *file);
+/* Tries one write without waiting, to learn whether the filesystem can: enum posix_nowait. Done or
+ * not, it may be done again. */
+enum posix_nowait posix_probe_write(struct io_file *file, const struct io_request *request);
 int posix_read_batch(struct io_file *file, struct io_request *requests, unsigned count);
 int posix_write_batch(struct io_file *file, struct io_request *requests, unsigned count);
 int posix_write_sync(struct io_file *file, const void *data, size_t length, uint64_t offset);

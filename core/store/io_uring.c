@@ -37,6 +37,7 @@ struct uring_io {
 	struct io_ops ops;     /* [I] the plain operations, with ours in their places */
 	_Atomic uint32_t idle; /* [A] bit i: rings[i] may be taken */
 	_Atomic uint64_t chains, broken, overflows; /* [A] */
+	unsigned use;                               /* enum uring_use; set while nobody writes */
 	void (*on_broken)(void *arg);               /* set while nobody writes */
 	void *on_broken_arg;
 	struct ring rings[RINGS];
@@ -124,7 +125,7 @@ static void ring_run(struct ring *ring, int32_t *results, unsigned count)
 			     : io_uring_enter((unsigned)ring->uring.ring_fd, 0, in_flight,
 					      IORING_ENTER_GETEVENTS, NULL);
 
-		if (n < 0 && n != -EINTR && n != -EAGAIN && n != -EBUSY) {
+		if (n < 0 && n != -EINTR && (!in_flight || (n != -EAGAIN && n != -EBUSY))) {
 			CHECK(left || !in_flight); /* waiting alone does not fail */
 			left = 0;
 			failed = 1;
@@ -138,50 +139,87 @@ static void ring_run(struct ring *ring, int32_t *results, unsigned count)
 		ring_close(ring);
 }
 
-static int uring_batch(struct io_file *file, struct io_request *requests, unsigned count,
-		       int writing)
+/* Hands the requests that are not complete to a ring; those that it never took, to plain calls. */
+static void ring_transfer(struct ring *ring, struct io_file *file, struct io_request *requests,
+			  unsigned count, int writing)
 {
-	struct uring_io *self = owner_of(file);
 	int fd = posix_file(file)->fd;
 	int32_t results[IO_BATCH_MAX];
-	struct ring *ring;
+	uint8_t which[IO_BATCH_MAX];
+	unsigned n = 0;
 
-	CHECK(count <= IO_BATCH_MAX);
-	ring = count > 1 ? ring_take(self) : NULL; /* one alone is a plain call */
-	if (!ring)
-		return writing ? posix_write_batch(file, requests, count)
-			       : posix_read_batch(file, requests, count);
 	for (unsigned i = 0; i < count; i++) {
 		const struct io_request *r = &requests[i];
-		struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->uring);
+		struct io_uring_sqe *sqe;
 
+		if (r->result == (int32_t)r->length)
+			continue;
+		sqe = io_uring_get_sqe(&ring->uring);
 		CHECK(sqe);
 		if (writing)
 			io_uring_prep_write(sqe, fd, r->data, r->length, r->offset);
 		else
 			io_uring_prep_read(sqe, fd, r->data, r->length, r->offset);
-		io_uring_sqe_set_data64(sqe, i);
+		io_uring_sqe_set_data64(sqe, n);
+		which[n++] = (uint8_t)i;
 	}
-	ring_run(ring, results, count);
-	ring_put(self, ring);
-	for (unsigned i = 0; i < count; i++) {
-		requests[i].result = results[i];
+	ring_run(ring, results, n);
+	for (unsigned i = 0; i < n; i++) {
+		struct io_request *r = &requests[which[i]];
+
+		r->result = results[i];
 		if (results[i] == NOT_DONE && writing)
-			posix_write_batch(file, &requests[i], 1);
+			posix_write_batch(file, r, 1);
 		else if (results[i] == NOT_DONE)
-			posix_read_batch(file, &requests[i], 1);
+			posix_read_batch(file, r, 1);
 	}
+}
+
+/* What the page cache has is copied by plain calls (a ring only adds to that); what it has not goes
+ * to the disk all at once, unless each read would go through a worker thread. */
+static int uring_read_batch(struct io_file *file, struct io_request *requests, unsigned count)
+{
+	struct uring_io *self = owner_of(file);
+	struct ring *ring;
+
+	CHECK(count <= IO_BATCH_MAX);
+	if (self->use & URING_EVERY_BATCH) {
+		for (unsigned i = 0; i < count; i++)
+			requests[i].result = NOT_DONE;
+	} else {
+		if (count == 1)
+			return posix_read_batch(file, requests, count);
+		if (!posix_read_cached(file, requests, count))
+			return 0;
+		if (posix_cannot_read_cached(file))
+			return posix_read_batch(file, requests, count);
+	}
+	ring = ring_take(self);
+	if (!ring)
+		return posix_read_batch(file, requests, count);
+	ring_transfer(ring, file, requests, count, 0);
+	ring_put(self, ring);
 	return 0;
 }
 
-static int uring_read_batch(struct io_file *file, struct io_request *requests, unsigned count)
-{
-	return uring_batch(file, requests, count, 0);
-}
-
+/* A filesystem that cannot write without waiting makes the kernel hand each write of a ring to a
+ * worker thread, which costs more than the write: plain calls then. */
 static int uring_write_batch(struct io_file *file, struct io_request *requests, unsigned count)
 {
-	return uring_batch(file, requests, count, 1);
+	struct uring_io *self = owner_of(file);
+	struct ring *ring = NULL;
+
+	CHECK(count <= IO_BATCH_MAX);
+	if (self->use & URING_EVERY_BATCH ||
+	    (count > 1 && posix_probe_write(file, requests) == NOWAIT_YES))
+		ring = ring_take(self);
+	if (!ring)
+		return posix_write_batch(file, requests, count);
+	for (unsigned i = 0; i < count; i++)
+		requests[i].result = NOT_DONE;
+	ring_transfer(ring, file, requests, count, 1);
+	ring_put(self, ring);
+	return 0;
 }
 
 /* The chain's two results into one answer; writes and syncs what a broken chain left. */
@@ -208,10 +246,12 @@ static int uring_write_sync(struct io_file *file, const void *data, size_t lengt
 {
 	struct uring_io *self = owner_of(file);
 	int fd = posix_file(file)->fd;
-	struct ring *ring = length <= INT32_MAX ? ring_take(self) : NULL;
+	struct ring *ring = NULL;
 	struct io_uring_sqe *sqe;
 	int32_t results[2];
 
+	if (self->use & URING_LINK_WRITES && length <= INT32_MAX)
+		ring = ring_take(self);
 	if (!ring)
 		return posix_write_sync(file, data, length, offset);
 	sqe = io_uring_get_sqe(&ring->uring);
@@ -247,6 +287,11 @@ void uring_read_counts(const struct io *io, struct uring_counts *out)
 	out->chains = atomic_load_explicit(&self->chains, memory_order_relaxed);
 	out->broken = atomic_load_explicit(&self->broken, memory_order_relaxed);
 	out->overflows = atomic_load_explicit(&self->overflows, memory_order_relaxed);
+}
+
+void uring_set_use(struct io *io, unsigned use)
+{
+	uring_io(io)->use = use;
 }
 
 void uring_on_broken_chain(struct io *io, void (*hook)(void *arg), void *arg)

@@ -14,6 +14,14 @@ struct uring_counts {
 	uint64_t overflows; /* operations done by plain calls because all rings were busy */
 };
 
+enum uring_use {
+	URING_LINK_WRITES = 1, /* write_sync is a linked submission (MNEME_IO=uring-linked) */
+	URING_EVERY_BATCH = 2, /* batches go through a ring even where plain calls are faster */
+};
+
+/* Sets where rings are used besides the default, an or of enum uring_use. Set while nobody writes.
+ */
+void uring_set_use(struct io *io, unsigned use);
 void uring_read_counts(const struct io *io, struct uring_counts *out);
 /* Calls `hook` behind every broken chain, before the rest is written. NULL removes it. */
 void uring_on_broken_chain(struct io *io, void (*hook)(void *arg), void *arg);

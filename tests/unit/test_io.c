@@ -6,6 +6,7 @@
  */
 #include <check.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <pthread.h>
 #include <signal.h>
@@ -23,7 +24,7 @@
 #include "core/store/io_uring.h"
 #include "pool/alloc.h"
 
-enum { POSIX, URING, SIM, KINDS, REAL_KINDS = SIM };
+enum { POSIX, URING, FORCED, SIM, KINDS, REAL_KINDS = SIM };
 enum { BIG = 1 << 20 };
 
 static char all_roots[32]; /* made and removed by the parent of the forked tests */
@@ -50,11 +51,18 @@ static void remove_roots(void)
 
 static int open_kind(int kind, struct io **out)
 {
+	int rc;
+
 	switch (kind) {
 	case POSIX:
 		return io_posix_new(root, 0, out);
 	case URING:
 		return io_uring_new(root, 0, out);
+	case FORCED: /* everything through rings */
+		rc = io_uring_new(root, 0, out);
+		if (!rc)
+			uring_set_use(*out, URING_LINK_WRITES | URING_EVERY_BATCH);
+		return rc;
 	default:
 		return sim_io_new(disk, out);
 	}
@@ -69,7 +77,7 @@ static int begin(int kind)
 	ck_assert_ptr_nonnull(mkdtemp(root));
 	ck_assert_int_eq(sim_new(&disk), 0);
 	rc = open_kind(kind, &io);
-	if (kind == URING && (rc == -EPERM || rc == -ENOSYS)) {
+	if ((kind == URING || kind == FORCED) && (rc == -EPERM || rc == -ENOSYS)) {
 		fprintf(stderr, "test_io: skipped: io_uring is not permitted here\n");
 		sim_free(disk);
 		return 0;
@@ -602,6 +610,7 @@ START_TEST(test_uring_chain_broken_by_a_short_write_is_finished)
 
 	if (!begin(URING))
 		return;
+	uring_set_use(io, URING_LINK_WRITES);
 	f = open_new("log");
 	uring_on_broken_chain(io, lift_file_limit, &hooked);
 	set_file_limit(5000); /* the kernel writes up to here, and cancels the linked sync */
@@ -626,6 +635,7 @@ START_TEST(test_uring_chain_that_cannot_be_finished_is_an_error)
 
 	if (!begin(URING))
 		return;
+	uring_set_use(io, URING_LINK_WRITES);
 	f = open_new("log");
 	set_file_limit(5000);
 	ck_assert_int_eq(io->ops->write_sync(f, big, 20000, 0), -EFBIG);
@@ -645,6 +655,7 @@ START_TEST(test_uring_failed_sync_is_not_tried_again)
 
 	if (!begin(URING))
 		return;
+	uring_set_use(io, URING_LINK_WRITES);
 	snprintf(path, sizeof(path), "%s/null", root);
 	ck_assert_int_eq(symlink("/dev/null", path), 0); /* takes every write, refuses to sync */
 	ck_assert_int_eq(io->ops->open(io, "null", IO_WRITE, &f), 0);
@@ -659,6 +670,57 @@ START_TEST(test_uring_failed_sync_is_not_tried_again)
 	ck_assert_int_eq(io->ops->write_sync(f, big, 4096, 0), -ENOSPC);
 	uring_read_counts(io, &counts);
 	ck_assert_uint_eq(counts.broken, 0);
+	io->ops->close(f);
+	finish();
+}
+END_TEST
+
+/* Puts something else in the place of every ring of this process; how many there were. */
+static int break_rings(void)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC), count = 0;
+
+	for (int fd = 3; fd < 64; fd++) {
+		char path[32], target[64];
+		ssize_t length;
+
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		length = readlink(path, target, sizeof(target) - 1);
+		if (length < 0)
+			continue;
+		target[length] = 0;
+		if (strstr(target, "[io_uring]") && ++count)
+			ck_assert_int_eq(dup2(null, fd), fd);
+	}
+	close(null);
+	return count;
+}
+
+START_TEST(test_uring_ring_that_fails_is_replaced)
+{
+	struct io_request requests[IO_BATCH_MAX];
+	struct uring_counts counts;
+	struct io_file *f;
+
+	if (!begin(FORCED))
+		return;
+	f = open_new("log");
+	ck_assert_int_eq(break_rings(), 1);
+	fill_requests(requests, IO_BATCH_MAX, big);
+	ck_assert_int_eq(io->ops->write_batch(f, requests, IO_BATCH_MAX), 0);
+	for (unsigned i = 0; i < IO_BATCH_MAX; i++)
+		ck_assert_int_eq(requests[i].result, 4096 - (int)i);
+	fill_requests(requests, IO_BATCH_MAX, back);
+	ck_assert_int_eq(io->ops->read_batch(f, requests, IO_BATCH_MAX), 0);
+	for (unsigned i = 0; i < IO_BATCH_MAX; i++)
+		ck_assert_mem_eq(back + i * 4096, big + i * 4096, 4096 - i);
+	ck_assert_int_eq(break_rings(), 1); /* the read made a new one */
+	ck_assert_int_eq(io->ops->write_sync(f, big, 100000, 0), 0);
+	check_bytes(f, big, 0, 100000);
+	ck_assert_int_eq(io->ops->write_sync(f, big, 100000, 0), 0);
+	uring_read_counts(io, &counts);
+	ck_assert_uint_eq(counts.chains, 2);
+	ck_assert_uint_eq(counts.broken, 1);
 	io->ops->close(f);
 	finish();
 }
@@ -726,6 +788,10 @@ START_TEST(test_io_open_directory_chooses_by_itself)
 	ck_assert_int_eq(io_open_directory(root, 0, &io), 0);
 	ck_assert_str_eq(io->ops->name, "posix");
 	io->ops->destroy(io);
+	setenv("MNEME_IO", "uring-linked", 1);
+	ck_assert_int_eq(io_open_directory(root, 0, &io), uring_here ? 0 : -EPERM);
+	if (uring_here)
+		io->ops->destroy(io);
 	setenv("MNEME_IO", "nonsense", 1);
 	ck_assert_int_eq(io_open_directory(root, 0, &io), -EINVAL);
 	unsetenv("MNEME_IO");
@@ -770,6 +836,7 @@ int main(void)
 	tcase_add_test(tc, test_uring_chain_broken_by_a_short_write_is_finished);
 	tcase_add_test(tc, test_uring_chain_that_cannot_be_finished_is_an_error);
 	tcase_add_test(tc, test_uring_failed_sync_is_not_tried_again);
+	tcase_add_test(tc, test_uring_ring_that_fails_is_replaced);
 	tcase_add_test(tc, test_io_open_directory_chooses_by_itself);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
