@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   the int8 forward pass over a group of passages whose tokens lie one after the other as rows,
- *            so that a pass over the weights serves them all. encoder_f32.c has the formulas.
- * Invariants: a group has at most GROUP_ROWS rows and GROUP_TEXTS passages; only attention and the means look at
- *            passages, everything else at rows. The last feed-forward's second matrix is linear and
- *            only its mean over a passage is wanted: it is applied once, to the mean.
+ * Purpose:   the int8 forward pass over a group of passages whose tokens lie one after the other as
+ * rows, so that a pass over the weights serves them all. encoder_f32.c has the formulas.
+ * Invariants: a group has at most GROUP_ROWS rows and GROUP_TEXTS passages; only attention and the
+ * means look at passages, everything else at rows. The last feed-forward's second matrix is linear
+ * and only its mean over a passage is wanted: it is applied once, to the mean.
  */
 #include "core/memory/encoder.h"
 
@@ -96,14 +96,15 @@ void encoder_scratch_free(struct encoder_scratch *s)
 	alloc_free(s);
 }
 
-uint32_t encoder_count(const struct encoder *e, struct encoder_scratch *s, const char *text, size_t len)
+uint32_t encoder_count(const struct encoder *e, struct encoder_scratch *s, const char *text,
+		       size_t len)
 {
 	return tokenizer_count(e->model, &s->tokenizer, text, len);
 }
 
 /* out = bytes (quantised before, s->scale) by a matrix of the model */
-static void apply(const struct encoder *e, struct encoder_scratch *s, uint32_t matrix, uint32_t bias,
-		  int32_t zero, uint32_t rows, float *out, enum kernel_store store)
+static void apply(const struct encoder *e, struct encoder_scratch *s, uint32_t matrix,
+		  uint32_t bias, int32_t zero, uint32_t rows, float *out, enum kernel_store store)
 {
 	const struct kernel_product p = {
 		.w = &e->model->packed[matrix],
@@ -135,8 +136,8 @@ static void embed_rows(const struct encoder *e, struct encoder_scratch *s)
 	}
 }
 
-static void attend(const struct encoder *e, struct encoder_scratch *s, uint32_t layer, const float *x,
-		   uint32_t width)
+static void attend(const struct encoder *e, struct encoder_scratch *s, uint32_t layer,
+		   const float *x, uint32_t width)
 {
 	const struct encoder_kernels *k = e->kernels;
 	const uint32_t base = layer * MODEL_LAYER_TENSORS;
@@ -145,8 +146,9 @@ static void attend(const struct encoder *e, struct encoder_scratch *s, uint32_t 
 		e->model->f32[base + MODEL_NORM1_BIAS], s->bytes, s->scale);
 	apply(e, s, base + MODEL_QKV, base + MODEL_QKV_BIAS, 128, s->rows, s->wide, KERNEL_STORE);
 	for (uint32_t t = 0; t < s->texts; t++)
-		k->attention(s->wide + (size_t)s->begin[t] * 3 * width, s->begin[t + 1] - s->begin[t],
-			     width, &s->attention, s->heads + (size_t)s->begin[t] * width);
+		k->attention(s->wide + (size_t)s->begin[t] * 3 * width,
+			     s->begin[t + 1] - s->begin[t], width, &s->attention,
+			     s->heads + (size_t)s->begin[t] * width);
 	k->quantise(s->heads, s->rows, width, s->bytes, s->scale);
 	apply(e, s, base + MODEL_OUT, base + MODEL_OUT_BIAS, 128, s->rows, s->x, KERNEL_STORE_ADD);
 }
@@ -231,9 +233,8 @@ void encoder_embed(const struct encoder *e, struct encoder_scratch *s, const cha
 	for (size_t i = 0; i < n; i++) {
 		if (s->rows + MODEL_TOKENS_MAX > GROUP_ROWS || s->texts == GROUP_TEXTS)
 			run_group(e, s, vectors);
-		const uint32_t tokens =
-			tokenizer_encode(e->model, &s->tokenizer, texts[i], lens[i], s->ids + s->rows,
-					 NULL, MODEL_TOKENS_MAX);
+		const uint32_t tokens = tokenizer_encode(e->model, &s->tokenizer, texts[i], lens[i],
+							 s->ids + s->rows, NULL, MODEL_TOKENS_MAX);
 		if (!tokens) {
 			memset(vectors + i * MODEL_DIM, 0, MODEL_DIM * sizeof(float));
 			continue;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   the forward pass, one formula a function: Universal Sentence Encoder Lite (Cer and others
- *            2018), two pre-norm transformer layers (Vaswani and others 2017).
+ * Purpose:   the forward pass, one formula a function: Universal Sentence Encoder Lite (Cer and
+ * others 2018), two pre-norm transformer layers (Vaswani and others 2017).
  *
  *     x      = 2 E[id] + timing(position)
  *     layer 0: h = R x + attention(norm x), layer 1: h = h + attention(norm h)
@@ -91,8 +91,8 @@ static void attention(struct encoder_f32_scratch *s, uint32_t rows, uint32_t wid
 	}
 }
 
-static void layer(const struct model *m, struct encoder_f32_scratch *s, uint32_t number, uint32_t rows,
-		  uint32_t width)
+static void layer(const struct model *m, struct encoder_f32_scratch *s, uint32_t number,
+		  uint32_t rows, uint32_t width)
 {
 	const float *const *w = m->f32 + number * MODEL_LAYER_TENSORS;
 	const size_t values = (size_t)rows * MODEL_WIDTH;
@@ -109,10 +109,12 @@ static void layer(const struct model *m, struct encoder_f32_scratch *s, uint32_t
 	for (size_t i = 0; i < values; i++)
 		s->x[i] += s->out[i];
 	layer_norm(s->x, rows, MODEL_WIDTH, w[MODEL_NORM2_SCALE], w[MODEL_NORM2_BIAS], s->norm);
-	dense(s->norm, rows, MODEL_WIDTH, w[MODEL_FFN1], w[MODEL_FFN1_BIAS], MODEL_HIDDEN, s->hidden);
+	dense(s->norm, rows, MODEL_WIDTH, w[MODEL_FFN1], w[MODEL_FFN1_BIAS], MODEL_HIDDEN,
+	      s->hidden);
 	for (size_t i = 0; i < (size_t)rows * MODEL_HIDDEN; i++)
 		s->hidden[i] = fmaxf(s->hidden[i], 0);
-	dense(s->hidden, rows, MODEL_HIDDEN, w[MODEL_FFN2], w[MODEL_FFN2_BIAS], MODEL_WIDTH, s->out);
+	dense(s->hidden, rows, MODEL_HIDDEN, w[MODEL_FFN2], w[MODEL_FFN2_BIAS], MODEL_WIDTH,
+	      s->out);
 	for (size_t i = 0; i < values; i++)
 		s->x[i] += s->out[i];
 }
@@ -149,7 +151,8 @@ void encoder_f32_embed(const struct model *m, struct encoder_f32_scratch *s, con
 	for (uint32_t r = 0; r < count; r++)
 		for (uint32_t i = 0; i < MODEL_WIDTH; i++)
 			mean[i] += s->x[(size_t)r * MODEL_WIDTH + i] / (float)count;
-	dense(mean, 1, MODEL_WIDTH, m->f32[MODEL_FINAL], m->f32[MODEL_FINAL_BIAS], MODEL_DIM, vector);
+	dense(mean, 1, MODEL_WIDTH, m->f32[MODEL_FINAL], m->f32[MODEL_FINAL_BIAS], MODEL_DIM,
+	      vector);
 	for (uint32_t i = 0; i < MODEL_DIM; i++) {
 		vector[i] = tanhf(vector[i]);
 		length += vector[i] * vector[i];

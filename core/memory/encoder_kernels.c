@@ -93,8 +93,8 @@ static void norm_scalar(const float *x, uint32_t rows, uint32_t width, const flo
 	}
 }
 
-static void attend_row(const float *qkv, uint32_t row, uint32_t tokens, uint32_t width, uint32_t head,
-		       float *weight, float *out)
+static void attend_row(const float *qkv, uint32_t row, uint32_t tokens, uint32_t width,
+		       uint32_t head, float *weight, float *out)
 {
 	const uint32_t dim = width / MODEL_HEADS, stride = 3 * width;
 	const float *q = qkv + (size_t)row * stride + head, factor = 1 / sqrtf((float)dim);

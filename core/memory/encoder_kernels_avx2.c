@@ -15,8 +15,8 @@ static inline __attribute__((always_inline)) vi dot_widened(vi acc, vi a, vi b)
 	const __m256i bytes = (__m256i)a, weights = (__m256i)b;
 	const __m256i even = _mm256_madd_epi16(_mm256_and_si256(bytes, _mm256_set1_epi16(255)),
 					       _mm256_srai_epi16(_mm256_slli_epi16(weights, 8), 8));
-	const __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(bytes, 8),
-					      _mm256_srai_epi16(weights, 8));
+	const __m256i odd =
+		_mm256_madd_epi16(_mm256_srli_epi16(bytes, 8), _mm256_srai_epi16(weights, 8));
 
 	return acc + (vi)even + (vi)odd;
 }

@@ -24,8 +24,7 @@ typedef int32_t vi __attribute__((vector_size(64), may_alias));
 #define vi_set1(x) ((vi)_mm512_set1_epi32(x))
 #define vi_to_f(a) _mm512_cvtepi32_ps((__m512i)(a))
 #define vi_quad(p) ((vi)_mm512_set1_epi32(*(const quad *)(p)))
-#define vi_store_bytes(p, a)                                                                       \
-	_mm_storeu_si128((__m128i *)(p), _mm512_cvtepi32_epi8((__m512i)(a)))
+#define vi_store_bytes(p, a) _mm_storeu_si128((__m128i *)(p), _mm512_cvtepi32_epi8((__m512i)(a)))
 #define vi_dot(acc, a, b) ((vi)_mm512_dpbusd_epi32((__m512i)(acc), (__m512i)(a), (__m512i)(b)))
 
 typedef int32_t quad __attribute__((may_alias, aligned(1)));

@@ -9,7 +9,8 @@
  *     vi_zero vi_load vi_set1 vi_quad vi_to_f vf_to_i vi_store_bytes     int32 operations
  *     vi_dot(acc, bytes, weights)        acc + four-byte dot products, unsigned * signed, exact
  *
- * Invariants: tiles are functions with constant bounds, inlined, so that accumulators live in registers.
+ * Invariants: tiles are functions with constant bounds, inlined, so that accumulators live in
+ * registers.
  */
 #include "core/memory/encoder_kernels.h"
 
@@ -18,6 +19,7 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
+/* Stores one vector of a product: scales, bias, and what p->store says. */
 INLINE void finish_vector(const struct kernel_product *p, vi sum, uint32_t row, uint32_t col)
 {
 	const vf scale = vf_load(p->w->scale + col) * vf_set1(p->scale[row]);
@@ -111,7 +113,9 @@ static void product(const struct kernel_product *p)
 	}
 }
 
-INLINE float quantise_row(const float *x, uint32_t width, vf tops, float steps, int zero, uint8_t *out)
+/* Bytes of one row, of which `tops` has the largest magnitudes by lane. Returns its scale. */
+INLINE float quantise_row(const float *x, uint32_t width, vf tops, float steps, int zero,
+			  uint8_t *out)
 {
 	const float top = vf_top(tops);
 	const vf factor = vf_set1(top > 0 ? steps / top : 0);
@@ -144,8 +148,8 @@ static void quantise_positive(const float *x, uint32_t rows, uint32_t width, uin
 	}
 }
 
-static void norm(const float *x, uint32_t rows, uint32_t width, const float *scale, const float *bias,
-		 uint8_t *out, float *out_scale)
+static void norm(const float *x, uint32_t rows, uint32_t width, const float *scale,
+		 const float *bias, uint8_t *out, float *out_scale)
 {
 	_Alignas(64) float y[MODEL_WIDTH];
 
@@ -172,7 +176,8 @@ static void norm(const float *x, uint32_t rows, uint32_t width, const float *sca
 	}
 }
 
-/* e^v for v <= 0, relative error below 2e-7: 2^n by the exponent's bits, the rest by a polynomial. */
+/* e^v for v <= 0, relative error below 2e-7: 2^n by the exponent's bits, the rest by a polynomial.
+ */
 INLINE vf exp_vector(vf v)
 {
 	const vf x = vf_max(v, vf_set1(-87));
@@ -191,8 +196,8 @@ INLINE vf exp_vector(vf v)
 }
 
 /* out[R][V * VW] = a[R][depth] * b[depth][V * VW], strides in floats */
-INLINE void dense_tile(const float *a, size_t a_stride, const float *b, size_t b_stride, uint32_t depth,
-		       float *out, size_t out_stride, const int R, const int V)
+INLINE void dense_tile(const float *a, size_t a_stride, const float *b, size_t b_stride,
+		       uint32_t depth, float *out, size_t out_stride, const int R, const int V)
 {
 	vf acc[TILE_ROWS][TILE_VECS];
 
@@ -275,8 +280,8 @@ INLINE void softmax_row(float *weight, uint32_t tokens, uint32_t padded, float f
 		vf_store(weight + t, vf_load(weight + t) * inverse);
 }
 
-static void attention(const float *qkv, uint32_t tokens, uint32_t width,
-		      struct kernel_attention *s, float *out)
+static void attention(const float *qkv, uint32_t tokens, uint32_t width, struct kernel_attention *s,
+		      float *out)
 {
 	const uint32_t dim = width / MODEL_HEADS, stride = 3 * width;
 	const uint32_t padded = (tokens + KERNEL_PAD - 1) / KERNEL_PAD * KERNEL_PAD;
@@ -287,7 +292,8 @@ static void attention(const float *qkv, uint32_t tokens, uint32_t width,
 
 		for (uint32_t t = 0; t < padded; t++)
 			for (uint32_t d = 0; d < dim; d++)
-				s->keys[d * padded + t] = t < tokens ? keys[(size_t)t * stride + d] : 0;
+				s->keys[d * padded + t] =
+					t < tokens ? keys[(size_t)t * stride + d] : 0;
 		dense(qkv + head, stride, tokens, s->keys, padded, dim, s->weights, padded, padded);
 		for (uint32_t r = 0; r < tokens; r++)
 			softmax_row(s->weights + (size_t)r * padded, tokens, padded, factor);

@@ -103,14 +103,14 @@ static int check_header(const struct model_header *h, size_t len, char *why)
 	if (h->dim != MODEL_DIM || h->tokens_max != MODEL_TOKENS_MAX ||
 	    h->pieces <= MODEL_CONTROLS || h->pieces > MODEL_PIECES_MAX || !h->trie_slots ||
 	    h->sections > sizeof(h->section) / sizeof(h->section[0]) ||
-	    !terminated(h->name, sizeof(h->name)) ||
-	    !terminated(h->licence, sizeof(h->licence)) ||
+	    !terminated(h->name, sizeof(h->name)) || !terminated(h->licence, sizeof(h->licence)) ||
 	    !terminated(h->source, sizeof(h->source)))
 		return fail(why, -EUCLEAN, "the header of the model file makes no sense");
 	return 0;
 }
 
-/* The bytes of a section if they lie inside the file, are as long as they must be and have their checksum. */
+/* The bytes of a section if they lie inside the file, are as long as they must be and have their
+ * checksum. */
 static const uint8_t *section_bytes(const struct model *m, const struct model_section *s,
 				    uint64_t length)
 {
@@ -189,8 +189,8 @@ static int take_sections(struct model *m, const struct model_header *h, unsigned
 
 	for (uint32_t i = 0; i < h->sections && !rc; i++) {
 		const struct model_section *s = &h->section[i];
-		const int small = s->tensor < MODEL_TENSORS &&
-				  !model_tensor_shape(s->tensor).quantised;
+		const int small =
+			s->tensor < MODEL_TENSORS && !model_tensor_shape(s->tensor).quantised;
 
 		if (s->kind == MODEL_KIND_PIECES)
 			rc = take_pieces(m, s);

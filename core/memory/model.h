@@ -27,19 +27,18 @@
  *
  *     kind  section
  *        1  tensor in f32, row-major [rows][columns] (rows: inputs, columns: outputs)
- *        2  tensor in int8, packed for four-byte dot products: int8 [columns / 16][rows / 4][16][4],
- *           then f32 scale [columns], then i32 sum over the rows of each column [columns]
- *        3  pieces: u32 begin [pieces + 1], f32 score [pieces], then the bytes of the pieces
- *        4  trie over the pieces' bytes, a double array: for each slot i32 base, u32 check, i32 piece
+ *        2  tensor in int8, packed for four-byte dot products: int8 [columns / 16][rows /
+ * 4][16][4], then f32 scale [columns], then i32 sum over the rows of each column [columns] 3
+ * pieces: u32 begin [pieces + 1], f32 score [pieces], then the bytes of the pieces 4  trie over the
+ * pieces' bytes, a double array: for each slot i32 base, u32 check, i32 piece
  *           (-1: no piece ends here). Slot 0 is the root; from slot s the byte c leads to slot
  *           base[s] + c if check of that slot is s. Control pieces (the first six) are not in it.
  *
- * Invariants: a model that model_open() accepted has every section that was asked for, in its bounds, with a
- *            good checksum; piece offsets ascend, scores are finite, trie values are < pieces. So a
- *            reader needs bounds checks for trie steps only.
- * Threading: immutable once open; any number of readers.
- * Failure:   -errno; -EUCLEAN for a damaged file, -EPROTONOSUPPORT for another version, and a
- *            sentence in `why` (never NULL, at most MODEL_WHY bytes).
+ * Invariants: a model that model_open() accepted has every section that was asked for, in its
+ * bounds, with a good checksum; piece offsets ascend, scores are finite, trie values are < pieces.
+ * So a reader needs bounds checks for trie steps only. Threading: immutable once open; any number
+ * of readers. Failure:   -errno; -EUCLEAN for a damaged file, -EPROTONOSUPPORT for another version,
+ * and a sentence in `why` (never NULL, at most MODEL_WHY bytes).
  */
 #ifndef MNEME_CORE_MEMORY_MODEL_H
 #define MNEME_CORE_MEMORY_MODEL_H
@@ -60,10 +59,15 @@ enum {
 	MODEL_DIM = 512,
 	MODEL_TOKENS_MAX = 128,
 	MODEL_PIECES_MAX = 1 << 20,
-	MODEL_CONTROLS = 6,        /* pieces that text never yields */
+	MODEL_CONTROLS = 6, /* pieces that text never yields */
 };
 
-enum model_kind { MODEL_KIND_F32 = 1, MODEL_KIND_I8 = 2, MODEL_KIND_PIECES = 3, MODEL_KIND_TRIE = 4 };
+enum model_kind {
+	MODEL_KIND_F32 = 1,
+	MODEL_KIND_I8 = 2,
+	MODEL_KIND_PIECES = 3,
+	MODEL_KIND_TRIE = 4
+};
 
 /* Tensors of a layer; the tensor number in the file is layer * MODEL_LAYER_TENSORS + this. */
 enum model_layer_tensor {
@@ -84,8 +88,8 @@ enum model_layer_tensor {
 
 enum model_tensor {
 	MODEL_EMBEDDING = MODEL_LAYERS * MODEL_LAYER_TENSORS,
-	MODEL_TIMING,        /* inverse time scales */
-	MODEL_RESIDUAL,      /* layer 0: 256 -> 512 */
+	MODEL_TIMING,   /* inverse time scales */
+	MODEL_RESIDUAL, /* layer 0: 256 -> 512 */
 	MODEL_RESIDUAL_BIAS,
 	MODEL_FINAL,
 	MODEL_FINAL_BIAS,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   makes a model file from an unpacked package of the sentence encoder: package.json (name,
- *            version, licence), dist/model.json (names, shapes and order of the weights), its shards
+ * Purpose:   makes a model file from an unpacked package of the sentence encoder: package.json
+ * (name, version, licence), dist/model.json (names, shapes and order of the weights), its shards
  *            (f32, concatenated) and dist/vocab.json (pieces and scores).
  * Invariants: the output appears under its name only when it is complete and on disk.
  * Failure:   -errno and a sentence; the package is input from outside, every size in it is checked.
@@ -60,9 +60,11 @@ static int writer_add(struct writer *w, struct model_section what, const void *d
 	return 0;
 }
 
-static int add_tensor(struct writer *w, uint32_t tensor, const float *data, uint32_t rows, uint32_t cols)
+static int add_tensor(struct writer *w, uint32_t tensor, const float *data, uint32_t rows,
+		      uint32_t cols)
 {
-	struct model_section s = {.kind = MODEL_KIND_F32, .tensor = tensor, .rows = rows, .cols = cols};
+	struct model_section s = {
+		.kind = MODEL_KIND_F32, .tensor = tensor, .rows = rows, .cols = cols};
 	int rc = writer_add(w, s, data, 4 * (size_t)rows * cols);
 
 	if (rc || !model_tensor_shape(tensor).quantised)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   int8 packing of weights, and a double-array trie over the vocabulary.
- * Invariants: the trie's pieces are sorted first, so each node is a range of them, and nodes are placed
- *            breadth first: work is bounded by slots, recursion is not used.
+ * Invariants: the trie's pieces are sorted first, so each node is a range of them, and nodes are
+ * placed breadth first: work is bounded by slots, recursion is not used.
  */
 #include "core/memory/model_pack.h"
 
@@ -29,7 +29,8 @@ void model_pack_i8(const float *w, uint32_t rows, uint32_t cols, uint8_t *sectio
 			top = fmaxf(top, fabsf(w[(size_t)r * cols + c]));
 		const float scale = top > 0 ? top / 127 : 1;
 		for (uint32_t r = 0; r < rows; r++) {
-			const size_t at = ((size_t)(c / 16) * (rows / 4) + r / 4) * 64 + c % 16 * 4 + r % 4;
+			const size_t at =
+				((size_t)(c / 16) * (rows / 4) + r / 4) * 64 + c % 16 * 4 + r % 4;
 
 			data[at] = (int8_t)lrintf(w[(size_t)r * cols + c] / scale);
 			sum += data[at];
@@ -101,7 +102,8 @@ static int trie_reserve(struct trie_build *b, uint32_t need)
 }
 
 /* The lowest base at which every label finds a free slot. */
-static int trie_find_base(struct trie_build *b, const uint8_t *label, uint32_t labels, uint32_t *base)
+static int trie_find_base(struct trie_build *b, const uint8_t *label, uint32_t labels,
+			  uint32_t *base)
 {
 	while (b->first_gap < b->capacity && b->used[b->first_gap])
 		b->first_gap++;
@@ -173,8 +175,8 @@ int model_build_trie(const uint32_t *begin, const char *bytes, uint32_t pieces,
 		goto out;
 	for (uint32_t i = MODEL_CONTROLS; i < pieces; i++)
 		if (begin[i + 1] > begin[i])
-			b.piece[ranked++] = (struct ranked_piece){bytes + begin[i],
-								  begin[i + 1] - begin[i], i};
+			b.piece[ranked++] =
+				(struct ranked_piece){bytes + begin[i], begin[i + 1] - begin[i], i};
 	qsort(b.piece, ranked, sizeof(*b.piece), ranked_order);
 	b.used[0] = 1;
 	b.count = 1;

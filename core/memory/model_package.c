@@ -38,26 +38,34 @@ struct weight_name {
 };
 
 #define LAYER(n, part, t)                                                                          \
-	{"Layer_" #n "/TransformerLayer/" part, n * MODEL_LAYER_TENSORS + (t)}
+	{                                                                                          \
+		"Layer_" #n "/TransformerLayer/" part, n *MODEL_LAYER_TENSORS + (t)                \
+	}
 #define LAYER_NAMES(n)                                                                             \
 	LAYER(n, "layer_prepostprocess/layer_norm/layer_norm_scale/ConcatPartitions/concat",       \
 	      MODEL_NORM1_SCALE),                                                                  \
-	LAYER(n, "layer_prepostprocess/layer_norm/layer_norm_bias/ConcatPartitions/concat",        \
-	      MODEL_NORM1_BIAS),                                                                   \
-	LAYER(n, "MultiheadAttention/qkv_transform_single/kernel/part_0", MODEL_QKV),              \
-	LAYER(n, "MultiheadAttention/qkv_transform_single/bias/ConcatPartitions/concat",           \
-	      MODEL_QKV_BIAS),                                                                     \
-	LAYER(n, "MultiheadAttention/output_transform_single/kernel/part_0", MODEL_OUT),           \
-	LAYER(n, "MultiheadAttention/output_transform_single/bias/ConcatPartitions/concat",        \
-	      MODEL_OUT_BIAS),                                                                     \
-	LAYER(n, "FFN/layer_prepostprocess/layer_norm/layer_norm_scale/ConcatPartitions/concat",   \
-	      MODEL_NORM2_SCALE),                                                                  \
-	LAYER(n, "FFN/layer_prepostprocess/layer_norm/layer_norm_bias/ConcatPartitions/concat",    \
-	      MODEL_NORM2_BIAS),                                                                   \
-	LAYER(n, "FFN/conv1/Tensordot/Reshape_1", MODEL_FFN1),                                     \
-	LAYER(n, "FFN/conv1/bias/ConcatPartitions/concat", MODEL_FFN1_BIAS),                       \
-	LAYER(n, "FFN/conv2/Tensordot/Reshape_1", MODEL_FFN2),                                     \
-	LAYER(n, "FFN/conv2/bias/ConcatPartitions/concat", MODEL_FFN2_BIAS)
+		LAYER(n,                                                                           \
+		      "layer_prepostprocess/layer_norm/layer_norm_bias/ConcatPartitions/concat",   \
+		      MODEL_NORM1_BIAS),                                                           \
+		LAYER(n, "MultiheadAttention/qkv_transform_single/kernel/part_0", MODEL_QKV),      \
+		LAYER(n, "MultiheadAttention/qkv_transform_single/bias/ConcatPartitions/concat",   \
+		      MODEL_QKV_BIAS),                                                             \
+		LAYER(n, "MultiheadAttention/output_transform_single/kernel/part_0", MODEL_OUT),   \
+		LAYER(n,                                                                           \
+		      "MultiheadAttention/output_transform_single/bias/ConcatPartitions/concat",   \
+		      MODEL_OUT_BIAS),                                                             \
+		LAYER(n,                                                                           \
+		      "FFN/layer_prepostprocess/layer_norm/layer_norm_scale/ConcatPartitions/"     \
+		      "concat",                                                                    \
+		      MODEL_NORM2_SCALE),                                                          \
+		LAYER(n,                                                                           \
+		      "FFN/layer_prepostprocess/layer_norm/layer_norm_bias/ConcatPartitions/"      \
+		      "concat",                                                                    \
+		      MODEL_NORM2_BIAS),                                                           \
+		LAYER(n, "FFN/conv1/Tensordot/Reshape_1", MODEL_FFN1),                             \
+		LAYER(n, "FFN/conv1/bias/ConcatPartitions/concat", MODEL_FFN1_BIAS),               \
+		LAYER(n, "FFN/conv2/Tensordot/Reshape_1", MODEL_FFN2),                             \
+		LAYER(n, "FFN/conv2/bias/ConcatPartitions/concat", MODEL_FFN2_BIAS)
 
 static const struct weight_name weight_names[] = {
 	LAYER_NAMES(0),
@@ -85,7 +93,8 @@ static int tensor_of(const char *name)
 	return -1;
 }
 
-/* Elements of a shape, and its last two dimensions (1 where it has fewer; leading ones must be 1). */
+/* Elements of a shape, and its last two dimensions (1 where it has fewer; leading ones must be 1).
+ */
 static int shape_of(json_t *shape, uint64_t *count, uint64_t *rows, uint64_t *cols)
 {
 	const size_t dims = json_array_size(shape);
@@ -150,8 +159,10 @@ int model_package_parse_manifest(struct model_package *p, const char *json, size
 
 	if (!root)
 		return fail(why, -EUCLEAN, "model.json: line %d: %s", error.line, error.text);
-	json_array_foreach(json_object_get(root, "weightsManifest"), g, group) {
-		json_array_foreach(json_object_get(group, "weights"), i, weight) {
+	json_array_foreach(json_object_get(root, "weightsManifest"), g, group)
+	{
+		json_array_foreach(json_object_get(group, "weights"), i, weight)
+		{
 			rc = take_weight(p, weight, &at, why);
 			if (rc)
 				goto out;
@@ -172,7 +183,8 @@ static int take_pieces(struct model_package *p, json_t *root)
 	json_t *entry;
 	size_t i, used = 0;
 
-	json_array_foreach(root, i, entry) {
+	json_array_foreach(root, i, entry)
+	{
 		json_t *piece = json_array_get(entry, 0), *score = json_array_get(entry, 1);
 		const size_t len = json_string_length(piece);
 
@@ -220,7 +232,8 @@ out:
 	return rc;
 }
 
-int model_package_parse_description(struct model_package *p, const char *json, size_t len, char *why)
+int model_package_parse_description(struct model_package *p, const char *json, size_t len,
+				    char *why)
 {
 	json_error_t error;
 	json_t *root = json_loadb(json, len, 0, &error);
@@ -289,8 +302,10 @@ static int read_shards(struct model_package *p, const char *dir, const char *jso
 	size_t g, i;
 	int rc = 0;
 
-	json_array_foreach(json_object_get(root, "weightsManifest"), g, group) {
-		json_array_foreach(json_object_get(group, "paths"), i, path) {
+	json_array_foreach(json_object_get(root, "weightsManifest"), g, group)
+	{
+		json_array_foreach(json_object_get(group, "paths"), i, path)
+		{
 			const char *shard = json_string_value(path);
 
 			if (!shard || strchr(shard, '/') || strlen(shard) > 255) {
@@ -332,8 +347,8 @@ static int read_parts(struct model_package *p, const char *dir, char *why)
 		alloc_free(json);
 	}
 	if (!rc && p->embedding_rows < p->pieces)
-		rc = fail(why, -EUCLEAN, "vocab.json has %u pieces, the embedding %u rows", p->pieces,
-			  p->embedding_rows);
+		rc = fail(why, -EUCLEAN, "vocab.json has %u pieces, the embedding %u rows",
+			  p->pieces, p->embedding_rows);
 	return rc;
 }
 

@@ -11,7 +11,7 @@
 
 struct model_package {
 	char licence[64];
-	char source[128]; /* "name version" */
+	char source[128];   /* "name version" */
 	uint8_t sha256[32]; /* of the shards, concatenated */
 	uint8_t *shards;
 	size_t shards_len;
@@ -27,9 +27,12 @@ struct model_package {
 int model_package_read(const char *dir, struct model_package **out, char *why);
 void model_package_free(struct model_package *p);
 
-/* The parts of it, on bytes: the weight manifest of model.json over p->shards, vocab.json, package.json. */
+/* The parts of it, on bytes: the weight manifest of model.json over p->shards, vocab.json,
+ * package.json. */
 int model_package_parse_manifest(struct model_package *p, const char *json, size_t len, char *why);
-int model_package_parse_vocabulary(struct model_package *p, const char *json, size_t len, char *why);
-int model_package_parse_description(struct model_package *p, const char *json, size_t len, char *why);
+int model_package_parse_vocabulary(struct model_package *p, const char *json, size_t len,
+				   char *why);
+int model_package_parse_description(struct model_package *p, const char *json, size_t len,
+				    char *why);
 
 #endif

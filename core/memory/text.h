@@ -3,10 +3,8 @@
  * Purpose:   reads text as normalised characters: UTF-8 decoded, NFKC, white space and control
  *            characters as one kind of space. Both embedders see text through it.
  * Invariants: always advances; a malformed byte reads as U+FFFD and takes one byte. A run of
- *            characters that combine is normalised at most TEXT_RUN at a time, so memory is bounded whatever
- *            comes.
- * Threading: a reader belongs to one thread. No allocation.
- * Failure:   none.
+ *            characters that combine is normalised at most TEXT_RUN at a time, so memory is bounded
+ * whatever comes. Threading: a reader belongs to one thread. No allocation. Failure:   none.
  */
 #ifndef MNEME_CORE_MEMORY_TEXT_H
 #define MNEME_CORE_MEMORY_TEXT_H
@@ -15,9 +13,9 @@
 #include <stdint.h>
 
 enum {
-	TEXT_RUN = 48,       /* characters normalised together */
+	TEXT_RUN = 48,        /* characters normalised together */
 	TEXT_DECOMPOSED = 18, /* most characters that one becomes in compatibility decomposition */
-	TEXT_SPACE = ' ',    /* what every space, line end and control character reads as */
+	TEXT_SPACE = ' ',     /* what every space, line end and control character reads as */
 	TEXT_REPLACEMENT = 0xfffd,
 };
 
@@ -37,6 +35,7 @@ struct text_char {
 	size_t end;
 };
 
+/* Begins to read text[len], which stays the caller's. */
 void text_reader_init(struct text_reader *r, const char *text, size_t len);
 /* 1 and the next character, or 0 at the end. */
 int text_next(struct text_reader *r, struct text_char *out);

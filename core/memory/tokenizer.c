@@ -77,7 +77,8 @@ static void sink_add(struct token_sink *sink, uint32_t piece, uint32_t offset)
 	sink->unknown_before = piece == 0;
 }
 
-static void segment_word(const struct model *m, struct tokenizer_scratch *s, struct token_sink *sink)
+static void segment_word(const struct model *m, struct tokenizer_scratch *s,
+			 struct token_sink *sink)
 {
 	const uint32_t len = s->word_len;
 	uint32_t depth = 0;
@@ -109,8 +110,8 @@ static void word_add(struct tokenizer_scratch *s, const char *bytes, uint32_t le
 	}
 }
 
-static void tokenize(const struct model *m, struct tokenizer_scratch *s, const char *text, size_t len,
-		     struct token_sink *sink)
+static void tokenize(const struct model *m, struct tokenizer_scratch *s, const char *text,
+		     size_t len, struct token_sink *sink)
 {
 	struct text_char c;
 	int in_word = 0;

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   text to pieces of the encoder's vocabulary: the unigram language model of SentencePiece
- *            (Kudo 2018), best segmentation by Viterbi over the trie of the model file.
- * Invariants: words are split at white space, each begins with U+2581, runs of white space count once.
- *            No piece of the vocabulary spans words, so words are segmented one by one.
- *            A character that no piece covers is piece 0; neighbours of that kind merge.
- * Threading: a tokenizer_scratch belongs to one thread; the model is shared. No allocation.
- * Failure:   none: any bytes give some pieces.
+ * Purpose:   text to pieces of the encoder's vocabulary: the unigram language model of
+ * SentencePiece (Kudo 2018), best segmentation by Viterbi over the trie of the model file.
+ * Invariants: words are split at white space, each begins with U+2581, runs of white space count
+ * once. No piece of the vocabulary spans words, so words are segmented one by one. A character that
+ * no piece covers is piece 0; neighbours of that kind merge. Threading: a tokenizer_scratch belongs
+ * to one thread; the model is shared. No allocation. Failure:   none: any bytes give some pieces.
  */
 #ifndef MNEME_CORE_MEMORY_TOKENIZER_H
 #define MNEME_CORE_MEMORY_TOKENIZER_H
@@ -20,7 +19,8 @@ struct tokenizer_scratch {
 	struct text_reader reader;
 	uint32_t word_len;
 	char word[TOKENIZER_WORD_MAX + 8];
-	uint32_t source[TOKENIZER_WORD_MAX + 8]; /* where the byte's character begins in the source */
+	uint32_t source[TOKENIZER_WORD_MAX +
+			8]; /* where the byte's character begins in the source */
 	double best[TOKENIZER_WORD_MAX + 9];
 	uint32_t piece[TOKENIZER_WORD_MAX + 9];  /* last piece of the best path to here */
 	uint16_t length[TOKENIZER_WORD_MAX + 9]; /* and its length in bytes */
