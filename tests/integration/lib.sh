@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+# Purpose:   what the scripts with a real mount share. A script sources this file, makes a store,
+#            mounts it, and prints "ok NAME", "FAIL NAME: why" or "skipped: NAME: why".
+# Invariants: everything lies below $work; when the script ends, however it does, its mount is gone
+#            and its daemon has ended.
+export LC_ALL=C
+set -u
+: "${MNEME_BIN_DIR:?run me through tests/run}"
+export PATH="$MNEME_BIN_DIR:$PATH"
+work=$(mktemp -d "${MNEME_TEST_DIR:-${TMPDIR:-/tmp}}/work.XXXXXX") || exit 2
+chmod 755 "$work"
+store=$work/store
+mnt=$work/mnt
+daemon=""
+failures=0
+trap work_clean EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+work_clean()
+{
+	trap '' INT TERM HUP
+	cd /
+	if [ "$failures" != 0 ] && [ -f "$work/daemon.log" ]; then
+		echo "the daemon said:"
+		tail -n 40 "$work/daemon.log"
+	fi
+	awk -v d="$work/" 'index($5 "/", d) == 1 { print $5 }' /proc/self/mountinfo | sort -r |
+		while read -r m; do umount "$m" 2>/dev/null || umount -l "$m"; done
+	[ -z "$daemon" ] || { daemon_wait 50 || kill -KILL "$daemon" 2>/dev/null; }
+	rm -rf --one-file-system "$work"
+}
+
+skip_all()
+{
+	echo "skipped: $*"
+	exit 77
+}
+
+# check NAME COMMAND...: runs it; its output is shown when it fails.
+check()
+{
+	local name=$1
+	shift
+	if "$@" >"$work/check.log" 2>&1 </dev/null; then
+		echo "ok $name"
+	else
+		echo "FAIL $name: status $? of: $*"
+		sed 's/^/  /' "$work/check.log" | tail -n 40
+		failures=$((failures + 1))
+		return 1
+	fi
+}
+
+# The end of a script that used check.
+finish()
+{
+	[ "$failures" = 0 ]
+	exit
+}
+
+fatal()
+{
+	failures=$((failures + 1))
+	echo "FAIL $*"
+	exit 1
+}
+
+# store_new [OPTION...]: a store at $store.
+store_new()
+{
+	mkfs.mnemefs "$@" "$store" >"$work/mkfs.log" 2>&1 ||
+		{ cat "$work/mkfs.log"; fatal "mkfs.mnemefs"; }
+}
+
+is_mounted()
+{
+	grep -q " $mnt fuse" /proc/self/mountinfo
+}
+
+# store_mount [OPTIONS]: mounts $store at $mnt with a daemon in the foreground, $daemon.
+store_mount()
+{
+	local i
+	mkdir -p "$mnt"
+	mnemefs "$store" "$mnt" -f -o "allow_other,default_permissions,dev,suid${1:+,$1}" \
+		>>"$work/daemon.log" 2>&1 </dev/null &
+	daemon=$!
+	for i in $(seq 100); do
+		is_mounted && return 0
+		kill -0 "$daemon" 2>/dev/null || break
+		sleep 0.05
+	done
+	is_mounted && return 0
+	tail -n 40 "$work/daemon.log"
+	fatal "mount: it does not come up"
+}
+
+# daemon_wait TENTHS: waits until the daemon has ended.
+daemon_wait()
+{
+	local i
+	for i in $(seq "$1"); do
+		kill -0 "$daemon" 2>/dev/null || break
+		[ "$(awk '{ print $3 }' "/proc/$daemon/stat" 2>/dev/null)" != Z ] || break
+		sleep 0.1
+	done
+	kill -0 "$daemon" 2>/dev/null && [ "$(awk '{ print $3 }' "/proc/$daemon/stat")" != Z ] && return 1
+	wait "$daemon" 2>/dev/null
+	daemon_status=$?
+	daemon=""
+}
+
+# Unmounts and waits until the daemon has written everything.
+store_unmount()
+{
+	local i
+	for i in 1 2 3 4 5; do
+		umount "$mnt" 2>"$work/umount.log" && break
+		sleep 0.2
+	done
+	if is_mounted; then
+		cat "$work/umount.log"
+		fatal "umount"
+	fi
+	daemon_wait 600 || fatal "the daemon does not end after umount"
+	[ "$daemon_status" = 0 ] || fatal "the daemon ends with status $daemon_status"
+}
+
+# kill -9, and the dead mount taken away.
+store_kill()
+{
+	kill -KILL "$daemon"
+	daemon_wait 50
+	umount "$mnt" 2>/dev/null || umount -l "$mnt"
+}
+
+# Is the (unmounted) store consistent?
+store_check()
+{
+	fsck.mnemefs -n "$store" >"$work/fsck.log" 2>&1 || { cat "$work/fsck.log"; return 1; }
+}
