@@ -179,7 +179,8 @@ CASE(fifo_passes_bytes_between_processes)
 CASE(socket_accepts_a_connection)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = "s" };
-	int server = OK(socket(AF_UNIX, SOCK_STREAM, 0)), client = OK(socket(AF_UNIX, SOCK_STREAM, 0));
+	int server = OK(socket(AF_UNIX, SOCK_STREAM, 0));
+	int client = OK(socket(AF_UNIX, SOCK_STREAM, 0));
 
 	OK(bind(server, (struct sockaddr *)&address, sizeof address));
 	YES(S_ISSOCK(stat_of("s").st_mode));

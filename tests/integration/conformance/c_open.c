@@ -318,7 +318,8 @@ CASE(open_mknod_makes_a_regular_file)
 
 static const char *const odd_names[] = {
 	"with space", "new\nline", "tab\tname", "quote'\"name", "back\\slash", "*?[x]", "-dash",
-	"...", "..x", ".hidden", "\xff\xfe", "\xe4\xbd\xa0\xe5\xa5\xbd", "\xf0\x9f\x90\x98", "\x01\x02",
+	"...", "..x", ".hidden", "\xff\xfe", "\xe4\xbd\xa0\xe5\xa5\xbd", "\xf0\x9f\x90\x98",
+	"\x01\x02",
 	"name.", "CON", "a:b", "~", "$(x)", "%2F",
 };
 

@@ -134,7 +134,8 @@ __attribute__((constructor)) static void perm_add(void)
 {
 	for (int role = 0; role < ROLES; role++)
 		for (int bits = 0; bits < 8; bits++) {
-			case_addf(perm_file, role * 8 + bits, "perm_file_%s_%d", role_names[role], bits);
+			case_addf(perm_file, role * 8 + bits, "perm_file_%s_%d", role_names[role],
+				  bits);
 			case_addf(perm_directory, role * 8 + bits, "perm_directory_%s_%d",
 				  role_names[role], bits);
 		}

@@ -72,7 +72,8 @@ long check_ok(long result, const char *what, const char *file, int line)
 void check_fails(long result, int code, const char *what, const char *file, int line)
 {
 	if (result >= 0)
-		case_end(1, "%s:%d: %s succeeds, expected %s", file, line, what, strerrorname_np(code));
+		case_end(1, "%s:%d: %s succeeds, expected %s", file, line, what,
+			 strerrorname_np(code));
 	if (errno != code)
 		case_end(1, "%s:%d: %s fails with %s, expected %s", file, line, what,
 			 strerrorname_np(errno), strerrorname_np(code));
@@ -93,7 +94,8 @@ void check_true(int holds, const char *what, const char *file, int line)
 void check_text(const char *text, const char *with, const char *what, const char *file, int line)
 {
 	if (strcmp(text, with))
-		case_end(1, "%s:%d: %s is \"%.100s\", expected \"%.100s\"", file, line, what, text, with);
+		case_end(1, "%s:%d: %s is \"%.100s\", expected \"%.100s\"", file, line, what, text,
+			 with);
 }
 
 void case_skip(const char *why)
@@ -270,7 +272,8 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	if (geteuid() || chdir(directory)) {
-		fprintf(stderr, "%s: %s\n", directory, geteuid() ? "only root can run this" : strerror(errno));
+		fprintf(stderr, "%s: %s\n", directory,
+			geteuid() ? "only root can run this" : strerror(errno));
 		return 2;
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -281,7 +284,8 @@ int main(int argc, char **argv)
 		const char *reason = exception_of(list, filesystem, cases[i].name);
 		int status = run_case(&cases[i], why);
 		if (status == 0)
-			printf("ok %s%s\n", cases[i].name, reason ? " (an exception that passes)" : "");
+			printf("ok %s%s\n", cases[i].name,
+			       reason ? " (an exception that passes)" : "");
 		else if (reason)
 			printf("excepted %s on %s: %s\n", cases[i].name, filesystem, reason);
 		else if (status == SKIP)

@@ -47,6 +47,7 @@ void case_addf(void (*fn)(long arg), long arg, const char *format, ...)
 #define SAME(text, with) check_text(text, with, #text, __FILE__, __LINE__)
 #define UNSUPPORTED(why) case_skip(why)
 
+/* What the macros call, with the place and the words of the check. */
 long check_ok(long result, const char *what, const char *file, int line);
 void check_fails(long result, int code, const char *what, const char *file, int line);
 void check_equal(long a, long b, const char *what, const char *file, int line);
