@@ -14,7 +14,6 @@
 #include <string.h>
 
 #include "core/store/io_sim_disk.h"
-#include "pool/check.h"
 
 struct crash {
 	const struct sim *from;
@@ -24,6 +23,7 @@ struct crash {
 	uint64_t random;    /* state of the generator */
 	uint32_t keep_odds; /* of 256: that an un-synced change survives */
 	uint64_t *synced;   /* for each inode: 1 + the event of its last sync, or 0 */
+	const char **dirs;  /* scratch: directories synced behind an event */
 	uint8_t *durable;   /* for each event: a name change that a directory sync covers */
 };
 
@@ -71,7 +71,6 @@ static int is_synced(const char *const *synced, unsigned count, const char *name
 /* Backwards over the history: what is covered by a later sync. */
 static void find_durable(struct crash *c)
 {
-	const char *dirs[64];
 	unsigned dir_count = 0;
 
 	for (uint64_t i = c->point; i-- > 0;) {
@@ -82,17 +81,16 @@ static void find_durable(struct crash *c)
 		} else if (e->kind == SIM_EV_NAME_SYNC) {
 			unsigned known = 0;
 
-			while (known < dir_count && strcmp(dirs[known], event_name(e)))
+			while (known < dir_count && strcmp(c->dirs[known], event_name(e)))
 				known++;
-			CHECK(known < sizeof(dirs) / sizeof(dirs[0]));
 			if (known == dir_count)
-				dirs[dir_count++] = event_name(e);
+				c->dirs[dir_count++] = event_name(e);
 		} else if (is_name_event(e)) {
 			const char *name = event_name(e);
 
-			c->durable[i] = (uint8_t)is_synced(dirs, dir_count, name);
+			c->durable[i] = (uint8_t)is_synced(c->dirs, dir_count, name);
 			if (e->kind == SIM_EV_RENAME)
-				c->durable[i] &= (uint8_t)is_synced(dirs, dir_count,
+				c->durable[i] &= (uint8_t)is_synced(c->dirs, dir_count,
 								    name + strlen(name) + 1);
 		}
 	}
@@ -287,9 +285,11 @@ int sim_crash(const struct sim *sim, uint64_t point, enum sim_crash kind, uint64
 	}
 	c.synced = calloc(sim->inode_count + 1, sizeof(*c.synced));
 	c.durable = calloc(point + 1, 1);
-	rc = c.synced && c.durable ? build(&c) : -ENOMEM;
+	c.dirs = malloc((point + 1) * sizeof(*c.dirs));
+	rc = c.synced && c.durable && c.dirs ? build(&c) : -ENOMEM;
 out:
 	pthread_mutex_unlock(mutex);
+	free(c.dirs);
 	free(c.durable);
 	free(c.synced);
 	if (rc)

@@ -196,13 +196,68 @@ void sim_image_read(const struct sim_image *image, uint8_t *data, uint64_t lengt
 
 /* ---- the flat mirror ---- */
 
+/* Mirrors that were given back, all zeros, with their pages still there: a crash state is opened
+ * and thrown away by the hundred thousand, and taking pages from the kernel is most of what that
+ * costs. Not under the address sanitizer, where a pointer that outlives its map is to be found. */
+struct region {
+	uint8_t *base;
+	uint64_t reserve, open;
+};
+
+enum { REGIONS = 16, REGION_BYTES_MAX = 16 << 20 };
+
+static pthread_mutex_t regions_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct region regions[REGIONS]; /* [regions_mutex] base NULL: free entry */
+
+static struct region region_take(uint64_t reserve)
+{
+	struct region found = {NULL, reserve, 0};
+
+	pthread_mutex_lock(&regions_mutex);
+	for (int i = 0; i < REGIONS && !found.base; i++)
+		if (regions[i].base && regions[i].reserve == reserve) {
+			found = regions[i];
+			regions[i].base = NULL;
+		}
+	pthread_mutex_unlock(&regions_mutex);
+	return found;
+}
+
+static int region_keep(struct region region)
+{
+	int kept = 0;
+
+#ifndef __SANITIZE_ADDRESS__
+	pthread_mutex_lock(&regions_mutex);
+	for (int i = 0; i < REGIONS && !kept; i++)
+		if (!regions[i].base) {
+			regions[i] = region;
+			kept = 1;
+		}
+	pthread_mutex_unlock(&regions_mutex);
+#endif
+	return kept;
+}
+
 void sim_flat_free(struct sim_inode *inode)
 {
-	if (inode->flat)
-		CHECK(!munmap(inode->flat, inode->flat_reserve));
+	struct region region = {inode->flat, inode->flat_reserve, inode->flat_open};
+	const struct sim_image *image = inode->image;
+
+	if (!region.base)
+		return;
 	inode->flat = NULL;
 	inode->flat_reserve = inode->flat_open = 0;
+	if (!inode->exposed && region.open <= REGION_BYTES_MAX) {
+		/* the image says where the mirror is not zero */
+		for (uint64_t i = 0; i * SIM_CHUNK < region.open && i < image->capacity; i++)
+			if (image->chunks[i])
+				memset(region.base + i * SIM_CHUNK, 0, SIM_CHUNK);
+		if (region_keep(region))
+			return;
+	}
 	inode->exposed = 0;
+	CHECK(!munmap(region.base, region.reserve));
 }
 
 int sim_flat_resize(struct sim_inode *inode, uint64_t size)
@@ -225,16 +280,17 @@ int sim_flat_make(struct sim_inode *inode, uint64_t reserve)
 {
 	const struct sim_image *image = inode->image;
 	uint64_t size = sim_image_size(image);
+	struct region region = region_take(reserve);
 	int rc;
 
-	inode->flat =
-		mmap(NULL, reserve, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (inode->flat == MAP_FAILED) {
-		inode->flat = NULL;
+	if (!region.base)
+		region.base = mmap(NULL, reserve, PROT_NONE,
+				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (region.base == MAP_FAILED)
 		return -errno;
-	}
+	inode->flat = region.base;
 	inode->flat_reserve = reserve;
-	inode->flat_open = 0;
+	inode->flat_open = region.open;
 	rc = sim_flat_resize(inode, size);
 	if (rc) {
 		sim_flat_free(inode);

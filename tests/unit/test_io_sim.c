@@ -762,6 +762,30 @@ START_TEST(test_sim_each_file_names_them_all)
 }
 END_TEST
 
+START_TEST(test_sim_mirror_that_is_used_again_shows_no_old_bytes)
+{
+	const uint8_t *base;
+	struct io_file *f;
+
+	for (int round = 0; round < 20; round++) {
+		begin();
+		f = open_file("a");
+		ck_assert_int_eq(io->ops->allocate(f, 0, 100000), 0);
+		put(f, twos, 100, 50000);
+		ck_assert_int_eq(io->ops->map(f, 1 << 30, &base), 0);
+		ck_assert(all_are(base, 50000, 0));
+		ck_assert(all_are(base + 50100, 100000 - 50100, 0));
+		ck_assert_int_eq(io->ops->truncate(f, 300000), 0);
+		ck_assert_int_eq(io->ops->map_grow(f, 300000), 0);
+		ck_assert(all_are(base + 50100, 300000 - 50100, 0));
+		put(f, ones, 280000, 10000 + round);
+		ck_assert_int_eq(io->ops->truncate(f, 270001), 0);
+		ck_assert_int_eq(io->ops->punch(f, 60000, 50000), 0);
+		finish();
+	}
+}
+END_TEST
+
 static uint64_t now_ns(void)
 {
 	struct timespec t;
@@ -842,6 +866,7 @@ int main(void)
 	tcase_add_test(tc, test_sim_failed_sync_makes_nothing_durable_and_is_watched);
 	tcase_add_test(tc, test_sim_limit_is_a_full_disk);
 	tcase_add_test(tc, test_sim_each_file_names_them_all);
+	tcase_add_test(tc, test_sim_mirror_that_is_used_again_shows_no_old_bytes);
 	tcase_add_test(tc, test_sim_crash_states_are_cheap);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
