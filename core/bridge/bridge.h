@@ -59,7 +59,8 @@ struct bridge_task {
 struct bridge_config {
 	unsigned workers;                  /* threads; 0: cores + 2 */
 	uint32_t depth[BRIDGE_PRIORITIES]; /* most waiting tasks; 0: 4096 */
-	uint32_t spin_ns; /* an idle worker looks around this long before it sleeps;
+	uint32_t spin_ns; /* while work comes within this time after the last, an idle
+			   * worker looks around for it instead of sleeping;
 			   * 0: 10 us where there is more than one core */
 };
 

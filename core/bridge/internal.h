@@ -10,15 +10,15 @@
  *
  * Sleeping without lost wake-ups
  *   `idle` counts spinners (workers that look for work) and sleepers in one word. A submitter
- * pushes, then passes a read-modify-write of `idle`; if there is a spinner it does nothing more,
- * else it turns one sleeper into a spinner and posts a ticket for it. A worker that stops spinning,
- * to sleep or because it found work, passes a read-modify-write of `idle` too and looks at all
- * rings after it (in the second case only as the last spinner, to wake another). All are acq_rel on
- * one word, so of the two one is later: the worker's, then its look sees the push; or the
- * submitter's, then it sees the counts without that spinner and wakes somebody. A look counts only
- * what may start now (a free slot of its class), and a submitter wakes nobody for a task that has
- * no slot. Whoever gives a slot back picks that task next, or, having picked another kind, looks
- * for the others' sake after one more pass of `idle`: again one of the two is later.
+ * pushes, then passes a read-modify-write of `idle`; if there is a spinner for each waiting task it
+ * does nothing more, else it turns one sleeper into a spinner and posts a ticket for it. A worker
+ * that stops spinning, to sleep or because it found work, passes a read-modify-write of `idle` too
+ * and looks at all rings after it (in the second case only as the last spinner, to wake another).
+ * All are acq_rel on one word, so of the two one is later: the worker's, then its look sees the
+ * push; or the submitter's, then it sees the counts without that spinner and wakes somebody. A look
+ * counts only what may start now (a free slot of its class), and a submitter wakes nobody for a
+ * task that has no slot. Whoever gives a slot back picks that task next, or, having picked another
+ * kind, looks for the others' sake after one more pass of `idle`: again one of the two is later.
  */
 #ifndef MNEME_CORE_BRIDGE_INTERNAL_H
 #define MNEME_CORE_BRIDGE_INTERNAL_H
@@ -54,7 +54,10 @@ struct worker {
 	struct bridge *bridge;              /* [I] */
 	pthread_t thread;                   /* [I] */
 	uint32_t credit[BRIDGE_PRIORITIES]; /* the worker's */
-	_Atomic uint64_t sleeps;            /* [A] written by the worker alone, as all below */
+	uint64_t idle_since;                /* ns, the worker's */
+	uint64_t spin_until;                /* ns, the worker's: look around before, sleep after */
+	uint64_t gap_ns;         /* the worker's: how long it was idle last before work came */
+	_Atomic uint64_t sleeps; /* [A] written by the worker alone, as all below */
 	_Atomic uint64_t run[BRIDGE_PRIORITIES];
 	_Atomic uint64_t expired[BRIDGE_PRIORITIES];
 	_Atomic uint64_t canceled[BRIDGE_PRIORITIES];

@@ -113,6 +113,7 @@ static void token_schedule(struct bridge_queue *queue)
 {
 	struct bridge *bridge = queue->bridge;
 
+	queue->token.queued_ns = bridge_now_ns();
 	ring_put(&bridge->ring[queue->config.priority], &queue->token);
 	workers_signal(bridge, queue->config.priority);
 }

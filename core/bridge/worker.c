@@ -66,12 +66,13 @@ static int work_waits(struct bridge *bridge)
 	return 0;
 }
 
-static void worker_wake(struct bridge *bridge)
+/* Turns a sleeper into a spinner, unless `enough` look for work already. */
+static void worker_wake(struct bridge *bridge, uint64_t enough)
 {
 	uint64_t idle = atomic_load_explicit(&bridge->idle, memory_order_relaxed);
 
 	do {
-		if (SPINNERS(idle) || !SLEEPERS(idle))
+		if (SPINNERS(idle) >= enough || !SLEEPERS(idle))
 			return;
 	} while (!atomic_compare_exchange_weak_explicit(
 		&bridge->idle, &idle, idle - SLEEPER_ONE + SPINNER_ONE, memory_order_acq_rel,
@@ -86,11 +87,18 @@ void workers_signal(struct bridge *bridge, enum bridge_priority priority)
 {
 	uint64_t idle = atomic_fetch_add_explicit(&bridge->idle, 0, memory_order_acq_rel);
 
-	if (SPINNERS(idle) || !SLEEPERS(idle))
+	if (!SLEEPERS(idle))
+		return;
+	/* One who looks is enough for one task. More waiting than lookers: the scheduler may have
+	 * taken the core from a looker, and the others should not wait for its return. */
+	uint64_t enough = ring_depth(&bridge->ring[priority]);
+	if (!enough)
+		enough = 1;
+	if (SPINNERS(idle) >= enough)
 		return;
 	uint64_t slots = atomic_load_explicit(&bridge->slots, memory_order_acquire);
 	if (slot_open(bridge, slots, priority))
-		worker_wake(bridge);
+		worker_wake(bridge, enough);
 }
 
 /* Wakes a worker if there is a task that could start and nobody looks for it. */
@@ -99,7 +107,7 @@ static void workers_look(struct bridge *bridge)
 	uint64_t idle = atomic_fetch_add_explicit(&bridge->idle, 0, memory_order_acq_rel);
 
 	if (!SPINNERS(idle) && SLEEPERS(idle) && work_waits(bridge))
-		worker_wake(bridge);
+		worker_wake(bridge, 1);
 }
 
 static struct bridge_task *pick_with_credit(struct worker *worker, enum bridge_priority *priority)
@@ -171,20 +179,28 @@ static void task_do(struct worker *worker, struct bridge_task *task, enum bridge
 }
 
 /* From spinning to working. The last spinner leaves a successor if there is more to do. */
-static void spin_end(struct bridge *bridge)
+static void spin_end(struct worker *worker, const struct bridge_task *task)
 {
+	struct bridge *bridge = worker->bridge;
 	uint64_t idle = atomic_fetch_sub_explicit(&bridge->idle, SPINNER_ONE, memory_order_acq_rel);
 
+	worker->gap_ns =
+		task->queued_ns > worker->idle_since ? task->queued_ns - worker->idle_since : 0;
 	if (SPINNERS(idle) == 1 && SLEEPERS(idle) && work_waits(bridge))
-		worker_wake(bridge);
+		worker_wake(bridge, 1);
 }
 
-/* From working to spinning. Returns until when to look around: one spinner at a time is enough. */
-static uint64_t spin_begin(struct bridge *bridge)
+/* From working to spinning. It pays to look around only when work comes in quick succession: when
+ * the last time it came within spin_ns. And one who does is enough. */
+static void spin_begin(struct worker *worker)
 {
+	struct bridge *bridge = worker->bridge;
 	uint64_t idle = atomic_fetch_add_explicit(&bridge->idle, SPINNER_ONE, memory_order_acq_rel);
 
-	return SPINNERS(idle) ? 0 : bridge_now_ns() + bridge->spin_ns;
+	worker->idle_since = bridge_now_ns();
+	worker->spin_until = worker->idle_since;
+	if (!SPINNERS(idle) && worker->gap_ns < bridge->spin_ns)
+		worker->spin_until += bridge->spin_ns;
 }
 
 /* Takes a ticket, sleeping until there is one. */
@@ -237,30 +253,29 @@ static void *worker_main(void *arg)
 	struct worker *worker = arg;
 	struct bridge *bridge = worker->bridge;
 	enum bridge_priority priority = BRIDGE_CRITICAL;
-	uint64_t spin_until = spin_begin(bridge);
 	int spinning = 1;
 
 	worker_self = worker;
+	spin_begin(worker);
 	while (!atomic_load_explicit(&bridge->quit, memory_order_acquire)) {
 		enum bridge_priority before = priority;
 		struct bridge_task *task = pick(worker, &priority);
 		if (task) {
 			if (spinning)
-				spin_end(bridge);
+				spin_end(worker, task);
 			else if (before >= BRIDGE_NORMAL && before != priority)
 				workers_look(bridge); /* the slot given back is open for others */
 			spinning = 0;
 			task_do(worker, task, priority);
 			slot_give(bridge, priority);
 		} else if (!spinning) {
-			spin_until = spin_begin(bridge);
+			spin_begin(worker);
 			spinning = 1;
-		} else if (bridge_now_ns() < spin_until) {
+		} else if (bridge_now_ns() < worker->spin_until) {
 			for (int i = 0; i < PAUSES_A_LOOK; i++)
 				thread_pause();
 		} else {
 			worker_sleep(worker);
-			spin_until = bridge_now_ns() + bridge->spin_ns;
 		}
 	}
 	return NULL;
