@@ -32,9 +32,9 @@ extern "C" {
 #define MNEME_EXPORT __attribute__((visibility("default")))
 
 enum {
-	MNEME_SUBKEY_MAX = 500,        /* bytes of a sub-key */
-	MNEME_VALUE_MAX = 69632,       /* bytes of a value: 64 KiB of user data and a header */
-	MNEME_CHUNK_SIZE = 16384,      /* bytes of a file chunk */
+	MNEME_SUBKEY_MAX = 500,   /* bytes of a sub-key */
+	MNEME_VALUE_MAX = 69632,  /* bytes of a value: 64 KiB of user data and a header */
+	MNEME_CHUNK_SIZE = 16384, /* bytes of a file chunk */
 	MNEME_SHARDS_MAX = 64,
 	MNEME_MESSAGE_SIZE = 320,
 };
@@ -58,21 +58,22 @@ enum mneme_compression { MNEME_COMPRESSION_NONE = 0, MNEME_COMPRESSION_ZSTD = 1 
 
 /* Zero in a field means its default. */
 struct mneme_create_options {
-	uint32_t shards;         /* power of two, 1..64; default 16 */
-	uint32_t segment_bytes;  /* of a log segment, multiple of 4096, >= 64 KiB; default 16 MiB */
+	uint32_t shards;        /* power of two, 1..64; default 16 */
+	uint32_t segment_bytes; /* of a log segment, multiple of 4096, >= 64 KiB; default 16 MiB */
 	enum mneme_durability durability;   /* default MNEME_DURABILITY_BUFFERED */
 	enum mneme_compression compression; /* of out-of-line values; default none */
 };
 
 struct mneme_options {
-	int read_only;             /* 1: no lock, no log, no change; sees the last checkpoint and log */
+	int read_only; /* 1: no lock, no log, no change; sees the last checkpoint and log */
 	uint64_t dirty_bytes_max;  /* dirty arena; default 512 MiB, least 4 MiB */
 	uint64_t mapped_bytes_max; /* resident bytes of the heap map; default 256 MiB */
 	uint32_t flush_ms;         /* group commit of `buffered`: time; default 100 */
 	uint32_t flush_bytes;      /* and size; default 1 MiB */
-	uint32_t checkpoint_ms;    /* a dirty store is checkpointed at least this often; default 30000 */
+	uint32_t
+		checkpoint_ms; /* a dirty store is checkpointed at least this often; default 30000 */
 	enum mneme_durability durability; /* overrides the store's for this open */
-	const char *io;            /* "uring", "posix" or NULL for the better one found */
+	const char *io;                   /* "uring", "posix" or NULL for the better one found */
 };
 
 /* Makes a store in `directory`, which must be absent or empty (else -EEXIST/-ENOTEMPTY). */
@@ -90,24 +91,24 @@ MNEME_EXPORT int mneme_close(struct mneme *m);
  * shard: inode mod shards. Transactions inside one shard take one lock. */
 
 enum mneme_type {
-	MNEME_TYPE_INODE = 0x10,     /* attributes of a file */
-	MNEME_TYPE_PARENT = 0x18,    /* sub: parent inode, name hash: the names that lead here */
-	MNEME_TYPE_XATTR = 0x20,     /* sub: name */
-	MNEME_TYPE_DENTRY = 0x28,    /* sub: name hash, then a discriminator */
+	MNEME_TYPE_INODE = 0x10,  /* attributes of a file */
+	MNEME_TYPE_PARENT = 0x18, /* sub: parent inode, name hash: the names that lead here */
+	MNEME_TYPE_XATTR = 0x20,  /* sub: name */
+	MNEME_TYPE_DENTRY = 0x28, /* sub: name hash, then a discriminator */
 	MNEME_TYPE_SYMLINK = 0x30,
-	MNEME_TYPE_CHUNK = 0x38,     /* sub: chunk index, 8 bytes big-endian */
-	MNEME_TYPE_VECTOR = 0x40,    /* sub: part */
-	MNEME_TYPE_PASSAGE = 0x44,   /* sub: part */
+	MNEME_TYPE_CHUNK = 0x38,   /* sub: chunk index, 8 bytes big-endian */
+	MNEME_TYPE_VECTOR = 0x40,  /* sub: part */
+	MNEME_TYPE_PASSAGE = 0x44, /* sub: part */
 	MNEME_TYPE_WORDS = 0x48,
-	MNEME_TYPE_LINK = 0x50,      /* sub: edge type, target */
+	MNEME_TYPE_LINK = 0x50, /* sub: edge type, target */
 	MNEME_TYPE_BACKLINK = 0x54,
-	MNEME_TYPE_COLLECTION = 0x58,/* settings of a directory */
-	MNEME_TYPE_KV = 0x60,        /* sub: user key */
-	MNEME_TYPE_LOG = 0x68,       /* sub: run, sequence */
-	MNEME_TYPE_LOG_HEAD = 0x6c,  /* sub: run */
-	MNEME_TYPE_SETTING = 0x70,   /* of the engine itself */
-	MNEME_TYPE_ORPHAN = 0x74,    /* sub: inode: to be removed at the next mount */
-	MNEME_TYPE_USER = 0x80,      /* 0x80..0xff: free for programs that link the engine */
+	MNEME_TYPE_COLLECTION = 0x58, /* settings of a directory */
+	MNEME_TYPE_KV = 0x60,         /* sub: user key */
+	MNEME_TYPE_LOG = 0x68,        /* sub: run, sequence */
+	MNEME_TYPE_LOG_HEAD = 0x6c,   /* sub: run */
+	MNEME_TYPE_SETTING = 0x70,    /* of the engine itself */
+	MNEME_TYPE_ORPHAN = 0x74,     /* sub: inode: to be removed at the next mount */
+	MNEME_TYPE_USER = 0x80,       /* 0x80..0xff: free for programs that link the engine */
 };
 
 /* Inodes below MNEME_INODE_SYSTEM_END(shards) * 1 are the engine's: inode s of shard s holds its
@@ -163,8 +164,9 @@ enum mneme_txn_flags {
 /* Optimistic: reads are remembered and validated at commit. *out comes from a pool. */
 MNEME_EXPORT int mneme_txn_begin(struct mneme *m, unsigned flags, struct mneme_txn **out);
 /* Locked: takes the shards of `inodes` (any order, duplicates allowed) at once and keeps them until
- * commit or abort; reads and writes are confined to those shards (-EINVAL else) and no commit
- * conflicts. For short operations: no I/O and no waiting in between. */
+ * commit or abort; reads and writes are confined to those shards (-EINVAL else). For short
+ * operations: no I/O and no waiting in between. A commit of it gives -EAGAIN only in the rare case
+ * that memory or log space ran out in the middle and others came in between: begin anew then. */
 MNEME_EXPORT int mneme_txn_begin_locked(struct mneme *m, unsigned flags, const uint64_t *inodes,
 					unsigned count, struct mneme_txn **out);
 /* As mneme_get, and sees this transaction's own writes. */
@@ -176,6 +178,14 @@ MNEME_EXPORT int mneme_txn_put(struct mneme_txn *txn, const struct mneme_key *ke
 			       const void *value, size_t length);
 MNEME_EXPORT int mneme_txn_put_borrowed(struct mneme_txn *txn, const struct mneme_key *key,
 					const void *value, size_t length);
+/* The two parts one behind the other as one value; both are copied. */
+MNEME_EXPORT int mneme_txn_put_parts(struct mneme_txn *txn, const struct mneme_key *key,
+				     const void *head, size_t head_length, const void *tail,
+				     size_t tail_length);
+/* As mneme_txn_get without copying; for locked transactions only (-EINVAL else). Borrowed until the
+ * transaction's next call. */
+MNEME_EXPORT int mneme_txn_borrow(struct mneme_txn *txn, const struct mneme_key *key,
+				  const void **value, size_t *length);
 /* Overwrites value bytes [offset, offset + length), growing it with zeros; makes the key if it is
  * not there. Borrowed as above. Costs `length`, not the value's size, in the log. */
 MNEME_EXPORT int mneme_txn_patch_borrowed(struct mneme_txn *txn, const struct mneme_key *key,
@@ -199,7 +209,8 @@ MNEME_EXPORT void mneme_txn_abort(struct mneme_txn *txn); /* accepts NULL */
 
 /* Runs `body` in an optimistic transaction and commits, again after -EAGAIN with jittered
  * exponential backoff; after some tries it gets the right of way, so it ends. `body` returns 0 to
- * commit, or an -errno which aborts and is returned. */
+ * commit, or an -errno which aborts and is returned; it may run several times and must use nothing
+ * of the engine but its transaction. */
 typedef int mneme_txn_body(struct mneme_txn *txn, void *arg);
 MNEME_EXPORT int mneme_txn_run(struct mneme *m, mneme_txn_body *body, void *arg,
 			       enum mneme_durability durability);
@@ -257,11 +268,11 @@ MNEME_EXPORT int mneme_kv_scan(struct mneme *m, const void *prefix, size_t prefi
  * sequence, time, data), so that any change, loss or reordering inside a run is found. */
 enum { MNEME_HASH_SIZE = 32 };
 struct mneme_log_event {
-	uint64_t sequence;  /* from 1 */
-	uint64_t time_ns;   /* since the epoch, of the append */
+	uint64_t sequence; /* from 1 */
+	uint64_t time_ns;  /* since the epoch, of the append */
 	uint8_t hash[MNEME_HASH_SIZE];
-	const void *data;   /* borrowed */
-	size_t length;      /* <= MNEME_VALUE_MAX - 64 */
+	const void *data; /* borrowed */
+	size_t length;    /* <= MNEME_VALUE_MAX - 64 */
 };
 MNEME_EXPORT int mneme_log_append(struct mneme *m, const void *run, size_t run_length,
 				  const void *data, size_t length, uint64_t *sequence,
@@ -281,19 +292,19 @@ MNEME_EXPORT int mneme_log_runs(struct mneme *m, mneme_log_run *each, void *arg)
 /* ---- state ------------------------------------------------------------------------------------ */
 
 struct mneme_stats {
-	uint64_t heap_bytes;            /* size of the heap file */
-	uint64_t heap_free_bytes;       /* of it, free */
-	uint64_t disk_free_bytes;       /* of the filesystem below */
+	uint64_t heap_bytes;      /* size of the heap file */
+	uint64_t heap_free_bytes; /* of it, free */
+	uint64_t disk_free_bytes; /* of the filesystem below */
 	uint64_t disk_total_bytes;
-	uint64_t dirty_bytes;           /* dirty arena in use */
+	uint64_t dirty_bytes; /* dirty arena in use */
 	uint64_t dirty_bytes_max;
 	uint64_t lsn_next, lsn_durable, lsn_checkpoint; /* log positions, bytes */
 	uint64_t epoch;
 	uint64_t commits, conflicts, log_bytes, log_flushes, log_syncs;
 	uint64_t checkpoints, checkpoint_pages, checkpoint_ns_last, freeze_ns_last, freeze_ns_max;
 	uint64_t pages_verified, replayed_records, replayed_bytes, open_ns;
-	int read_only;                  /* 0, or the errno (positive) that made the store read-only */
-	char io[8];                     /* "uring", "posix", "sim" */
+	int read_only; /* 0, or the errno (positive) that made the store read-only */
+	char io[8];    /* "uring", "posix", "sim" */
 };
 MNEME_EXPORT void mneme_get_stats(const struct mneme *m, struct mneme_stats *out);
 MNEME_EXPORT void mneme_uuid(const struct mneme *m, uint8_t out[16]);

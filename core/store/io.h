@@ -21,10 +21,10 @@
 enum { IO_NAME_MAX = 64, IO_BATCH_MAX = 64 };
 
 enum io_open_flags {
-	IO_READ = 0,        /* read only */
-	IO_WRITE = 1,       /* read and write */
-	IO_CREATE = 2,      /* make it if it is not there (0600) */
-	IO_EXCLUSIVE = 4,   /* with IO_CREATE: -EEXIST if it is there */
+	IO_READ = 0,      /* read only */
+	IO_WRITE = 1,     /* read and write */
+	IO_CREATE = 2,    /* make it if it is not there (0600) */
+	IO_EXCLUSIVE = 4, /* with IO_CREATE: -EEXIST if it is there */
 };
 
 struct io;
@@ -70,7 +70,7 @@ struct io_ops {
 
 	int (*rename)(struct io *io, const char *from, const char *to);
 	int (*unlink)(struct io *io, const char *name);
-	int (*mkdir)(struct io *io, const char *name); /* 0700; -EEXIST if it is there */
+	int (*mkdir)(struct io *io, const char *name);    /* 0700; -EEXIST if it is there */
 	int (*sync_dir)(struct io *io, const char *name); /* "" is the store directory itself */
 	/* Calls `each` with every name in a directory (no "." and ".."), until it returns non-zero;
 	 * that value is returned. */

@@ -25,13 +25,23 @@ int sim_io_new(struct sim *sim, struct io **out);
 
 /* Kinds of sites, for faults. */
 enum sim_site {
-	SIM_OPEN, SIM_READ, SIM_WRITE, SIM_SYNC, SIM_SYNC_DIR, SIM_TRUNCATE, SIM_ALLOCATE,
-	SIM_RENAME, SIM_UNLINK, SIM_MKDIR, SIM_MAP, SIM_SITES
+	SIM_OPEN,
+	SIM_READ,
+	SIM_WRITE,
+	SIM_SYNC,
+	SIM_SYNC_DIR,
+	SIM_TRUNCATE,
+	SIM_ALLOCATE,
+	SIM_RENAME,
+	SIM_UNLINK,
+	SIM_MKDIR,
+	SIM_MAP,
+	SIM_SITES
 };
 
 enum sim_effect {
-	SIM_FAIL,  /* return the error, do nothing */
-	SIM_SHORT, /* read/write: transfer only half (at least 1 byte), no error */
+	SIM_FAIL,           /* return the error, do nothing */
+	SIM_SHORT,          /* read/write: transfer only half (at least 1 byte), no error */
 	SIM_HALF_THEN_FAIL, /* write: half of it reaches the cache, then the error */
 };
 
@@ -49,12 +59,12 @@ uint64_t sim_syncs_after_failure(const struct sim *sim);
 uint64_t sim_events(const struct sim *sim);
 
 enum sim_crash {
-	SIM_CRASH_NONE_KEPT,   /* nothing un-synced survives */
-	SIM_CRASH_ALL_KEPT,    /* everything written survives */
-	SIM_CRASH_SUBSET,      /* a random subset of un-synced writes, sizes and names survives */
-	SIM_CRASH_TORN,        /* the same, and surviving writes lose random 512-byte sectors */
-	SIM_CRASH_SIZE_ONLY,   /* new sizes survive, the data is zeros */
-	SIM_CRASH_NAMES_LOST,  /* data survives, un-synced directory entries do not */
+	SIM_CRASH_NONE_KEPT,  /* nothing un-synced survives */
+	SIM_CRASH_ALL_KEPT,   /* everything written survives */
+	SIM_CRASH_SUBSET,     /* a random subset of un-synced writes, sizes and names survives */
+	SIM_CRASH_TORN,       /* the same, and surviving writes lose random 512-byte sectors */
+	SIM_CRASH_SIZE_ONLY,  /* new sizes survive, the data is zeros */
+	SIM_CRASH_NAMES_LOST, /* data survives, un-synced directory entries do not */
 	SIM_CRASH_KINDS
 };
 

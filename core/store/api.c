@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   the single operations, views, durability and state of core/mneme.h.
+ */
+#include "core/store/checkpoint.h"
+#include "core/store/commit.h"
+#include "core/store/txn_inside.h"
+#include "pool/check.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+int mneme_create(const char *directory, const struct mneme_create_options *options,
+		 struct mneme_error *error)
+{
+	struct io *io;
+	int rc = io_posix_new(directory, 1, &io);
+
+	if (rc < 0) {
+		if (error)
+			snprintf(error->message, sizeof error->message, "%s: %s", directory,
+				 strerror(-rc));
+		return rc;
+	}
+	rc = store_create(io, options, error);
+	io->ops->destroy(io);
+	return rc;
+}
+
+int mneme_open(const char *directory, const struct mneme_options *options, struct mneme **out,
+	       struct mneme_error *error)
+{
+	const char *which = options ? options->io : NULL;
+	struct io *io;
+	int rc;
+
+	if (which && !strcmp(which, "posix"))
+		rc = io_posix_new(directory, 0, &io);
+	else if (which && !strcmp(which, "uring"))
+		rc = io_uring_new(directory, 0, &io);
+	else if (which)
+		rc = -EINVAL;
+	else
+		rc = io_open_directory(directory, 0, &io);
+	if (rc < 0) {
+		if (error)
+			snprintf(error->message, sizeof error->message, "%s: %s%s", directory,
+				 strerror(-rc),
+				 rc == -ENOENT ? "; mkfs.mnemefs makes a store" : "");
+		return rc;
+	}
+	return store_open(io, options, NULL, out, error);
+}
+
+uint32_t mneme_shards(const struct mneme *m)
+{
+	return m->shard_count;
+}
+
+uint64_t mneme_inode_new(struct mneme *m, uint32_t shard)
+{
+	struct shard *s = &m->shards[shard & m->shard_mask];
+	/* relaxed: only uniqueness counts */
+	uint64_t sequence = atomic_fetch_add_explicit(&s->inode_next, 1, memory_order_relaxed);
+
+	return sequence * m->shard_count + s->index;
+}
+
+/* ---- single operations ---- */
+
+int mneme_get(struct mneme *m, const struct mneme_key *key, void *value, size_t capacity,
+	      size_t *length)
+{
+	struct shard *s = store_shard(m, key->inode);
+	const void *seen;
+	int rc = txn_key_check(m, key);
+
+	if (rc < 0)
+		return rc;
+	lock_read(&s->lock);
+	rc = txn_tree_get(m, key, &seen, length);
+	if (rc == 0 && capacity && *length > capacity)
+		rc = -ERANGE;
+	else if (rc == 0 && capacity && *length)
+		memcpy(value, seen, *length);
+	lock_read_done(&s->lock);
+	return rc;
+}
+
+int mneme_put(struct mneme *m, const struct mneme_key *key, const void *value, size_t length,
+	      enum mneme_durability durability)
+{
+	int rc = txn_key_check(m, key);
+
+	if (rc < 0)
+		return rc;
+	if (length > MNEME_VALUE_MAX)
+		return -E2BIG;
+	struct commit_op op = {.kind = FMT_OP_PUT, .key = *key, .value = value, .length = length};
+	return commit_single(m, &op, durability);
+}
+
+/* A change that depends on the present value, in one short locked transaction. */
+static int change_locked(struct mneme *m, const struct mneme_key *key, unsigned flags,
+			 int (*change)(struct mneme_txn *txn, const struct mneme_key *key,
+				       void *arg),
+			 void *arg, enum mneme_durability durability)
+{
+	int rc;
+
+	do {
+		struct mneme_txn *txn;
+		rc = mneme_txn_begin_locked(m, flags, &key->inode, 1, &txn);
+		if (rc < 0)
+			return rc;
+		rc = change(txn, key, arg);
+		if (rc < 0) {
+			mneme_txn_abort(txn);
+			return rc;
+		}
+		rc = mneme_txn_commit(txn, durability);
+	} while (rc == -EAGAIN);
+	return rc;
+}
+
+static int delete_present(struct mneme_txn *txn, const struct mneme_key *key, void *arg)
+{
+	size_t length;
+	int rc = mneme_txn_get(txn, key, NULL, 0, &length);
+
+	(void)arg;
+	return rc < 0 ? rc : mneme_txn_delete(txn, key);
+}
+
+int mneme_delete(struct mneme *m, const struct mneme_key *key, enum mneme_durability durability)
+{
+	return change_locked(m, key, MNEME_TXN_MAY_FILL, delete_present, NULL, durability);
+}
+
+struct swap {
+	const void *expected, *value;
+	size_t expected_length, length;
+};
+
+static int swap_if_equal(struct mneme_txn *txn, const struct mneme_key *key, void *arg)
+{
+	const struct swap *w = arg;
+	const void *seen;
+	size_t length;
+	int rc = txn_tree_get(txn->m, key, &seen, &length);
+
+	if (rc < 0 && rc != -ENOENT)
+		return rc;
+	if (w->expected
+		    ? rc < 0 || length != w->expected_length || memcmp(seen, w->expected, length)
+		    : rc == 0)
+		return -ESTALE;
+	return mneme_txn_put_borrowed(txn, key, w->value, w->length);
+}
+
+int mneme_compare_and_swap(struct mneme *m, const struct mneme_key *key, const void *expected,
+			   size_t expected_length, const void *value, size_t length,
+			   enum mneme_durability durability)
+{
+	struct swap w = {expected, value, expected_length, length};
+	int rc = txn_key_check(m, key);
+
+	return rc < 0 ? rc : change_locked(m, key, 0, swap_if_equal, &w, durability);
+}
+
+/* ---- scan ---- */
+
+struct batch {
+	mneme_scan_each *each;
+	void *arg;
+	uint8_t last[FMT_KEY_MAX]; /* sub-key of the last key given */
+	struct mneme_key at;
+	uint64_t given, limit;
+	int rc;
+};
+
+enum { SCAN_BATCH = 64 };
+
+static int batch_each(void *arg, const struct mneme_key *key, const void *value, size_t length)
+{
+	struct batch *b = arg;
+
+	memcpy(b->last, key->sub, key->sub_length);
+	b->at = *key;
+	b->at.sub = b->last;
+	b->given++;
+	b->rc = b->each(b->arg, key, value, length);
+	return b->rc ? b->rc : b->given % SCAN_BATCH == 0 || b->given == b->limit;
+}
+
+int mneme_scan(struct mneme *m, const struct mneme_key *first, const struct mneme_key *last,
+	       uint64_t limit, mneme_scan_each *each, void *arg)
+{
+	struct shard *s = store_shard(m, first->inode);
+	struct batch b = {.each = each, .arg = arg, .limit = limit};
+	struct mneme_key from = *first;
+	int rc = txn_key_check(m, first);
+
+	if (rc == 0)
+		rc = txn_key_check(m, last);
+	while (rc == 0) {
+		lock_read(&s->lock);
+		rc = txn_tree_scan(m, &from, last, 0, 0, batch_each, &b, NULL);
+		lock_read_done(&s->lock);
+		if (b.rc)
+			return b.rc;
+		if (rc <= 0 || (limit && b.given >= limit))
+			return rc < 0 ? rc : 0;
+		/* The next key is the last one with a zero byte behind it. */
+		from = b.at;
+		if (from.sub_length == MNEME_SUBKEY_MAX)
+			return -ENAMETOOLONG;
+		b.last[from.sub_length++] = 0;
+		rc = 0;
+	}
+	return rc;
+}
+
+/* ---- views ---- */
+
+int mneme_view_begin(struct mneme *m, uint64_t inode)
+{
+	lock_read(&store_shard(m, inode)->lock);
+	return 0;
+}
+
+int mneme_view_get(struct mneme *m, const struct mneme_key *key, const void **value, size_t *length)
+{
+	int rc = txn_key_check(m, key);
+
+	return rc < 0 ? rc : txn_tree_get(m, key, value, length);
+}
+
+int mneme_view_scan(struct mneme *m, const struct mneme_key *first, const struct mneme_key *last,
+		    uint64_t limit, mneme_scan_each *each, void *arg)
+{
+	int rc = txn_key_check(m, first);
+
+	return rc < 0 ? rc : txn_tree_scan(m, first, last, 0, limit, each, arg, NULL);
+}
+
+void mneme_view_end(struct mneme *m, uint64_t inode)
+{
+	lock_read_done(&store_shard(m, inode)->lock);
+}
+
+/* ---- durability ---- */
+
+static int any_unlogged(struct mneme *m)
+{
+	int found = 0;
+
+	for (uint32_t i = 0; i < m->shard_count && !found; i++) {
+		lock_read(&m->shards[i].lock);
+		found = m->shards[i].unlogged != 0;
+		lock_read_done(&m->shards[i].lock);
+	}
+	return found;
+}
+
+int mneme_sync_to(struct mneme *m, uint64_t lsn)
+{
+	int rc;
+
+	if (m->read_only)
+		return 0;
+	rc = wal_sync_to(&m->wal, lsn);
+	if (rc == -ENOSPC || rc == -ENOMEM) /* no room for the log; a checkpoint makes it durable */
+		return checkpoint_run(m);
+	return rc < 0 ? store_fail(m, rc, "the log could not be written") : 0;
+}
+
+int mneme_sync(struct mneme *m)
+{
+	if (m->read_only)
+		return 0;
+	int failed = atomic_load_explicit(&m->failed, memory_order_acquire);
+	if (failed)
+		return -failed;
+	if (any_unlogged(m))
+		return checkpoint_run(m);
+	return mneme_sync_to(m, wal_next(&m->wal));
+}
+
+uint64_t mneme_lsn_durable(const struct mneme *m)
+{
+	return atomic_load_explicit(&((struct mneme *)m)->wal.durable, memory_order_acquire);
+}
+
+int mneme_checkpoint(struct mneme *m)
+{
+	return m->read_only ? -EROFS : checkpoint_run(m);
+}
+
+/* ---- durability of key ranges: kept in shard 0 ---- */
+
+struct stored_range {
+	uint64_t last;
+	uint32_t durability;
+	uint32_t reserved;
+};
+
+static struct mneme_key range_key(uint64_t *big_endian, uint64_t first)
+{
+	*big_endian = __builtin_bswap64(first);
+	return (struct mneme_key){.type = MNEME_TYPE_SETTING, .sub = big_endian, .sub_length = 8};
+}
+
+static int range_set(struct mneme *m, uint64_t first, uint64_t last, uint32_t durability)
+{
+	struct durability_range *free_range = NULL;
+	int rc = 0;
+
+	lock_write(&m->ranges_lock);
+	for (int i = 0; i < STORE_RANGES_MAX; i++) {
+		struct durability_range *r = &m->ranges[i];
+		if (r->used && r->first == first) {
+			free_range = r;
+			break;
+		}
+		if (!r->used && !free_range)
+			free_range = r;
+	}
+	if (!free_range) {
+		rc = -ENOSPC;
+	} else {
+		uint32_t used = durability != MNEME_DURABILITY_DEFAULT;
+		atomic_fetch_add_explicit(&m->ranges_used, used - free_range->used,
+					  memory_order_release);
+		*free_range = (struct durability_range){first, last, durability, used};
+	}
+	lock_write_done(&m->ranges_lock);
+	return rc;
+}
+
+int mneme_set_durability(struct mneme *m, uint64_t first, uint64_t last,
+			 enum mneme_durability durability)
+{
+	struct stored_range stored = {.last = last, .durability = durability};
+	uint64_t sub;
+	struct mneme_key key = range_key(&sub, first);
+
+	if (first > last || durability > MNEME_DURABILITY_STRICT)
+		return -EINVAL;
+	int rc = store_writable(m);
+	if (rc == 0)
+		rc = range_set(m, first, last, durability);
+	if (rc < 0)
+		return rc;
+	if (durability == MNEME_DURABILITY_DEFAULT) {
+		rc = mneme_delete(m, &key, MNEME_DURABILITY_STRICT);
+		return rc == -ENOENT ? 0 : rc;
+	}
+	return mneme_put(m, &key, &stored, sizeof stored, MNEME_DURABILITY_STRICT);
+}
+
+static int range_load(void *arg, const struct mneme_key *key, const void *value, size_t length)
+{
+	struct mneme *m = arg;
+	struct stored_range stored;
+	uint64_t first;
+
+	if (key->sub_length != 8 || length != sizeof stored)
+		return 0;
+	memcpy(&first, key->sub, 8);
+	memcpy(&stored, value, sizeof stored);
+	return range_set(m, __builtin_bswap64(first), stored.last, stored.durability);
+}
+
+int settings_load(struct mneme *m, struct mneme_error *error)
+{
+	struct mneme_key first = {.type = MNEME_TYPE_SETTING},
+			 last = {.type = MNEME_TYPE_SETTING + 1};
+	int rc = mneme_scan(m, &first, &last, 0, range_load, m);
+
+	if (rc < 0 && error)
+		snprintf(error->message, sizeof error->message,
+			 "the settings cannot be read: %s; fsck.mnemefs tells more", strerror(-rc));
+	return rc;
+}
+
+/* ---- state ---- */
+
+void mneme_uuid(const struct mneme *m, uint8_t out[16])
+{
+	memcpy(out, m->super.uuid, 16);
+}
+
+static uint64_t load(_Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+void mneme_get_stats(const struct mneme *m, struct mneme_stats *out)
+{
+	struct mneme *inside = (struct mneme *)m; /* for the counters, which are atomic */
+	struct checkpoint_stats c;
+	uint64_t free_bytes = 0, total_bytes = 0;
+
+	checkpoint_get_stats(inside, &c);
+	m->io->ops->space(m->io, &free_bytes, &total_bytes);
+	*out = (struct mneme_stats){
+		.heap_bytes = load(&inside->heap.pages) * FMT_PAGE_SIZE,
+		.disk_free_bytes = free_bytes,
+		.disk_total_bytes = total_bytes,
+		.dirty_bytes = load(&inside->dirty.budget) * FMT_PAGE_SIZE,
+		.dirty_bytes_max = m->dirty.budget_max * FMT_PAGE_SIZE,
+		.lsn_next = load(&inside->wal.next),
+		.lsn_durable = load(&inside->wal.durable),
+		.lsn_checkpoint = c.log_begin,
+		.epoch = load(&inside->epoch),
+		.commits = load(&inside->commits),
+		.conflicts = load(&inside->conflicts),
+		.log_bytes = load(&inside->wal.bytes),
+		.log_flushes = load(&inside->wal.flushes),
+		.log_syncs = load(&inside->wal.flushes),
+		.checkpoints = c.count,
+		.checkpoint_pages = c.pages,
+		.checkpoint_ns_last = c.ns_last,
+		.freeze_ns_last = c.freeze_ns_last,
+		.freeze_ns_max = c.freeze_ns_max,
+		.pages_verified = load(&inside->heap.checked),
+		.replayed_records = m->replayed_records,
+		.replayed_bytes = m->replayed_bytes,
+		.open_ns = m->open_ns,
+		.read_only = m->read_only
+				     ? EROFS
+				     : atomic_load_explicit(&inside->failed, memory_order_relaxed),
+	};
+	uint64_t free_pages = load(&inside->heap.free), promised = load(&inside->heap.promised);
+	if (!m->read_only)
+		out->heap_free_bytes =
+			(free_pages > promised ? free_pages - promised : 0) * FMT_PAGE_SIZE;
+	snprintf(out->io, sizeof out->io, "%s", m->io->ops->name);
+}

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   one checkpoint from freeze to recycling; see checkpoint.h. Writing pages is in place.c,
+ *            the threads are in background.c.
+ */
+#include "core/store/checkpoint_inside.h"
+#include "pool/alloc.h"
+#include "pool/check.h"
+#include "simd/crc32c.h"
+
+#include <errno.h>
+#include <time.h>
+
+static uint64_t clock_ns(clockid_t clock)
+{
+	struct timespec t;
+
+	clock_gettime(clock, &t);
+	return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+
+/* ---- freeze ---- */
+
+/* Closes the open epoch. Returns the LSN that the closed one reaches. */
+static uint64_t freeze(struct mneme *m)
+{
+	struct checkpoint *c = m->checkpoint;
+	uint64_t begin = clock_ns(CLOCK_MONOTONIC);
+
+	for (uint32_t i = 0; i < m->shard_count; i++)
+		lock_write(&m->shards[i].lock);
+	for (uint32_t i = 0; i < m->shard_count; i++) {
+		struct shard *s = &m->shards[i];
+		struct freed_list spare = s->closed_freed;
+		s->closed = s->open;
+		s->open = (struct dirty_list){0};
+		s->closed_freed = s->freed;
+		spare.count = 0;
+		s->freed = spare;
+		s->freed_moved = 0;
+		s->cursor = 0;
+		s->closed_root = s->root;
+		s->unlogged = 0;
+	}
+	uint64_t lsn = wal_next(&m->wal);
+	atomic_fetch_add_explicit(&m->epoch, 1, memory_order_relaxed);
+	for (uint32_t i = m->shard_count; i-- > 0;)
+		lock_write_done(&m->shards[i].lock);
+	c->stats.freeze_ns_last = clock_ns(CLOCK_MONOTONIC) - begin;
+	if (c->stats.freeze_ns_last > c->stats.freeze_ns_max)
+		c->stats.freeze_ns_max = c->stats.freeze_ns_last;
+	return lsn;
+}
+
+/* ---- moving references of the open epoch ---- */
+
+static uint64_t moved_reference(const struct mneme *m, uint64_t reference)
+{
+	const struct dirty_slot *d = &m->dirty.slots[dirty_slot_of(reference)];
+
+	if (!(reference & FMT_DIRTY) || d->epoch == store_epoch(m))
+		return reference;
+	DCHECK(d->value.address);
+	return d->value.address;
+}
+
+static void page_move_references(struct mneme *m, struct fmt_page *page)
+{
+	for (unsigned i = 0; i < page->count; i++) {
+		if (page->level) {
+			uint64_t child = page_child(page, i);
+			if (child & FMT_DIRTY)
+				page_set_child(page, i, moved_reference(m, child));
+			continue;
+		}
+		uint32_t length;
+		int indirect;
+		uint8_t *cell = (uint8_t *)page_value(page, i, &length, &indirect);
+		if (!indirect)
+			continue;
+		struct fmt_value v;
+		memcpy(&v, cell, sizeof v);
+		const struct dirty_slot *d = &m->dirty.slots[dirty_slot_of(v.address)];
+		if (v.address & FMT_DIRTY && d->epoch != store_epoch(m))
+			memcpy(cell, &d->value, sizeof d->value);
+	}
+}
+
+static uint64_t moved_freed(const struct mneme *m, uint64_t item)
+{
+	if (!(item & FMT_DIRTY))
+		return item;
+	const struct dirty_slot *d = &m->dirty.slots[dirty_slot_of(item)];
+	uint64_t pages =
+		d->kind == DIRTY_PAGE ? 1 : (d->value.stored + FMT_PAGE_SIZE - 1) / FMT_PAGE_SIZE;
+	return (d->value.address & FMT_ADDRESS_MASK) | pages << 40;
+}
+
+/* A bounded piece of the work below; 1 when all is done. [lock of s] */
+static int shard_move_some(struct mneme *m, struct shard *s)
+{
+	enum { SLOTS = 48, ITEMS = 512 };
+	uint64_t end = s->freed_moved + ITEMS;
+
+	for (int i = 0; i < SLOTS && s->cursor; i++) {
+		struct dirty_slot *d = &m->dirty.slots[s->cursor];
+		if (d->kind == DIRTY_PAGE)
+			page_move_references(m, dirty_memory(&m->dirty, s->cursor));
+		s->cursor = d->next;
+	}
+	for (; s->freed_moved < s->freed.count && s->freed_moved < end; s->freed_moved++)
+		s->freed.items[s->freed_moved] = moved_freed(m, s->freed.items[s->freed_moved]);
+	if (s->cursor || s->freed_moved < s->freed.count)
+		return 0;
+	if (s->root)
+		s->root = moved_reference(m, s->root);
+	return 1;
+}
+
+/* After this no page refers to a slot of the closed epoch, whose memory is then given back. */
+static void shard_move(struct mneme *m, struct shard *s)
+{
+	int done = 0, begun = 0;
+
+	while (!done) {
+		lock_write(&s->lock);
+		if (!begun)
+			s->cursor = s->open.first;
+		begun = 1;
+		done = shard_move_some(m, s);
+		lock_write_done(&s->lock);
+	}
+	dirty_free_list(&m->dirty, &s->closed);
+}
+
+/* ---- space map and superblock ---- */
+
+static int bitmap_write(struct mneme *m, uint32_t group, uint64_t generation, uint64_t pages)
+{
+	struct heap_group *g = &m->heap.groups[group];
+	struct fmt_bitmap *out = m->checkpoint->bitmap;
+	uint64_t begin = (uint64_t)group * FMT_GROUP_PAGES;
+	uint32_t extent = heap_group_extent(pages, group);
+
+	lock_write(&m->heap.lock);
+	memcpy(out->bits, g->disk, sizeof out->bits);
+	g->changed = 0;
+	lock_write_done(&m->heap.lock);
+	out->group = group;
+	out->generation = generation;
+	memset(out->reserved, 0, sizeof out->reserved);
+	out->crc = crc32c(0, (uint8_t *)out + 4, FMT_PAGE_SIZE - 4);
+	g->crc = out->crc;
+	g->copy ^= SEEDED_BUG(7) ? 0 : 1;
+	uint32_t used = 0;
+	for (uint32_t i = 0; i < extent; i++)
+		used += out->bits[i / 8] >> (i % 8) & 1;
+	g->disk_free = extent - used;
+	g->disk_extent = extent;
+	return io_write_full(m->heap.file, m->io, out, FMT_PAGE_SIZE,
+			     (begin + g->copy) * FMT_PAGE_SIZE);
+}
+
+static int bitmaps_write(struct mneme *m, uint64_t generation, uint64_t pages)
+{
+	uint32_t groups = (pages + FMT_GROUP_PAGES - 1) / FMT_GROUP_PAGES;
+	int rc = 0;
+
+	for (uint32_t i = 0; i < m->shard_count; i++) {
+		struct freed_list *f = &m->shards[i].closed_freed;
+		for (uint64_t k = 0; k < f->count; k++)
+			heap_free_on_disk(&m->heap, f->items[k] & FMT_ADDRESS_MASK,
+					  f->items[k] >> 40 & 0xffff);
+	}
+	for (uint32_t g = 0; g < groups && rc == 0; g++)
+		if (m->heap.groups[g].changed ||
+		    m->heap.groups[g].disk_extent != heap_group_extent(pages, g))
+			rc = bitmap_write(m, g, generation, pages);
+	return rc;
+}
+
+static int super_write(struct mneme *m, struct fmt_super *super)
+{
+	struct checkpoint *c = m->checkpoint;
+	uint32_t groups = (super->heap_pages + FMT_GROUP_PAGES - 1) / FMT_GROUP_PAGES;
+	uint32_t copy = super->generation & 1;
+	struct fmt_space *table = alloc_zeroed(groups, sizeof *table);
+
+	if (!table)
+		return -ENOMEM;
+	for (uint32_t g = 0; g < groups; g++)
+		table[g] = (struct fmt_space){.crc = m->heap.groups[g].crc,
+					      .free = m->heap.groups[g].disk_free,
+					      .copy = m->heap.groups[g].copy};
+	super->space_groups = groups;
+	super->space_crc = crc32c(0, table, groups * sizeof *table);
+	int rc = io_write_full(c->super_file, m->io, table, groups * sizeof *table,
+			       (uint64_t)FMT_SPACE_OFFSET * (1 + copy));
+	alloc_free(table);
+	if (rc < 0)
+		return rc;
+	memset(c->super_page, 0, FMT_PAGE_SIZE);
+	super->crc = 0;
+	memcpy(c->super_page, super, sizeof *super);
+	super->crc = crc32c(0, c->super_page, FMT_PAGE_SIZE);
+	memcpy(c->super_page, super, sizeof *super);
+	return m->io->ops->write_sync(c->super_file, c->super_page, FMT_PAGE_SIZE,
+				      (uint64_t)FMT_PAGE_SIZE * copy);
+}
+
+static void release(struct mneme *m, uint64_t lsn)
+{
+	for (uint32_t i = 0; i < m->shard_count; i++) {
+		struct freed_list *f = &m->shards[i].closed_freed;
+		for (uint64_t k = 0; k < f->count; k++)
+			heap_free_now(&m->heap, f->items[k] & FMT_ADDRESS_MASK,
+				      f->items[k] >> 40 & 0xffff);
+		f->count = 0;
+	}
+	atomic_store_explicit(&m->wal.generation, m->super.generation, memory_order_relaxed);
+	atomic_store_explicit(&m->checkpoint->log_begin, lsn, memory_order_relaxed);
+	wal_recycle(&m->wal, lsn);
+}
+
+static int checkpoint_once(struct mneme *m, int clean)
+{
+	struct checkpoint *c = m->checkpoint;
+	struct fmt_super super = m->super;
+	uint64_t begin = clock_ns(CLOCK_MONOTONIC);
+	int rc = store_writable(m);
+
+	if (rc < 0)
+		return rc;
+	super.generation = store_epoch(m);
+	super.lsn = freeze(m);
+	super.clean = clean;
+	super.written_ns = clock_ns(CLOCK_REALTIME);
+	super.log_durable = atomic_load_explicit(&m->wal.durable, memory_order_acquire);
+	for (uint32_t i = 0; i < m->shard_count; i++)
+		super.inode_next[i] =
+			atomic_load_explicit(&m->shards[i].inode_next, memory_order_relaxed);
+	if (SEEDED_BUG(8))
+		(void)super_write(m, &super); /* before what it refers to */
+	for (uint32_t i = 0; i < m->shard_count && rc == 0; i++)
+		rc = place_shard(m, &m->shards[i], &super.roots[i]);
+	super.heap_pages = atomic_load_explicit(&m->heap.pages, memory_order_acquire);
+	if (rc == 0)
+		rc = bitmaps_write(m, super.generation, super.heap_pages);
+	if (rc < 0)
+		return store_fail(m, rc, "a checkpoint could not be written");
+	for (uint32_t i = 0; i < m->shard_count; i++)
+		shard_move(m, &m->shards[i]);
+	if (!SEEDED_BUG(9))
+		rc = m->io->ops->sync(m->heap.file);
+	if (rc == 0)
+		rc = super_write(m, &super);
+	if (rc < 0)
+		return store_fail(m, rc, "a checkpoint could not be made durable");
+	m->super = super;
+	release(m, super.lsn);
+	c->stats.count++;
+	c->stats.ns_last = clock_ns(CLOCK_MONOTONIC) - begin;
+	return 0;
+}
+
+int checkpoint_run_as(struct mneme *m, int clean)
+{
+	struct checkpoint *c = m->checkpoint;
+	uint64_t seen = atomic_load_explicit(&c->begun, memory_order_acquire);
+	int rc;
+
+	pthread_mutex_lock(&c->run);
+	/* One that began after this call has ended by now. */
+	if (atomic_load_explicit(&c->begun, memory_order_relaxed) > seen && !clean) {
+		rc = c->result;
+	} else {
+		atomic_fetch_add_explicit(&c->begun, 1, memory_order_release);
+		rc = c->result = checkpoint_once(m, clean);
+	}
+	pthread_mutex_unlock(&c->run);
+	return rc;
+}
+
+int checkpoint_run(struct mneme *m)
+{
+	return checkpoint_run_as(m, 0);
+}
+
+int checkpoint_reclaim(struct mneme *m)
+{
+	uint64_t free_before = atomic_load_explicit(&m->heap.free, memory_order_relaxed);
+	uint64_t promised_before = atomic_load_explicit(&m->heap.promised, memory_order_relaxed);
+	int rc = checkpoint_run(m);
+
+	if (rc < 0)
+		return rc;
+	uint64_t free_now = atomic_load_explicit(&m->heap.free, memory_order_relaxed);
+	uint64_t promised_now = atomic_load_explicit(&m->heap.promised, memory_order_relaxed);
+	return free_now + promised_before > free_before + promised_now ? 0 : -ENOSPC;
+}
+
+void checkpoint_get_stats(struct mneme *m, struct checkpoint_stats *out)
+{
+	*out = m->checkpoint->stats;
+	out->log_begin = atomic_load_explicit(&m->checkpoint->log_begin, memory_order_relaxed);
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   what the parts of the checkpoint share.
+ */
+#ifndef MNEME_CORE_STORE_CHECKPOINT_INSIDE_H
+#define MNEME_CORE_STORE_CHECKPOINT_INSIDE_H
+
+#include "core/store/checkpoint.h"
+#include "core/store/value.h"
+
+enum { STAGE_BYTES = 1 << 20 };
+
+/* Places runs one behind the other and writes them in long pieces. */
+struct stage {
+	uint8_t *bytes;       /* STAGE_BYTES, page-aligned */
+	uint32_t used;        /* bytes */
+	uint64_t page;        /* heap page of bytes[0] */
+	uint64_t extent;      /* next page of the extent in hand */
+	uint32_t extent_left; /* pages */
+	uint64_t wanted;      /* pages that are still to come */
+};
+
+struct checkpoint {
+	pthread_mutex_t run;           /* one checkpoint at a time */
+	_Atomic uint64_t begun;        /* checkpoints started */
+	int result;                    /* [run] of the last one */
+	struct io_file *super_file;    /* [I] */
+	uint8_t *super_page;           /* [run] 4096 bytes */
+	struct fmt_bitmap *bitmap;     /* [run] 4096 bytes */
+	uint8_t *compressed;           /* [run] FMT_VALUE_MAX bytes */
+	struct stage stage;            /* [run] */
+	struct checkpoint_stats stats; /* [run]; read without it for display */
+
+	pthread_t flusher, worker;
+	int threads;                              /* started */
+	_Atomic uint32_t flush_word;              /* futex: bumped to wake the flusher */
+	_Atomic uint32_t work_word;               /* futex: bumped to wake the worker */
+	_Atomic uint32_t flush_asked, work_asked; /* a wake-up is on its way */
+	_Atomic uint32_t flush_idle;              /* the flusher sleeps without its tick */
+	_Atomic uint64_t log_begin;               /* LSN of the last checkpoint */
+	_Atomic int stop;
+};
+
+/* Writes the closed slots of a shard; *root receives its root's reference. [run] */
+int place_shard(struct mneme *m, struct shard *s, uint64_t *root);
+int checkpoint_run_as(struct mneme *m, int clean);
+
+#endif

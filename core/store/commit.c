@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   applying and logging operations; see commit.h.
+ */
+#include "core/store/commit.h"
+#include "core/store/checkpoint.h"
+#include "core/store/value.h"
+#include "pool/check.h"
+
+#include <errno.h>
+
+static _Thread_local uint64_t last_lsn;
+
+static uint32_t op_bytes(const struct commit_op *op)
+{
+	return sizeof(struct fmt_op) + op->key.sub_length + op->length +
+	       (op->kind == FMT_OP_DELETE_RANGE ? FMT_KEY_HEAD + op->last.sub_length : 0);
+}
+
+static uint8_t *op_write(uint8_t *at, const struct commit_op *op)
+{
+	struct fmt_op head = {.kind = op->kind,
+			      .type = op->key.type,
+			      .sub_length = op->key.sub_length,
+			      .value_length = op->length,
+			      .inode = op->key.inode,
+			      .offset = op->offset};
+
+	if (op->kind == FMT_OP_DELETE_RANGE)
+		head.value_length = FMT_KEY_HEAD + op->last.sub_length;
+	memcpy(at, &head, sizeof head);
+	at += sizeof head;
+	if (op->key.sub_length)
+		memcpy(at, op->key.sub, op->key.sub_length);
+	at += op->key.sub_length;
+	if (op->kind == FMT_OP_DELETE_RANGE)
+		store_encode_key(&op->last, at);
+	else if (op->length)
+		memcpy(at, op->value, op->length);
+	return at + head.value_length;
+}
+
+/* Promises arena and heap pages together: every slot needs its place on disk. */
+static int pages_promise(struct mneme *m, uint32_t pages, unsigned flags, struct budget *budget)
+{
+	if (dirty_promise(&m->dirty, pages) < 0)
+		return -ENOBUFS;
+	if (heap_promise(&m->heap, pages, flags & MNEME_TXN_MAY_FILL ? 0 : m->keep_pages) < 0) {
+		dirty_unpromise(&m->dirty, pages);
+		return -ENOSPC;
+	}
+	budget->pages += pages;
+	return 0;
+}
+
+static void pages_unpromise(struct mneme *m, struct budget *budget)
+{
+	if (!budget->pages)
+		return;
+	dirty_unpromise(&m->dirty, budget->pages);
+	heap_unpromise(&m->heap, budget->pages);
+	budget->pages = 0;
+}
+
+/* What the operations of a transaction may free adds up until they are applied. */
+static int freed_reserve(struct shard *s, uint64_t items, struct budget *budget)
+{
+	budget->freed += items;
+	return tree_reserve_freed(s, budget->freed);
+}
+
+/* The value of a patched or cut key has to be in the arena before anything is applied. */
+static int op_prepare_value(struct mneme *m, struct shard *s, const struct commit_op *op,
+			    struct tree_path *path, unsigned flags, struct budget *budget)
+{
+	uint32_t length, end = op->kind == FMT_OP_PATCH ? op->offset + op->length : 0;
+	int indirect, error = 0;
+
+	if (!path->found)
+		return 0;
+	const uint8_t *cell = page_value(path->pages[path->depth - 1],
+					 path->positions[path->depth - 1], &length, &indirect);
+	if (!indirect)
+		return 0;
+	struct fmt_value v;
+	memcpy(&v, cell, sizeof v);
+	if (v.length > FMT_VALUE_MAX)
+		return -EUCLEAN;
+	int rc = pages_promise(m, value_pages(end > v.length ? end : v.length), flags, budget);
+	if (rc < 0)
+		return rc;
+	return value_own(m, s, path, end > v.length ? end : v.length, budget, &error) ? 0 : error;
+}
+
+/* The two range functions stay out of line: their key buffer is not on the stack of other operations. */
+static __attribute__((noinline)) int range_prepare(struct mneme *m, struct shard *s,
+						   const struct commit_op *op, struct page_key key,
+						   unsigned flags, struct budget *budget)
+{
+	uint8_t bytes[FMT_KEY_MAX];
+	struct page_key last = {bytes, store_encode_key(&op->last, bytes)};
+	struct tree_range range;
+	int rc = tree_range_measure(m, s, key, last, COMMIT_RANGE_KEYS_MAX, &range);
+
+	if (rc == 0)
+		rc = freed_reserve(s, range.items, budget);
+	return rc < 0 ? rc : pages_promise(m, range.pages, flags, budget);
+}
+
+static __attribute__((noinline)) void range_apply(struct mneme *m, struct shard *s,
+						  const struct commit_op *op, struct page_key key,
+						  struct budget *budget)
+{
+	uint8_t bytes[FMT_KEY_MAX];
+	struct page_key last = {bytes, store_encode_key(&op->last, bytes)};
+	int rc = tree_range_remove(m, s, key, last, budget);
+
+	CHECK(rc == 0);
+}
+
+static int op_prepare(struct mneme *m, struct shard *s, const struct commit_op *op,
+		      struct page_key key, unsigned flags, struct budget *budget,
+		      struct tree_path *path)
+{
+	uint32_t value = 0;
+	int rc;
+
+	if (op->kind == FMT_OP_DELETE_RANGE)
+		return range_prepare(m, s, op, key, flags, budget);
+	if (op->kind == FMT_OP_DELETE || op->kind == FMT_OP_TRUNCATE) {
+		rc = tree_seek(m, s, key, path);
+		if (rc < 0 || !path->found)
+			return rc;
+	}
+	if (op->kind == FMT_OP_PUT && value_is_indirect(key.length, op->length))
+		value = value_pages(op->length);
+	if (op->kind == FMT_OP_PATCH) /* room for a value that is inline now, or not there */
+		value = value_pages(op->offset + op->length + FMT_CELL_MAX);
+	rc = freed_reserve(s, 4 * s->height + 12, budget);
+	if (rc == 0)
+		rc = pages_promise(m, tree_pages_needed(s) + value, flags, budget);
+	if (rc == 0)
+		rc = tree_prepare(m, s, key, budget, path);
+	if (rc == 0 && (op->kind == FMT_OP_PATCH || op->kind == FMT_OP_TRUNCATE))
+		rc = op_prepare_value(m, s, op, path, flags, budget);
+	return rc;
+}
+
+/* `path` is that of op_prepare when nothing has changed since, else NULL. */
+static void op_apply(struct mneme *m, struct shard *s, const struct commit_op *op,
+		     struct page_key key, struct budget *budget, struct tree_path *path)
+{
+	struct tree_path again;
+	int rc = 0;
+
+	if (op->kind == FMT_OP_DELETE_RANGE) {
+		range_apply(m, s, op, key, budget);
+		return;
+	}
+	if (!path) {
+		path = &again;
+		rc = tree_seek(m, s, key, path);
+		if (rc == 0 && (path->found || op->kind == FMT_OP_PUT || op->kind == FMT_OP_PATCH))
+			rc = tree_prepare(m, s, key, budget, path);
+		CHECK(rc == 0);
+	}
+	switch (op->kind) {
+	case FMT_OP_PUT:
+		value_put(m, s, path, key, op->value, op->length, budget);
+		break;
+	case FMT_OP_PATCH:
+		value_patch(m, s, path, key, op->offset, op->value, op->length, budget);
+		break;
+	case FMT_OP_TRUNCATE:
+		value_truncate(m, s, path, key, op->offset, budget);
+		break;
+	default:
+		if (path->found)
+			tree_remove(m, s, path, budget);
+	}
+}
+
+static int ops_check(const struct commit_op *ops, uint32_t count, uint32_t *bytes)
+{
+	uint64_t total = sizeof(struct fmt_record);
+
+	if (count > COMMIT_OPS_MAX)
+		return -E2BIG;
+	for (uint32_t i = 0; i < count; i++)
+		total += op_bytes(&ops[i]);
+	if (total > COMMIT_BYTES_MAX)
+		return -E2BIG;
+	*bytes = (uint32_t)total;
+	return 0;
+}
+
+static uint64_t record_append(struct mneme *m, const struct commit_op *ops, uint32_t count,
+			      uint32_t bytes, uint32_t promised)
+{
+	uint8_t *at = wal_append_begin(&m->wal, bytes, promised);
+	struct fmt_record head = {.length = bytes, .count = count};
+
+	memcpy(at, &head, sizeof head);
+	at += sizeof head;
+	for (uint32_t i = 0; i < count; i++)
+		at = op_write(at, &ops[i]);
+	return wal_append_done(&m->wal);
+}
+
+static int ops_prepare(struct mneme *m, const struct commit_op *ops, uint32_t count, unsigned flags,
+		       struct budget *budget, struct tree_path *path, uint8_t *bytes)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; i < count && rc == 0; i++) {
+		struct page_key key = {bytes, store_encode_key(&ops[i].key, bytes)};
+		rc = op_prepare(m, store_shard(m, ops[i].key.inode), &ops[i], key, flags, budget,
+				path);
+	}
+	return rc;
+}
+
+static void ops_apply(struct mneme *m, const struct commit_op *ops, uint32_t count,
+		      struct budget *budget, struct tree_path *path, uint8_t *bytes)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		struct page_key key = {bytes, store_encode_key(&ops[i].key, bytes)};
+		op_apply(m, store_shard(m, ops[i].key.inode), &ops[i], key, budget,
+			 count == 1 ? path : NULL);
+	}
+}
+
+int commit_apply(struct mneme *m, const struct commit_op *ops, uint32_t count, unsigned flags,
+		 int log, uint64_t *lsn)
+{
+	uint8_t bytes[FMT_KEY_MAX];
+	struct tree_path path;
+	struct budget budget = {0};
+	uint32_t record_bytes = 0, promised;
+	int rc = store_writable(m);
+
+	*lsn = 0;
+	if (rc == 0)
+		rc = ops_check(ops, count, &record_bytes);
+	if (rc < 0 || count == 0)
+		return rc;
+	promised = (record_bytes + 7) & ~7u;
+	if (log) {
+		rc = wal_promise(&m->wal, promised);
+		if (rc < 0)
+			return rc;
+	}
+	rc = ops_prepare(m, ops, count, flags, &budget, &path, bytes);
+	if (rc < 0) {
+		pages_unpromise(m, &budget);
+		if (log)
+			wal_unpromise(&m->wal, promised);
+		return rc;
+	}
+	ops_apply(m, ops, count, &budget, &path, bytes);
+	pages_unpromise(m, &budget);
+	if (log)
+		*lsn = record_append(m, ops, count, record_bytes, promised);
+	for (uint32_t i = 0; i < count; i++) {
+		struct shard *s = store_shard(m, ops[i].key.inode);
+		s->version++;
+		s->unlogged |= !log;
+	}
+	atomic_fetch_add_explicit(&m->commits, 1, memory_order_relaxed);
+	return 0;
+}
+
+int commit_replay(struct mneme *m, const struct commit_op *op)
+{
+	uint8_t bytes[FMT_KEY_MAX];
+	struct tree_path path;
+	struct budget budget = {0};
+	int rc = ops_prepare(m, op, 1, MNEME_TXN_MAY_FILL, &budget, &path, bytes);
+
+	if (rc == 0)
+		ops_apply(m, op, 1, &budget, &path, bytes);
+	pages_unpromise(m, &budget);
+	return rc;
+}
+
+int commit_make_room(struct mneme *m, int why)
+{
+	int rc;
+
+	switch (why) {
+	case -EAGAIN:
+		rc = wal_drain(&m->wal);
+		if (rc == -ENOSPC) /* no room for a segment: a checkpoint gives some back */
+			rc = checkpoint_run(m);
+		break;
+	case -ENOBUFS:
+		rc = checkpoint_run(m);
+		break;
+	case -ENOSPC:
+		rc = heap_grow(&m->heap, m->keep_pages + 256);
+		if (rc == -ENOSPC)
+			rc = checkpoint_reclaim(m);
+		break;
+	default:
+		return why;
+	}
+	return rc;
+}
+
+enum mneme_durability commit_durability(struct mneme *m, uint64_t inode,
+					enum mneme_durability asked)
+{
+	if (asked != MNEME_DURABILITY_DEFAULT)
+		return asked;
+	enum mneme_durability found = m->durability;
+	if (atomic_load_explicit(&m->ranges_used, memory_order_acquire)) {
+		lock_read(&m->ranges_lock);
+		for (int i = 0; i < STORE_RANGES_MAX; i++)
+			if (m->ranges[i].used && inode >= m->ranges[i].first &&
+			    inode <= m->ranges[i].last)
+				found = m->ranges[i].durability;
+		lock_read_done(&m->ranges_lock);
+	}
+	return found;
+}
+
+int commit_finish(struct mneme *m, enum mneme_durability durability, uint64_t lsn)
+{
+	last_lsn = lsn;
+	checkpoint_poke(m);
+	if (durability != MNEME_DURABILITY_STRICT || !lsn)
+		return 0;
+	int rc = wal_sync_to(&m->wal, lsn);
+	return rc < 0 ? store_fail(m, rc, "the log could not be written") : 0;
+}
+
+uint64_t mneme_lsn_last(const struct mneme *m)
+{
+	(void)m;
+	return last_lsn;
+}
+
+int commit_single(struct mneme *m, const struct commit_op *op, enum mneme_durability asked)
+{
+	struct shard *s = store_shard(m, op->key.inode);
+	enum mneme_durability durability = commit_durability(m, op->key.inode, asked);
+	uint64_t lsn;
+	int rc;
+
+	do {
+		lock_write(&s->lock);
+		rc = commit_apply(m, op, 1, 0, durability != MNEME_DURABILITY_MEMORY, &lsn);
+		lock_write_done(&s->lock);
+		if (rc == 0)
+			return commit_finish(m, durability, lsn);
+	} while ((rc == -EAGAIN || rc == -ENOBUFS || rc == -ENOSPC) &&
+		 (rc = commit_make_room(m, rc)) == 0);
+	return rc;
+}

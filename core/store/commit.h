@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   the one way into the store: a list of operations, applied and logged as one.
+ * Invariants: either all operations take effect and are in one log record, or none. Resources are
+ *            promised first (log buffer, arena, heap space), paths are prepared, then nothing fails.
+ * Threading: the caller holds all shards of the operations for writing.
+ * Failure:   -EAGAIN log buffer full, -ENOBUFS arena full, -ENOSPC heap full: unlock, call
+ *            commit_make_room() with that, try again. Else -ENOMEM, -EUCLEAN, -EIO, -EROFS, -E2BIG.
+ */
+#ifndef MNEME_CORE_STORE_COMMIT_H
+#define MNEME_CORE_STORE_COMMIT_H
+
+#include "core/store/store.h"
+
+enum {
+	COMMIT_OPS_MAX = 16384,
+	COMMIT_BYTES_MAX = 16 << 20,
+	COMMIT_RANGE_KEYS_MAX = 65536,
+};
+
+struct commit_op {
+	uint8_t kind;          /* enum fmt_op_kind */
+	struct mneme_key key;  /* of a range: the first */
+	struct mneme_key last; /* of a range: behind the last key */
+	const void *value;
+	uint32_t length; /* of value */
+	uint32_t offset; /* of a patch; new length of a truncate */
+};
+
+/* With `log` 0 nothing is logged. *lsn receives the position behind the record (0: not logged). */
+int commit_apply(struct mneme *m, const struct commit_op *ops, uint32_t count, unsigned flags,
+		 int log, uint64_t *lsn);
+/* For replay: no log, no limits but memory. */
+int commit_replay(struct mneme *m, const struct commit_op *op);
+/* Called without locks after one of the three codes above, with that code: 0 to try again, or why it
+ * is of no use. */
+int commit_make_room(struct mneme *m, int why);
+/* The durability that an operation on `inode` has. */
+enum mneme_durability commit_durability(struct mneme *m, uint64_t inode,
+					enum mneme_durability asked);
+/* After unlocking: waits as the durability says, and wakes the background where it is due. */
+int commit_finish(struct mneme *m, enum mneme_durability durability, uint64_t lsn);
+/* Lock, apply, unlock, finish for operations of one shard, with room made as needed. */
+int commit_single(struct mneme *m, const struct commit_op *op, enum mneme_durability durability);
+
+#endif

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   the dirty arena; see dirty.h. Blocks of 32 pages are cut into slots of one size; a block
+ *            whose slots are all free can be cut anew. Block 0 is never used, so slot 0 means none.
+ */
+#include "core/store/dirty.h"
+#include "pool/alloc.h"
+#include "pool/check.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+static void *reserve(uint64_t bytes)
+{
+	void *mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return mem == MAP_FAILED ? NULL : mem;
+}
+
+int dirty_init(struct dirty *d, uint64_t budget_bytes)
+{
+	memset(d, 0, sizeof *d);
+	lock_init(&d->lock, LOCK_ARENA);
+	d->budget_max = budget_bytes / FMT_PAGE_SIZE;
+	d->blocks_max = 2 * (d->budget_max / DIRTY_BLOCK_PAGES + 1) + 64;
+	d->pages = (uint64_t)d->blocks_max * DIRTY_BLOCK_PAGES;
+	d->base = reserve(d->pages * FMT_PAGE_SIZE);
+	d->slots = reserve(d->pages * sizeof d->slots[0]);
+	d->blocks = reserve(d->blocks_max * sizeof d->blocks[0]);
+	d->blocks_used = 1;
+	if (d->base && d->slots && d->blocks)
+		return 0;
+	dirty_fini(d);
+	return -ENOMEM;
+}
+
+void dirty_fini(struct dirty *d)
+{
+	if (d->base)
+		munmap(d->base, d->pages * FMT_PAGE_SIZE);
+	if (d->slots)
+		munmap(d->slots, d->pages * sizeof d->slots[0]);
+	if (d->blocks)
+		munmap(d->blocks, d->blocks_max * sizeof d->blocks[0]);
+	memset(d, 0, sizeof *d);
+}
+
+int dirty_promise(struct dirty *d, uint64_t pages)
+{
+	/* relaxed: a count; the memory itself is handed over under `lock` */
+	uint64_t before = atomic_fetch_add_explicit(&d->budget, pages, memory_order_relaxed);
+
+	if (before + pages <= d->budget_max)
+		return 0;
+	dirty_unpromise(d, pages);
+	return -EAGAIN;
+}
+
+void dirty_unpromise(struct dirty *d, uint64_t pages)
+{
+	uint64_t before = atomic_fetch_sub_explicit(&d->budget, pages, memory_order_relaxed);
+
+	CHECK(before >= pages);
+}
+
+static void block_link(struct dirty *d, uint32_t *head, uint32_t block)
+{
+	d->blocks[block].previous = 0;
+	d->blocks[block].next = *head;
+	d->blocks[block].listed = 1;
+	if (*head)
+		d->blocks[*head].previous = block;
+	*head = block;
+}
+
+static void block_unlink(struct dirty *d, uint32_t *head, uint32_t block)
+{
+	struct dirty_block *b = &d->blocks[block];
+
+	if (b->previous)
+		d->blocks[b->previous].next = b->next;
+	else
+		*head = b->next;
+	if (b->next)
+		d->blocks[b->next].previous = b->previous;
+	b->listed = 0;
+}
+
+static uint32_t full_mask(unsigned order)
+{
+	unsigned slots = DIRTY_BLOCK_PAGES >> order;
+
+	return slots == 32 ? ~0u : (1u << slots) - 1;
+}
+
+static uint32_t slot_take(struct dirty *d, unsigned order)
+{
+	uint32_t block = d->partial[order];
+
+	if (!block) {
+		block = d->spare;
+		if (block) {
+			block_unlink(d, &d->spare, block);
+		} else {
+			CHECK(d->blocks_used < d->blocks_max);
+			block = d->blocks_used++;
+		}
+		d->blocks[block].order = order;
+		d->blocks[block].used = 0;
+		block_link(d, &d->partial[order], block);
+	}
+	struct dirty_block *b = &d->blocks[block];
+	unsigned bit = __builtin_ctz(~b->used);
+	b->used |= 1u << bit;
+	if (b->used == full_mask(order))
+		block_unlink(d, &d->partial[order], block);
+	return block * DIRTY_BLOCK_PAGES + (bit << order);
+}
+
+static void slot_give(struct dirty *d, uint32_t slot)
+{
+	uint32_t block = slot / DIRTY_BLOCK_PAGES;
+	struct dirty_block *b = &d->blocks[block];
+	unsigned bit = (slot % DIRTY_BLOCK_PAGES) >> b->order;
+
+	CHECK(b->used >> bit & 1);
+	b->used &= ~(1u << bit);
+	if (b->used == 0) {
+		if (b->listed)
+			block_unlink(d, &d->partial[b->order], block);
+		block_link(d, &d->spare, block);
+	} else if (!b->listed) {
+		block_link(d, &d->partial[b->order], block);
+	}
+}
+
+uint32_t dirty_alloc(struct dirty *d, struct dirty_list *list, enum dirty_kind kind, unsigned order,
+		     uint64_t epoch, uint8_t shard)
+{
+	lock_write(&d->lock);
+	uint32_t number = slot_take(d, order);
+	lock_write_done(&d->lock);
+
+	struct dirty_slot *slot = &d->slots[number];
+	memset(slot, 0, sizeof *slot);
+	slot->kind = kind;
+	slot->order = order;
+	slot->epoch = epoch;
+	slot->shard = shard;
+	slot->previous = list->last;
+	if (list->last)
+		d->slots[list->last].next = number;
+	else
+		list->first = number;
+	list->last = number;
+	list->count++;
+	return number;
+}
+
+void dirty_free(struct dirty *d, struct dirty_list *list, uint32_t number)
+{
+	struct dirty_slot *slot = &d->slots[number];
+
+	CHECK(slot->kind != DIRTY_FREE && list->count > 0);
+	if (slot->previous)
+		d->slots[slot->previous].next = slot->next;
+	else
+		list->first = slot->next;
+	if (slot->next)
+		d->slots[slot->next].previous = slot->previous;
+	else
+		list->last = slot->previous;
+	list->count--;
+	slot->kind = DIRTY_FREE;
+	dirty_unpromise(d, 1u << slot->order);
+	lock_write(&d->lock);
+	slot_give(d, number);
+	lock_write_done(&d->lock);
+}
+
+void dirty_free_list(struct dirty *d, struct dirty_list *list)
+{
+	enum { BATCH = 64 };
+	uint64_t pages = 0;
+
+	for (uint32_t number = list->first; number;) {
+		lock_write(&d->lock);
+		for (int i = 0; i < BATCH && number; i++) {
+			struct dirty_slot *slot = &d->slots[number];
+			uint32_t next = slot->next;
+			pages += 1u << slot->order;
+			slot->kind = DIRTY_FREE;
+			slot_give(d, number);
+			number = next;
+		}
+		lock_write_done(&d->lock);
+	}
+	*list = (struct dirty_list){0};
+	dirty_unpromise(d, pages);
+}
+
+void dirty_trim(struct dirty *d)
+{
+	lock_write(&d->lock);
+	for (uint32_t block = d->spare; block; block = d->blocks[block].next)
+		madvise(d->base + (uint64_t)block * DIRTY_BLOCK_PAGES * FMT_PAGE_SIZE,
+			DIRTY_BLOCK_PAGES * FMT_PAGE_SIZE, MADV_DONTNEED);
+	lock_write_done(&d->lock);
+}

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   the heap file; see heap.h.
+ */
+#include "core/store/heap.h"
+#include "core/store/page.h"
+#include "pool/alloc.h"
+#include "pool/check.h"
+#include "simd/crc32c.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { GROUP_BYTES = sizeof(((struct fmt_bitmap *)0)->bits) };
+enum { GROW_PAGES_MIN = 64, GROW_PAGES_MAX = 16384 };
+
+static void *range_new(uint64_t bytes)
+{
+	void *mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return mem == MAP_FAILED ? NULL : mem;
+}
+
+static uint64_t verified_bytes(const struct heap *h)
+{
+	return (h->reserve / FMT_PAGE_SIZE + 63) / 64 * 8;
+}
+
+int heap_open(struct heap *h, struct io *io, int read_only, uint64_t reserve, uint64_t pages)
+{
+	int rc;
+
+	memset(h, 0, sizeof *h);
+	h->io = io;
+	h->reserve = reserve;
+	lock_init(&h->lock, LOCK_HEAP);
+	pthread_mutex_init(&h->grow, NULL);
+	h->groups = range_new(FMT_SPACE_MAX * sizeof h->groups[0]);
+	h->verified = range_new(verified_bytes(h));
+	if (!h->groups || !h->verified) {
+		rc = -ENOMEM;
+		goto out;
+	}
+	rc = io->ops->open(io, "heap", read_only ? IO_READ : IO_WRITE, &h->file);
+	if (rc < 0)
+		goto out;
+	rc = io->ops->map(h->file, reserve, &h->base);
+	if (rc < 0)
+		goto out;
+	uint64_t size;
+	rc = io->ops->size(h->file, &size);
+	if (rc == 0 && size < pages * FMT_PAGE_SIZE)
+		rc = -EUCLEAN;
+	if (rc == 0)
+		rc = io->ops->map_grow(h->file, pages * FMT_PAGE_SIZE);
+	atomic_store_explicit(&h->pages, pages, memory_order_release);
+out:
+	if (rc < 0)
+		heap_close(h);
+	return rc;
+}
+
+void heap_close(struct heap *h)
+{
+	if (h->groups) {
+		for (uint32_t g = 0; g < FMT_SPACE_MAX && h->groups[g].bits; g++) {
+			alloc_free(h->groups[g].bits);
+			alloc_free(h->groups[g].disk);
+		}
+		munmap(h->groups, FMT_SPACE_MAX * sizeof h->groups[0]);
+	}
+	if (h->verified)
+		munmap(h->verified, verified_bytes(h));
+	if (h->file)
+		h->io->ops->close(h->file);
+	pthread_mutex_destroy(&h->grow);
+	memset(h, 0, sizeof *h);
+}
+
+static int bit_get(const uint8_t *bits, uint32_t i)
+{
+	return bits[i / 8] >> (i % 8) & 1;
+}
+
+static void bits_set(uint8_t *bits, uint32_t first, uint32_t count)
+{
+	for (uint32_t i = first; i < first + count; i++)
+		bits[i / 8] |= 1u << (i % 8);
+}
+
+static void bits_clear(uint8_t *bits, uint32_t first, uint32_t count)
+{
+	for (uint32_t i = first; i < first + count; i++)
+		bits[i / 8] &= ~(1u << (i % 8));
+}
+
+uint32_t heap_group_extent(uint64_t pages, uint32_t group)
+{
+	uint64_t begin = (uint64_t)group * FMT_GROUP_PAGES;
+
+	if (pages <= begin)
+		return 0;
+	return pages - begin < FMT_GROUP_PAGES ? pages - begin : FMT_GROUP_PAGES;
+}
+
+static int group_new(struct heap *h, uint32_t group)
+{
+	struct heap_group *g = &h->groups[group];
+
+	g->bits = alloc_zeroed(1, GROUP_BYTES);
+	g->disk = alloc_zeroed(1, GROUP_BYTES);
+	if (!g->bits || !g->disk) {
+		alloc_free(g->bits);
+		alloc_free(g->disk);
+		g->bits = g->disk = NULL;
+		return -ENOMEM;
+	}
+	bits_set(g->bits, 0, FMT_GROUP_FIRST);
+	bits_set(g->disk, 0, FMT_GROUP_FIRST);
+	return 0;
+}
+
+int heap_load_group(struct heap *h, uint32_t group, const struct fmt_space *space)
+{
+	uint64_t pages = atomic_load_explicit(&h->pages, memory_order_relaxed);
+	uint64_t page = (uint64_t)group * FMT_GROUP_PAGES + (space->copy ? 1 : 0);
+	struct heap_group *g = &h->groups[group];
+	uint32_t extent = heap_group_extent(pages, group);
+
+	if (page >= pages || space->copy > 1)
+		return -EUCLEAN;
+	const struct fmt_bitmap *bitmap = (const void *)(h->base + page * FMT_PAGE_SIZE);
+	uint32_t crc = crc32c(0, (const uint8_t *)bitmap + 4, FMT_PAGE_SIZE - 4);
+	if (crc != bitmap->crc || crc != space->crc || bitmap->group != group)
+		return -EUCLEAN;
+	int rc = group_new(h, group);
+	if (rc < 0)
+		return rc;
+	memcpy(g->bits, bitmap->bits, GROUP_BYTES);
+	memcpy(g->disk, bitmap->bits, GROUP_BYTES);
+	g->copy = space->copy;
+	g->crc = crc;
+	g->disk_free = space->free;
+	g->disk_extent = extent;
+	for (uint32_t i = 0; i < extent; i++)
+		g->free += !bit_get(g->bits, i);
+	if (!bit_get(g->bits, 0) || !bit_get(g->bits, 1) || g->free != space->free)
+		return -EUCLEAN;
+	atomic_fetch_add_explicit(&h->free, g->free, memory_order_relaxed);
+	return 0;
+}
+
+static int grow_locked(struct heap *h, uint64_t pages)
+{
+	uint64_t old = atomic_load_explicit(&h->pages, memory_order_relaxed);
+	uint64_t step = old / 4;
+
+	if (step < GROW_PAGES_MIN)
+		step = GROW_PAGES_MIN;
+	if (step > GROW_PAGES_MAX)
+		step = GROW_PAGES_MAX;
+	if (step < pages + FMT_GROUP_FIRST)
+		step = pages + FMT_GROUP_FIRST;
+	if ((old + step) * FMT_PAGE_SIZE > h->reserve ||
+	    old + step > (uint64_t)FMT_SPACE_MAX * FMT_GROUP_PAGES)
+		return -ENOSPC;
+	int rc = h->io->ops->allocate(h->file, old * FMT_PAGE_SIZE, step * FMT_PAGE_SIZE);
+	if (rc == -ENOSPC && step > pages + FMT_GROUP_FIRST) {
+		step = pages + FMT_GROUP_FIRST;
+		rc = h->io->ops->allocate(h->file, old * FMT_PAGE_SIZE, step * FMT_PAGE_SIZE);
+	}
+	if (rc == 0)
+		rc = h->io->ops->map_grow(h->file, (old + step) * FMT_PAGE_SIZE);
+	if (rc < 0)
+		return rc;
+	uint64_t gained = 0;
+	for (uint32_t g = old / FMT_GROUP_PAGES; g * (uint64_t)FMT_GROUP_PAGES < old + step; g++) {
+		if (!h->groups[g].bits) {
+			rc = group_new(h, g);
+			if (rc < 0)
+				return rc;
+		}
+		lock_write(&h->lock);
+		uint32_t before = heap_group_extent(old, g),
+			 after = heap_group_extent(old + step, g);
+		uint32_t first = before < FMT_GROUP_FIRST ? FMT_GROUP_FIRST : before;
+		if (after > first) {
+			h->groups[g].free += after - first;
+			gained += after - first;
+		}
+		h->groups[g].changed = 1;
+		lock_write_done(&h->lock);
+	}
+	/* release: whoever sees the size sees the map and the bitmaps */
+	atomic_store_explicit(&h->pages, old + step, memory_order_release);
+	atomic_fetch_add_explicit(&h->free, gained, memory_order_relaxed);
+	return 0;
+}
+
+int heap_grow(struct heap *h, uint64_t pages)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&h->grow);
+	uint64_t free_pages = atomic_load_explicit(&h->free, memory_order_relaxed);
+	uint64_t promised = atomic_load_explicit(&h->promised, memory_order_relaxed);
+	if (free_pages < promised + pages)
+		rc = grow_locked(h, pages);
+	pthread_mutex_unlock(&h->grow);
+	return rc;
+}
+
+int heap_promise(struct heap *h, uint64_t pages, uint64_t keep)
+{
+	/* relaxed: counts only; pages are handed out under the lock */
+	uint64_t before = atomic_fetch_add_explicit(&h->promised, pages, memory_order_relaxed);
+
+	if (before + pages + keep <= atomic_load_explicit(&h->free, memory_order_relaxed))
+		return 0;
+	heap_unpromise(h, pages);
+	return -ENOSPC;
+}
+
+void heap_unpromise(struct heap *h, uint64_t pages)
+{
+	uint64_t before = atomic_fetch_sub_explicit(&h->promised, pages, memory_order_relaxed);
+
+	CHECK(before >= pages);
+}
+
+/* Longest free run in the group from `from` on, up to `want`; ends the search at the first that is
+ * long enough. */
+static uint32_t run_find(const struct heap_group *g, uint32_t from, uint32_t extent, uint32_t want,
+			 uint32_t least, uint32_t *first)
+{
+	uint32_t i = from;
+
+	while (i < extent) {
+		if (i % 8 == 0 && g->bits[i / 8] == 0xff) {
+			i += 8;
+			continue;
+		}
+		if (bit_get(g->bits, i)) {
+			i++;
+			continue;
+		}
+		uint32_t begin = i;
+		while (i < extent && i - begin < want && !bit_get(g->bits, i))
+			i++;
+		if (i - begin >= least) {
+			*first = begin;
+			return i - begin;
+		}
+	}
+	return 0;
+}
+
+static void forget_verified(struct heap *h, uint64_t page, uint32_t count)
+{
+	for (uint64_t p = page; p < page + count; p++)
+		atomic_fetch_and_explicit(&h->verified[p / 64], ~(1ull << (p % 64)),
+					  memory_order_relaxed);
+}
+
+int heap_alloc(struct heap *h, uint32_t want, uint32_t least, uint64_t *page)
+{
+	uint64_t pages = atomic_load_explicit(&h->pages, memory_order_acquire);
+	uint32_t groups = heap_groups(h), count = 0, first = 0;
+
+	lock_write(&h->lock);
+	uint32_t start = h->cursor / FMT_GROUP_PAGES;
+	for (uint32_t turn = 0; turn <= groups && !count; turn++) {
+		uint32_t group = (start + turn) % groups;
+		struct heap_group *g = &h->groups[group];
+		if (g->free < least)
+			continue;
+		uint32_t from = turn == 0 ? h->cursor % FMT_GROUP_PAGES : FMT_GROUP_FIRST;
+		count = run_find(g, from, heap_group_extent(pages, group), want, least, &first);
+		if (!count)
+			continue;
+		bits_set(g->bits, first, count);
+		bits_set(g->disk, first, count);
+		g->free -= count;
+		g->changed = 1;
+		*page = (uint64_t)group * FMT_GROUP_PAGES + first;
+		h->cursor = *page + count;
+	}
+	lock_write_done(&h->lock);
+	if (!count)
+		return -ENOSPC;
+	atomic_fetch_sub_explicit(&h->free, count, memory_order_relaxed);
+	forget_verified(h, *page, count);
+	return (int)count;
+}
+
+int heap_claim(struct heap *h, uint64_t page, uint32_t count)
+{
+	struct heap_group *g = &h->groups[page / FMT_GROUP_PAGES];
+	uint32_t first = page % FMT_GROUP_PAGES;
+	int rc = 0;
+
+	if (page + count > atomic_load_explicit(&h->pages, memory_order_acquire) ||
+	    first + count > FMT_GROUP_PAGES || count == 0)
+		return -EUCLEAN;
+	lock_write(&h->lock);
+	for (uint32_t i = first; i < first + count; i++)
+		if (bit_get(g->bits, i))
+			rc = -EUCLEAN;
+	if (rc == 0) {
+		bits_set(g->bits, first, count);
+		bits_set(g->disk, first, count);
+		g->free -= count;
+		g->changed = 1;
+		atomic_fetch_sub_explicit(&h->free, count, memory_order_relaxed);
+	}
+	lock_write_done(&h->lock);
+	return rc;
+}
+
+void heap_free_on_disk(struct heap *h, uint64_t page, uint32_t count)
+{
+	struct heap_group *g = &h->groups[page / FMT_GROUP_PAGES];
+
+	lock_write(&h->lock);
+	bits_clear(g->disk, page % FMT_GROUP_PAGES, count);
+	g->changed = 1;
+	lock_write_done(&h->lock);
+}
+
+void heap_free_now(struct heap *h, uint64_t page, uint32_t count)
+{
+	struct heap_group *g = &h->groups[page / FMT_GROUP_PAGES];
+
+	lock_write(&h->lock);
+	for (uint32_t i = 0; i < count; i++)
+		CHECK(bit_get(g->bits, page % FMT_GROUP_PAGES + i));
+	bits_clear(g->bits, page % FMT_GROUP_PAGES, count);
+	g->free += count;
+	lock_write_done(&h->lock);
+	forget_verified(h, page, count);
+	atomic_fetch_add_explicit(&h->free, count, memory_order_relaxed);
+}
+
+int heap_in_use(const struct heap *h, uint64_t page)
+{
+	return bit_get(h->groups[page / FMT_GROUP_PAGES].bits, page % FMT_GROUP_PAGES);
+}
+
+static void set_verified(struct heap *h, uint64_t page)
+{
+	atomic_fetch_or_explicit(&h->verified[page / 64], 1ull << (page % 64),
+				 memory_order_relaxed);
+	atomic_fetch_add_explicit(&h->checked, 1, memory_order_relaxed);
+}
+
+const struct fmt_page *heap_page_slow(struct heap *h, uint64_t reference, int *error)
+{
+	uint64_t page = reference & FMT_ADDRESS_MASK;
+
+	if (page >= atomic_load_explicit(&h->pages, memory_order_acquire) || page == 0) {
+		*error = -EUCLEAN;
+		return NULL;
+	}
+	const struct fmt_page *p = (const void *)(h->base + page * FMT_PAGE_SIZE);
+	if (!heap_verified(h, page)) {
+		uint64_t faults = atomic_load_explicit(&h->faulted, memory_order_relaxed);
+		uint32_t crc = crc32c(0, (const uint8_t *)p + 4, FMT_PAGE_SIZE - 4);
+		if ((crc != p->crc && !SEEDED_BUG(1)) || p->self != page ||
+		    !fmt_reference_fits(reference, crc) || page_verify(p) < 0) {
+			*error = faults != atomic_load_explicit(&h->faulted, memory_order_relaxed)
+					 ? -EIO
+					 : -EUCLEAN;
+			return NULL;
+		}
+		set_verified(h, page);
+	}
+	return p;
+}
+
+const uint8_t *heap_value(struct heap *h, const struct fmt_value *value, int *error)
+{
+	uint64_t page = value->address & FMT_ADDRESS_MASK;
+	uint64_t count = (value->stored + FMT_PAGE_SIZE - 1) / FMT_PAGE_SIZE;
+
+	if (page == 0 || page + count > atomic_load_explicit(&h->pages, memory_order_acquire) ||
+	    value->stored > value->length || value->length > FMT_VALUE_MAX) {
+		*error = -EUCLEAN;
+		return NULL;
+	}
+	const uint8_t *bytes = h->base + page * FMT_PAGE_SIZE;
+	if (!heap_verified(h, page)) {
+		uint64_t faults = atomic_load_explicit(&h->faulted, memory_order_relaxed);
+		if (crc32c(0, bytes, value->stored) != value->crc_stored && !SEEDED_BUG(2)) {
+			*error = faults != atomic_load_explicit(&h->faulted, memory_order_relaxed)
+					 ? -EIO
+					 : -EUCLEAN;
+			return NULL;
+		}
+		set_verified(h, page);
+	}
+	return bytes;
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   the heap file: which pages are free, where they are mapped, which were verified.
+ * Invariants: `bits` has a page set while anything may still read it: the last durable checkpoint,
+ *            the open epoch, a reader. `disk` is what the next checkpoint will write: pages freed in
+ *            the epoch that it closes are clear there already. So a page that the last durable
+ *            superblock reaches is never handed out. Free pages promised to dirty slots
+ *            (`promised`) never exceed the free pages there are, so a checkpoint never lacks space.
+ * Threading: `free`, `promised` are atomic; bitmaps have the lock; the map is read without one. The
+ *            verified bitmap is atomic: two threads may verify the same page.
+ * Failure:   -ENOSPC, -EIO, -EUCLEAN.
+ */
+#ifndef MNEME_CORE_STORE_HEAP_H
+#define MNEME_CORE_STORE_HEAP_H
+
+#include "core/store/fmt.h"
+#include "core/store/io.h"
+#include "pool/lock.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct heap_group {
+	uint8_t *bits;        /* [lock] 4064 bytes: in use */
+	uint8_t *disk;        /* [lock] what is written next */
+	uint32_t free;        /* [lock] by bits */
+	uint8_t copy;         /* [checkpoint] the durable one */
+	uint8_t changed;      /* [lock] disk differs from what is durable */
+	uint32_t crc;         /* [checkpoint] of the durable bitmap page */
+	uint32_t disk_free;   /* [checkpoint] free pages in it */
+	uint32_t disk_extent; /* [checkpoint] pages of the group when that was counted */
+};
+
+struct heap {
+	struct io *io;             /* [I] */
+	struct io_file *file;      /* [I] */
+	const uint8_t *base;       /* [I] of the map */
+	uint64_t reserve;          /* [I] bytes of the map's address range */
+	_Atomic uint64_t pages;    /* [A] of the file that are mapped and may be used; grows */
+	struct heap_group *groups; /* [I] address range for FMT_SPACE_MAX */
+	_Atomic uint64_t
+		*verified; /* [A] a bit a page: bytes were checked since they were written */
+	struct lock lock;
+	uint64_t cursor;           /* [lock] where the last search ended */
+	_Atomic uint64_t free;     /* [A] pages that can be handed out */
+	_Atomic uint64_t promised; /* [A] of them, to dirty slots */
+	_Atomic uint64_t checked;  /* [A] pages verified, for statistics */
+	_Atomic uint64_t faulted;  /* [A] reads of the map that the disk refused */
+	pthread_mutex_t grow;      /* one grower at a time; held over I/O, no other lock inside */
+};
+
+/* Opens STORE/heap and maps `pages` of it. The bitmaps come by heap_load_group. */
+int heap_open(struct heap *h, struct io *io, int read_only, uint64_t reserve, uint64_t pages);
+void heap_close(struct heap *h);
+/* Pages of the group that lie inside a file of `pages`. */
+uint32_t heap_group_extent(uint64_t pages, uint32_t group);
+/* Takes over the durable bitmap of a group; `space` is its entry in the space table. */
+int heap_load_group(struct heap *h, uint32_t group, const struct fmt_space *space);
+/* Makes the file larger by about `pages` (at least that much is free afterwards) or -ENOSPC. */
+int heap_grow(struct heap *h, uint64_t pages);
+/* Promises free pages, keeping `keep` back: 0 or -ENOSPC (nothing is promised then). */
+int heap_promise(struct heap *h, uint64_t pages, uint64_t keep);
+void heap_unpromise(struct heap *h, uint64_t pages);
+/* Hands out up to `want` pages in one run, at least `least`: the count, or -ENOSPC. */
+int heap_alloc(struct heap *h, uint32_t want, uint32_t least, uint64_t *page);
+/* Marks a run as used that a replayed record names: -EUCLEAN if it is used already. */
+int heap_claim(struct heap *h, uint64_t page, uint32_t count);
+/* Freed in the epoch being closed: not in the next checkpoint, but still not to be handed out. */
+void heap_free_on_disk(struct heap *h, uint64_t page, uint32_t count);
+/* Can be handed out again. */
+void heap_free_now(struct heap *h, uint64_t page, uint32_t count);
+int heap_in_use(const struct heap *h, uint64_t page);
+
+static inline uint32_t heap_groups(const struct heap *h)
+{
+	return (atomic_load_explicit(&((struct heap *)h)->pages, memory_order_acquire) +
+		FMT_GROUP_PAGES - 1) /
+	       FMT_GROUP_PAGES;
+}
+
+/* The tree page of a reference, verified: CRC, address, structure. NULL: *error is -EUCLEAN or -EIO. */
+const struct fmt_page *heap_page_slow(struct heap *h, uint64_t reference, int *error);
+/* The stored bytes of a value, verified. NULL: *error. */
+const uint8_t *heap_value(struct heap *h, const struct fmt_value *value, int *error);
+
+static inline int heap_verified(const struct heap *h, uint64_t page)
+{
+	/* relaxed: the bytes are immutable while they can be read */
+	return atomic_load_explicit(&h->verified[page / 64], memory_order_relaxed) >> (page % 64) &
+	       1;
+}
+
+static inline const struct fmt_page *heap_page(struct heap *h, uint64_t reference, int *error)
+{
+	uint64_t page = reference & FMT_ADDRESS_MASK;
+
+	if (__builtin_expect(page < atomic_load_explicit(&h->pages, memory_order_relaxed) &&
+				     heap_verified(h, page),
+			     1))
+		return (const struct fmt_page *)(h->base + page * FMT_PAGE_SIZE);
+	return heap_page_slow(h, reference, error);
+}
+
+#endif

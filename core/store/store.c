@@ -1,0 +1,605 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   making, opening and closing a store.
+ * Invariants: a new store becomes one with the write of its superblock, which comes last. Opening
+ *            takes the newest whole superblock, then the log. The log goes on in a fresh segment, which
+ *            is durable before an older one is used again.
+ * Threading: one thread until store_open returns.
+ * Failure:   every refusal has a sentence that names the way out.
+ */
+#include "core/store/store.h"
+#include "core/store/checkpoint_inside.h"
+#include "core/store/commit.h"
+#include "core/store/txn.h"
+#include "pool/alloc.h"
+#include "pool/check.h"
+#include "simd/crc32c.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { FIRST_LSN = 4096, FIRST_PAGES = 512, KEEP_PAGES = 128, HOLDER_SIZE = 160 };
+enum { SUPER_FILE_BYTES = 2 * FMT_PAGE_SIZE };
+#define HEAP_RESERVE_DEFAULT (4ull << 40)
+
+static int refuse(struct mneme_error *error, int rc, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+static int refuse(struct mneme_error *error, int rc, const char *format, ...)
+{
+	va_list list;
+
+	if (error) {
+		va_start(list, format);
+		vsnprintf(error->message, sizeof error->message, format, list);
+		va_end(list);
+	}
+	return rc;
+}
+
+static uint64_t clock_now(clockid_t clock)
+{
+	struct timespec t;
+
+	clock_gettime(clock, &t);
+	return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+
+int store_fail(struct mneme *m, int rc, const char *what)
+{
+	int none = 0;
+
+	if (rc == -EROFS || rc == -ENOSPC || rc == -ENOMEM)
+		return rc;
+	if (atomic_compare_exchange_strong(&m->failed, &none, -rc))
+		fprintf(stderr, "mneme: %s (%s); the store is read-only from now on\n", what,
+			strerror(-rc));
+	/* Nothing may reach the log after the failure, or it would vouch for what was lost. */
+	none = 0;
+	atomic_compare_exchange_strong(&m->wal.failed, &none, -rc);
+	return rc;
+}
+
+int store_writable(const struct mneme *m)
+{
+	return m->read_only || atomic_load_explicit(&((struct mneme *)m)->failed,
+						    memory_order_relaxed)
+		       ? -EROFS
+		       : 0;
+}
+
+/* ---- making ---- */
+
+static int create_check(const struct mneme_create_options *o, struct mneme_error *error)
+{
+	if (o->shards & (o->shards - 1) || o->shards > MNEME_SHARDS_MAX)
+		return refuse(error, -EINVAL, "shards must be a power of two up to %d",
+			      MNEME_SHARDS_MAX);
+	if (o->segment_bytes % 4096 || (o->segment_bytes && o->segment_bytes < 65536) ||
+	    o->segment_bytes > 1u << 30)
+		return refuse(error, -EINVAL,
+			      "a log segment is a multiple of 4096 from 64 KiB to 1 GiB");
+	if (o->durability > MNEME_DURABILITY_STRICT || o->compression > MNEME_COMPRESSION_ZSTD)
+		return refuse(error, -EINVAL, "unknown durability or compression");
+	return 0;
+}
+
+static int any_name(void *arg, const char *name)
+{
+	(void)arg;
+	(void)name;
+	return 1;
+}
+
+static int heap_create(struct io *io)
+{
+	struct fmt_bitmap *bitmap = alloc_zeroed(1, sizeof *bitmap);
+	struct io_file *file = NULL;
+	int rc = -ENOMEM;
+
+	if (bitmap)
+		rc = io->ops->open(io, "heap", IO_WRITE | IO_CREATE | IO_EXCLUSIVE, &file);
+	if (rc == 0)
+		rc = io->ops->allocate(file, 0, (uint64_t)FIRST_PAGES * FMT_PAGE_SIZE);
+	if (rc == 0) {
+		bitmap->bits[0] = (1 << FMT_GROUP_FIRST) - 1;
+		bitmap->generation = 1;
+		bitmap->crc = crc32c(0, (uint8_t *)bitmap + 4, FMT_PAGE_SIZE - 4);
+		rc = io_write_full(file, io, bitmap, sizeof *bitmap, 0);
+	}
+	if (rc == 0)
+		rc = io->ops->sync(file);
+	if (file)
+		io->ops->close(file);
+	alloc_free(bitmap);
+	return rc;
+}
+
+static int wal_create(struct io *io, const struct fmt_super *super)
+{
+	struct wal *wal = alloc_zeroed(1, sizeof *wal);
+
+	if (!wal)
+		return -ENOMEM;
+	int rc = wal_init(wal, io, super->uuid, super->segment_bytes);
+	if (rc == 0) {
+		rc = wal_start(wal, FIRST_LSN, 0);
+		wal_fini(wal);
+	}
+	alloc_free(wal);
+	return rc;
+}
+
+static int super_create(struct io *io, struct fmt_super *super)
+{
+	uint8_t *page = alloc_zeroed(1, FMT_PAGE_SIZE);
+	struct io_file *file = NULL;
+	struct fmt_bitmap bits = {0};
+	int rc = -ENOMEM;
+
+	if (!page)
+		return rc;
+	bits.bits[0] = (1 << FMT_GROUP_FIRST) - 1;
+	bits.generation = 1;
+	struct fmt_space space = {.crc = crc32c(0, (uint8_t *)&bits + 4, FMT_PAGE_SIZE - 4),
+				  .free = FIRST_PAGES - FMT_GROUP_FIRST};
+	super->space_groups = 1;
+	super->space_crc = crc32c(0, &space, sizeof space);
+	memcpy(page, super, sizeof *super);
+	super->crc = crc32c(0, page, FMT_PAGE_SIZE);
+	memcpy(page, super, sizeof *super);
+	rc = io->ops->open(io, "super", IO_WRITE | IO_CREATE | IO_EXCLUSIVE, &file);
+	if (rc == 0)
+		rc = io_write_full(file, io, &space, sizeof space, FMT_SPACE_OFFSET * 2ull);
+	if (rc == 0)
+		rc = io_write_full(file, io, page, FMT_PAGE_SIZE, FMT_PAGE_SIZE);
+	if (rc == 0)
+		rc = io->ops->sync(file);
+	if (file)
+		io->ops->close(file);
+	alloc_free(page);
+	return rc;
+}
+
+int store_create(struct io *io, const struct mneme_create_options *options,
+		 struct mneme_error *error)
+{
+	struct mneme_create_options o = options ? *options : (struct mneme_create_options){0};
+	struct fmt_super super = {.magic = FMT_SUPER_MAGIC,
+				  .version = FMT_VERSION,
+				  .generation = 1,
+				  .lsn = FIRST_LSN,
+				  .heap_pages = FIRST_PAGES,
+				  .clean = 1,
+				  .log_durable = FIRST_LSN};
+	int rc = create_check(&o, error);
+
+	if (rc < 0)
+		return rc;
+	super.shards = o.shards ? o.shards : 16;
+	super.segment_bytes = o.segment_bytes ? o.segment_bytes : 16 << 20;
+	super.durability = o.durability ? o.durability : MNEME_DURABILITY_BUFFERED;
+	super.compression = o.compression;
+	super.incompatible = o.compression == MNEME_COMPRESSION_ZSTD ? FMT_INCOMPAT_ZSTD : 0;
+	super.created_ns = super.written_ns = clock_now(CLOCK_REALTIME);
+	for (int i = 0; i < FMT_SHARDS_MAX; i++)
+		super.inode_next[i] = 1;
+	if (getrandom(super.uuid, sizeof super.uuid, 0) != sizeof super.uuid)
+		return refuse(error, -EIO, "the system gave no random bytes");
+	rc = io->ops->list(io, "", any_name, NULL);
+	if (rc > 0)
+		return refuse(error, -ENOTEMPTY,
+			      "the directory is not empty; choose a new one or empty it first");
+	if (rc == 0)
+		rc = io->ops->mkdir(io, "wal");
+	if (rc == 0)
+		rc = heap_create(io);
+	if (rc == 0)
+		rc = wal_create(io, &super);
+	if (rc == 0)
+		rc = super_create(io, &super);
+	if (rc == 0)
+		rc = io->ops->sync_dir(io, "");
+	if (rc < 0)
+		refuse(error, rc, "the store could not be made: %s", strerror(-rc));
+	return rc;
+}
+
+/* ---- superblock ---- */
+
+struct super_found {
+	struct fmt_super super;
+	int whole, foreign_version;
+};
+
+static int super_read(struct mneme *m, uint32_t copy, struct super_found *out)
+{
+	struct checkpoint *c = m->checkpoint;
+	uint8_t *page = c->super_page;
+	int rc = io_read_full(c->super_file, m->io, page, FMT_PAGE_SIZE,
+			      (uint64_t)copy * FMT_PAGE_SIZE);
+
+	memset(out, 0, sizeof *out);
+	if (rc == -ENODATA)
+		return 0;
+	if (rc < 0)
+		return rc;
+	memcpy(&out->super, page, sizeof out->super);
+	if (out->super.magic != FMT_SUPER_MAGIC)
+		return 0;
+	((struct fmt_super *)page)->crc = 0;
+	if (crc32c(0, page, FMT_PAGE_SIZE) != out->super.crc)
+		return 0;
+	out->whole = out->super.version == FMT_VERSION;
+	out->foreign_version = out->super.version != FMT_VERSION;
+	return 0;
+}
+
+static int super_sane(const struct fmt_super *s)
+{
+	return s->shards && !(s->shards & (s->shards - 1)) && s->shards <= FMT_SHARDS_MAX &&
+	       s->segment_bytes >= 65536 && s->segment_bytes % 4096 == 0 && s->space_groups &&
+	       s->space_groups <= FMT_SPACE_MAX &&
+	       s->space_groups == (s->heap_pages + FMT_GROUP_PAGES - 1) / FMT_GROUP_PAGES &&
+	       s->durability && s->durability <= MNEME_DURABILITY_STRICT && s->generation &&
+	       s->lsn % 8 == 0;
+}
+
+/* The space table of that superblock, or NULL. Freed by the caller. */
+static struct fmt_space *space_read(struct mneme *m, const struct fmt_super *s)
+{
+	uint64_t bytes = s->space_groups * sizeof(struct fmt_space);
+	struct fmt_space *table = alloc_get(bytes);
+
+	if (table && (io_read_full(m->checkpoint->super_file, m->io, table, bytes,
+				   FMT_SPACE_OFFSET * (1 + (s->generation & 1))) < 0 ||
+		      crc32c(0, table, bytes) != s->space_crc)) {
+		alloc_free(table);
+		table = NULL;
+	}
+	return table;
+}
+
+static int super_choose(struct mneme *m, struct fmt_space **table, struct mneme_error *error)
+{
+	struct super_found found[2];
+	int foreign = 0;
+
+	*table = NULL;
+	for (uint32_t i = 0; i < 2; i++) {
+		int rc = super_read(m, i, &found[i]);
+		if (rc < 0)
+			return refuse(error, rc, "the superblock cannot be read: %s",
+				      strerror(-rc));
+		if (found[i].foreign_version)
+			foreign = found[i].super.version;
+		if (found[i].whole && !super_sane(&found[i].super))
+			found[i].whole = 0;
+	}
+	if (foreign)
+		return refuse(
+			error, -EPROTONOSUPPORT,
+			"the store has format %d, this mnemefs knows format %d; use a newer one",
+			foreign, FMT_VERSION);
+	int newer = found[1].whole &&
+		    (!found[0].whole || found[1].super.generation > found[0].super.generation);
+	for (int turn = 0; turn < 2 && !*table; turn++, newer ^= 1) {
+		if (!found[newer].whole)
+			continue;
+		m->super = found[newer].super;
+		*table = space_read(m, &m->super);
+	}
+	if (!*table)
+		return refuse(error, -EUCLEAN,
+			      "no superblock is whole: this is no mnemefs store, or it is damaged; "
+			      "fsck.mnemefs tells more");
+	if (m->super.incompatible & ~(uint64_t)FMT_INCOMPAT_KNOWN)
+		return refuse(
+			error, -EPROTONOSUPPORT,
+			"the store uses features (%#llx) that this mnemefs does not know; use a "
+			"newer one",
+			(unsigned long long)(m->super.incompatible &
+					     ~(uint64_t)FMT_INCOMPAT_KNOWN));
+	return 0;
+}
+
+/* ---- opening ---- */
+
+static void options_fill(struct mneme *m, const struct mneme_options *given)
+{
+	struct mneme_options *o = &m->options;
+
+	if (given)
+		*o = *given;
+	if (!o->dirty_bytes_max)
+		o->dirty_bytes_max = 512ull << 20;
+	if (o->dirty_bytes_max < 4u << 20)
+		o->dirty_bytes_max = 4u << 20;
+	if (!o->mapped_bytes_max)
+		o->mapped_bytes_max = 256ull << 20;
+	if (!o->flush_ms)
+		o->flush_ms = 100;
+	if (!o->flush_bytes)
+		o->flush_bytes = 1 << 20;
+	if (!o->checkpoint_ms)
+		o->checkpoint_ms = 30000;
+	m->read_only = o->read_only;
+}
+
+static int lock_take(struct mneme *m, struct mneme_error *error)
+{
+	char host[64] = "", holder[HOLDER_SIZE];
+
+	if (m->read_only)
+		return 0;
+	gethostname(host, sizeof host - 1);
+	snprintf(holder, sizeof holder, "process %d on %s", (int)getpid(), host);
+	int rc = m->io->ops->lock(m->io, "lock", holder, sizeof holder);
+	if (rc == -EBUSY)
+		return refuse(error, rc,
+			      "the store is in use by %s; unmount it there, or open it read-only",
+			      holder);
+	return rc < 0 ? refuse(error, rc, "the lock file cannot be used: %s", strerror(-rc)) : 0;
+}
+
+struct replay_state {
+	struct mneme *m;
+	uint64_t records, bytes;
+};
+
+static int replay_op(struct mneme *m, const struct fmt_op *head, const uint8_t *sub)
+{
+	struct commit_op op = {.kind = head->kind,
+			       .offset = head->offset,
+			       .length = head->value_length,
+			       .value = sub + head->sub_length,
+			       .key = {.inode = head->inode,
+				       .type = head->type,
+				       .sub = sub,
+				       .sub_length = head->sub_length}};
+	struct shard *s = store_shard(m, head->inode);
+	uint64_t next = head->inode / m->shard_count + 1;
+
+	if (op.kind < FMT_OP_PUT || op.kind > FMT_OP_TRUNCATE ||
+	    head->sub_length > MNEME_SUBKEY_MAX || (uint64_t)op.offset + op.length > FMT_VALUE_MAX)
+		return -EUCLEAN;
+	if (op.kind == FMT_OP_DELETE_RANGE) {
+		if (op.length < FMT_KEY_HEAD || op.length > FMT_KEY_MAX)
+			return -EUCLEAN;
+		store_decode_key((struct page_key){op.value, op.length}, &op.last);
+		op.length = 0;
+	}
+	if (next > atomic_load_explicit(&s->inode_next, memory_order_relaxed))
+		atomic_store_explicit(&s->inode_next, next, memory_order_relaxed);
+	int rc;
+	while ((rc = commit_replay(m, &op)) == -ENOBUFS || rc == -ENOSPC) {
+		if (m->read_only)
+			return -ENOMEM;
+		rc = commit_make_room(m, rc);
+		if (rc < 0)
+			return rc;
+	}
+	return rc;
+}
+
+static int replay_record(void *arg, uint64_t lsn_end, const struct fmt_record *record)
+{
+	struct replay_state *r = arg;
+	const uint8_t *at = (const uint8_t *)(record + 1);
+	uint64_t left = record->length - sizeof *record;
+	int rc = 0;
+
+	for (uint32_t i = 0; i < record->count && rc == 0; i++) {
+		struct fmt_op head;
+		if (left < sizeof head)
+			return -EUCLEAN;
+		memcpy(&head, at, sizeof head);
+		uint64_t bytes = sizeof head + head.sub_length + head.value_length;
+		if (left < bytes)
+			return -EUCLEAN;
+		rc = replay_op(r->m, &head, at + sizeof head);
+		at += bytes;
+		left -= bytes;
+	}
+	/* A checkpoint in the middle of a replay covers what was replayed so far. */
+	atomic_store_explicit(&r->m->wal.next, lsn_end, memory_order_relaxed);
+	atomic_store_explicit(&r->m->wal.durable, lsn_end, memory_order_relaxed);
+	r->records++;
+	r->bytes += record->length;
+	return rc;
+}
+
+static int recover(struct mneme *m, struct mneme_error *error)
+{
+	struct replay_state r = {.m = m};
+	struct fmt_super super = m->super;
+	uint64_t end, sequence;
+
+	atomic_store_explicit(&m->wal.next, super.lsn, memory_order_relaxed);
+	atomic_store_explicit(&m->wal.durable, super.lsn, memory_order_relaxed);
+	atomic_store_explicit(&m->wal.generation, super.generation, memory_order_relaxed);
+	int rc = wal_replay(&m->wal, super.lsn, super.log_durable, super.generation, !m->read_only,
+			    replay_record, &r, &end, &sequence);
+	if (rc == -EUCLEAN)
+		return refuse(
+			error, rc,
+			"the log is damaged; fsck.mnemefs tells more, a read-only copy of the "
+			"last checkpoint can be saved with it");
+	if (rc < 0)
+		return refuse(error, rc, "the log cannot be replayed: %s", strerror(-rc));
+	m->replayed_records = r.records;
+	m->replayed_bytes = r.bytes;
+	if (m->read_only)
+		return 0;
+	rc = wal_start(&m->wal, end, sequence);
+	if (rc < 0)
+		return refuse(error, rc, "a log segment cannot be made: %s", strerror(-rc));
+	wal_recycle(&m->wal, m->super.lsn);
+	atomic_store_explicit(&m->checkpoint->log_begin, m->super.lsn, memory_order_relaxed);
+	return 0;
+}
+
+static int heap_load(struct mneme *m, const struct fmt_space *table, uint64_t reserve,
+		     struct mneme_error *error)
+{
+	int rc = heap_open(&m->heap, m->io, m->read_only, reserve ? reserve : HEAP_RESERVE_DEFAULT,
+			   m->super.heap_pages);
+
+	for (uint32_t g = 0; g < m->super.space_groups && rc == 0; g++)
+		rc = heap_load_group(&m->heap, g, &table[g]);
+	if (rc < 0)
+		return refuse(error, rc, "the heap cannot be opened: %s",
+			      rc == -EUCLEAN ? "its space map is damaged" : strerror(-rc));
+	if (m->read_only) /* a replay without writing needs no space */
+		atomic_fetch_add_explicit(&m->heap.free, 1ull << 40, memory_order_relaxed);
+	return 0;
+}
+
+static void shards_init(struct mneme *m)
+{
+	m->shard_count = m->super.shards;
+	m->shard_mask = m->shard_count - 1;
+	m->durability = m->options.durability ? m->options.durability : m->super.durability;
+	m->compression = m->super.compression;
+	m->keep_pages = KEEP_PAGES;
+	lock_init(&m->ranges_lock, LOCK_LEAF);
+	atomic_store_explicit(&m->epoch, m->super.generation + 1, memory_order_relaxed);
+	for (uint32_t i = 0; i < m->shard_count; i++) {
+		struct shard *s = &m->shards[i];
+		lock_init(&s->lock, LOCK_SHARD + i);
+		s->index = i;
+		s->root = m->super.roots[i];
+		atomic_store_explicit(&s->inode_next, m->super.inode_next[i], memory_order_relaxed);
+	}
+}
+
+/* Heights follow from the roots; a root that cannot be read is found out here. */
+static int roots_check(struct mneme *m, struct mneme_error *error)
+{
+	for (uint32_t i = 0; i < m->shard_count; i++) {
+		struct shard *s = &m->shards[i];
+		int rc = 0;
+		if (!s->root)
+			continue;
+		const struct fmt_page *page = heap_page(&m->heap, s->root, &rc);
+		if (!page)
+			return refuse(error, rc,
+				      "the root page of shard %u is damaged; "
+				      "fsck.mnemefs tells more",
+				      i);
+		s->height = page->level + 1;
+	}
+	return 0;
+}
+
+int store_open(struct io *io, const struct mneme_options *options,
+	       const struct store_tuning *tuning, struct mneme **out, struct mneme_error *error)
+{
+	struct mneme *m = alloc_aligned(128, sizeof *m);
+	struct fmt_space *table = NULL;
+	uint64_t begin = clock_now(CLOCK_MONOTONIC);
+	int rc;
+
+	if (!m) {
+		io->ops->destroy(io);
+		return refuse(error, -ENOMEM, "out of memory");
+	}
+	memset(m, 0, sizeof *m);
+	m->io = io;
+	options_fill(m, options);
+	rc = lock_take(m, error);
+	if (rc < 0)
+		goto out;
+	rc = checkpoint_new(m);
+	if (rc < 0) {
+		refuse(error, rc,
+		       rc == -ENOENT ? "there is no mnemefs store here; mkfs.mnemefs "
+				       "makes one"
+				     : "the store cannot be opened: %s",
+		       strerror(-rc));
+		goto out;
+	}
+	rc = super_choose(m, &table, error);
+	if (rc < 0)
+		goto out;
+	shards_init(m);
+	rc = heap_load(m, table, tuning ? tuning->heap_reserve : 0, error);
+	if (rc == 0)
+		rc = roots_check(m, error);
+	if (rc < 0)
+		goto out;
+	rc = wal_init(&m->wal, io, m->super.uuid, m->super.segment_bytes);
+	if (rc == 0)
+		rc = dirty_init(&m->dirty, m->read_only ? 8ull << 30 : m->options.dirty_bytes_max);
+	if (rc == 0)
+		rc = txn_pool_new(m);
+	if (rc < 0) {
+		refuse(error, rc, "out of memory");
+		goto out;
+	}
+	rc = recover(m, error);
+	if (rc == 0)
+		rc = settings_load(m, error);
+	if (rc == 0 && !m->read_only && !(tuning && tuning->no_threads))
+		rc = checkpoint_start(m);
+	m->open_ns = clock_now(CLOCK_MONOTONIC) - begin;
+out:
+	alloc_free(table);
+	if (rc < 0)
+		store_abandon(m);
+	else
+		*out = m;
+	return rc;
+}
+
+void store_abandon(struct mneme *m)
+{
+	if (!m)
+		return;
+	checkpoint_stop(m);
+	txn_pool_free(m);
+	if (m->wal.buffer[0])
+		wal_fini(&m->wal);
+	if (m->heap.file)
+		heap_close(&m->heap);
+	if (m->dirty.base)
+		dirty_fini(&m->dirty);
+	for (uint32_t i = 0; i < m->shard_count; i++) {
+		alloc_free(m->shards[i].freed.items);
+		alloc_free(m->shards[i].closed_freed.items);
+	}
+	checkpoint_free(m);
+	m->io->ops->destroy(m->io);
+	alloc_free(m);
+}
+
+/* Whether the superblock already says all that there is. */
+static int is_settled(const struct mneme *m)
+{
+	if (!m->super.clean || wal_next(&m->wal) != m->super.lsn)
+		return 0;
+	for (uint32_t i = 0; i < m->shard_count; i++)
+		if (m->shards[i].unlogged)
+			return 0;
+	return 1;
+}
+
+int mneme_close(struct mneme *m)
+{
+	int rc = 0;
+
+	if (!m)
+		return 0;
+	checkpoint_stop(m);
+	if (store_writable(m) == 0 && !is_settled(m)) {
+		(void)wal_sync_to(&m->wal, wal_next(&m->wal)); /* the checkpoint covers it anyway */
+		rc = checkpoint_run_as(m, 1);
+	} else if (!m->read_only && atomic_load(&m->failed)) {
+		rc = -atomic_load(&m->failed);
+	}
+	store_abandon(m);
+	return rc;
+}

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   the open store: shards, their trees, and how the parts below hang together. Internal to
+ *            the engine.
+ *
+ * Life of a change: a transaction locks its shards, prepares (pages on the path are copied into the
+ *            dirty arena: the content does not change yet, and this is the last thing that can fail),
+ *            applies, appends one log record, unlocks. A checkpoint closes the epoch under all shard
+ *            locks, writes the closed slots to the heap, then the superblock, and at last moves the
+ *            references of the open epoch from closed slots to their places in the heap.
+ * Invariants: a page or value of the heap, or of a closed epoch, is never changed. A slot of the open
+ *            epoch is reachable only from its shard's root.
+ * Threading: lock order is the ranks of pool/lock.h.
+ */
+#ifndef MNEME_CORE_STORE_STORE_H
+#define MNEME_CORE_STORE_STORE_H
+
+#include "core/mneme.h"
+#include "core/store/dirty.h"
+#include "core/store/fmt.h"
+#include "core/store/heap.h"
+#include "core/store/io.h"
+#include "core/store/page.h"
+#include "core/store/wal.h"
+
+#include <pthread.h>
+
+enum {
+	TREE_HEIGHT_MAX = 16,
+	STORE_RANGES_MAX = 64,
+	STORE_DICTIONARY_MAX = 32768,
+};
+
+/* Pages given up in an epoch: free once the checkpoint that closes it is durable. An item is a page
+ * number and, in bits 40..55, a count; with FMT_DIRTY a slot number of the epoch before. */
+struct freed_list {
+	uint64_t *items;
+	uint64_t count, capacity;
+};
+
+struct shard {
+	struct lock lock;
+	uint32_t index;                 /* [I] */
+	uint64_t root;                  /* [lock] page reference; 0: empty */
+	uint32_t height;                /* [lock] pages from root to leaf */
+	uint64_t version;               /* [lock] one more for each commit */
+	uint32_t unlogged;              /* [lock] changes in this epoch that are in no log */
+	struct dirty_list open;         /* [lock] slots of the open epoch */
+	struct freed_list freed;        /* [lock] in the open epoch */
+	struct dirty_list closed;       /* [checkpoint] */
+	struct freed_list closed_freed; /* [checkpoint] */
+	uint32_t cursor;                /* [lock] next open slot whose references are to be moved */
+	uint64_t freed_moved;           /* [lock] items of `freed` whose references were moved */
+	uint64_t closed_root;           /* [checkpoint] */
+	_Atomic uint64_t inode_next;    /* [A] */
+} __attribute__((aligned(128)));
+
+struct durability_range {
+	uint64_t first, last; /* inodes, inclusive */
+	uint32_t durability;
+	uint32_t used;
+};
+
+/* What a transaction was promised. */
+struct budget {
+	uint32_t pages; /* that it may still take */
+	uint64_t freed; /* items of freed lists reserved so far */
+};
+
+struct mneme {
+	struct io *io;          /* [I] */
+	struct fmt_super super; /* [checkpoint] the durable one */
+	uint32_t shard_count;   /* [I] power of two */
+	uint32_t shard_mask;    /* [I] */
+	int read_only;          /* [I] opened so */
+	_Atomic int failed;     /* [A] errno (positive) that made it read-only */
+	_Atomic uint64_t epoch; /* changed under all shard locks, read under any */
+	struct shard shards[FMT_SHARDS_MAX];
+	struct dirty dirty;
+	struct heap heap;
+	struct wal wal;
+	uint64_t keep_pages;                /* [I] free pages kept back for deletes */
+	enum mneme_durability durability;   /* [I] */
+	enum mneme_compression compression; /* [I] */
+	struct mneme_options options;       /* [I] with defaults filled in */
+
+	struct lock ranges_lock;
+	_Atomic uint32_t ranges_used;                     /* [A] */
+	struct durability_range ranges[STORE_RANGES_MAX]; /* [ranges_lock] */
+
+	struct checkpoint *checkpoint; /* core/store/checkpoint.h */
+	struct txn_pool *txns;         /* core/store/txn.c */
+
+	_Atomic uint64_t commits, conflicts;
+	uint64_t replayed_records, replayed_bytes, open_ns; /* [I] after open */
+};
+
+static inline struct shard *store_shard(struct mneme *m, uint64_t inode)
+{
+	return &m->shards[inode & m->shard_mask];
+}
+
+static inline uint64_t store_epoch(const struct mneme *m)
+{
+	/* relaxed: stable under any shard lock */
+	return atomic_load_explicit(&((struct mneme *)m)->epoch, memory_order_relaxed);
+}
+
+/* Writes a key as the tree orders it; returns its length. `out` has FMT_KEY_MAX bytes. */
+static inline uint32_t store_encode_key(const struct mneme_key *key, uint8_t *out)
+{
+	uint64_t inode = __builtin_bswap64(key->inode);
+
+	memcpy(out, &inode, 8);
+	out[8] = key->type;
+	if (key->sub_length)
+		memcpy(out + FMT_KEY_HEAD, key->sub, key->sub_length);
+	return FMT_KEY_HEAD + key->sub_length;
+}
+
+/* `key->sub` points into `in`. */
+static inline void store_decode_key(struct page_key in, struct mneme_key *key)
+{
+	uint64_t inode;
+
+	memcpy(&inode, in.bytes, 8);
+	*key = (struct mneme_key){.inode = __builtin_bswap64(inode),
+				  .type = in.bytes[8],
+				  .sub = in.bytes + FMT_KEY_HEAD,
+				  .sub_length = in.length - FMT_KEY_HEAD};
+}
+
+/* Makes the store read-only for good and says why on standard error, once. Returns `rc`. */
+int store_fail(struct mneme *m, int rc, const char *what);
+/* 0, or -EROFS when the store cannot be written. */
+int store_writable(const struct mneme *m);
+
+/* The options that only tests need. */
+struct store_tuning {
+	uint64_t heap_reserve; /* bytes of address space; 0: default */
+	int no_threads;        /* 1: no background thread; checkpoints only when asked for */
+};
+int store_create(struct io *io, const struct mneme_create_options *options,
+		 struct mneme_error *error);
+/* Takes over `io`, also on failure. */
+int store_open(struct io *io, const struct mneme_options *options,
+	       const struct store_tuning *tuning, struct mneme **out, struct mneme_error *error);
+/* Frees everything without writing anything: what a crash would leave (for tests). */
+void store_abandon(struct mneme *m);
+
+#endif

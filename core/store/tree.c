@@ -1,0 +1,498 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   looking up, preparing, putting and removing one key; see tree.h.
+ */
+#include "core/store/tree.h"
+#include "pool/alloc.h"
+#include "pool/check.h"
+
+#include <errno.h>
+
+const struct fmt_page *tree_page(struct mneme *m, uint64_t reference, int *error)
+{
+	if (reference & FMT_DIRTY)
+		return dirty_memory(&m->dirty, dirty_slot_of(reference));
+	return heap_page(&m->heap, reference, error);
+}
+
+/* ---- reading ---- */
+
+static int descend(struct mneme *m, uint64_t reference, struct page_key key, struct tree_path *path)
+{
+	int error = 0;
+
+	for (;;) {
+		const struct fmt_page *page = tree_page(m, reference, &error);
+		if (!page)
+			return error;
+		if (path->depth == TREE_HEIGHT_MAX ||
+		    (path->depth && page->level + 1 != path->pages[path->depth - 1]->level))
+			return -EUCLEAN;
+		path->pages[path->depth] = (struct fmt_page *)page;
+		if (page->level == 0) {
+			path->positions[path->depth++] = page_find(page, key, &path->found);
+			return 0;
+		}
+		unsigned position = page_find_child(page, key);
+		path->positions[path->depth++] = position;
+		reference = page_child(page, position);
+	}
+}
+
+int tree_seek(struct mneme *m, struct shard *s, struct page_key key, struct tree_path *path)
+{
+	path->depth = 0;
+	path->found = 0;
+	return s->root ? descend(m, s->root, key, path) : 0;
+}
+
+/* Goes to the first key of the next leaf. */
+static int next_leaf(struct mneme *m, struct tree_path *path)
+{
+	uint32_t level = path->depth - 1;
+	int error = 0;
+
+	while (level > 0 && path->positions[level - 1] + 1u >= path->pages[level - 1]->count)
+		level--;
+	if (level == 0)
+		return 0;
+	path->positions[level - 1]++;
+	for (; level < path->depth; level++) {
+		const struct fmt_page *above = path->pages[level - 1];
+		const struct fmt_page *page =
+			tree_page(m, page_child(above, path->positions[level - 1]), &error);
+		if (!page)
+			return error;
+		if (page->level + 1 != above->level)
+			return -EUCLEAN;
+		path->pages[level] = (struct fmt_page *)page;
+		path->positions[level] = 0;
+	}
+	return 1;
+}
+
+int tree_settle(struct mneme *m, struct tree_path *path)
+{
+	if (!path->depth)
+		return 0;
+	while (path->positions[path->depth - 1] >= path->pages[path->depth - 1]->count) {
+		int rc = next_leaf(m, path);
+		if (rc <= 0)
+			return rc;
+	}
+	return 1;
+}
+
+int tree_next(struct mneme *m, struct tree_path *path)
+{
+	path->positions[path->depth - 1]++;
+	return tree_settle(m, path);
+}
+
+/* ---- slots and freed pages ---- */
+
+int tree_reserve_freed(struct shard *s, uint64_t items)
+{
+	struct freed_list *f = &s->freed;
+	uint64_t capacity = f->capacity ? f->capacity : 64;
+
+	while (capacity < f->count + items)
+		capacity *= 2;
+	if (capacity == f->capacity)
+		return 0;
+	void *more = alloc_resize(f->items, capacity * sizeof f->items[0]);
+	if (!more)
+		return -ENOMEM;
+	f->items = more;
+	f->capacity = capacity;
+	return 0;
+}
+
+static void freed_push(struct shard *s, uint64_t item)
+{
+	CHECK(s->freed.count < s->freed.capacity);
+	s->freed.items[s->freed.count++] = item;
+}
+
+uint32_t tree_take_slot(struct mneme *m, struct shard *s, enum dirty_kind kind, unsigned order,
+			struct budget *budget)
+{
+	CHECK(budget->pages >= 1u << order);
+	budget->pages -= 1u << order;
+	return dirty_alloc(&m->dirty, &s->open, kind, order, store_epoch(m), s->index);
+}
+
+static void slot_drop(struct mneme *m, struct shard *s, uint32_t slot)
+{
+	struct dirty_slot *d = &m->dirty.slots[slot];
+
+	if (d->epoch == store_epoch(m)) {
+		if (s->cursor == slot)
+			s->cursor = d->next;
+		heap_unpromise(&m->heap, 1u << d->order);
+		dirty_free(&m->dirty, &s->open, slot);
+	} else {
+		freed_push(s, FMT_DIRTY | slot);
+	}
+}
+
+void tree_free_page(struct mneme *m, struct shard *s, uint64_t reference)
+{
+	if (reference & FMT_DIRTY)
+		slot_drop(m, s, dirty_slot_of(reference));
+	else
+		freed_push(s, (reference & FMT_ADDRESS_MASK) | 1ull << 40);
+}
+
+void tree_free_value(struct mneme *m, struct shard *s, const struct fmt_value *value)
+{
+	uint64_t pages = (value->stored + FMT_PAGE_SIZE - 1) / FMT_PAGE_SIZE;
+
+	if (value->address & FMT_DIRTY)
+		slot_drop(m, s, dirty_slot_of(value->address));
+	else
+		freed_push(s, value->address | pages << 40);
+}
+
+/* The page of *reference in a form that can be written; *reference then names the copy. */
+static struct fmt_page *page_own(struct mneme *m, struct shard *s, uint64_t *reference,
+				 struct budget *budget, int *error)
+{
+	uint64_t old = *reference;
+
+	if (old & FMT_DIRTY && m->dirty.slots[dirty_slot_of(old)].epoch == store_epoch(m))
+		return dirty_memory(&m->dirty, dirty_slot_of(old));
+	const struct fmt_page *from = tree_page(m, old, error);
+	if (!from)
+		return NULL;
+	uint32_t slot = tree_take_slot(m, s, DIRTY_PAGE, 0, budget);
+	struct fmt_page *page = dirty_memory(&m->dirty, slot);
+	memcpy(page, from, FMT_PAGE_SIZE);
+	page->birth = store_epoch(m);
+	*reference = FMT_DIRTY | slot;
+	tree_free_page(m, s, old);
+	return page;
+}
+
+static struct fmt_page *page_new(struct mneme *m, struct shard *s, uint8_t level,
+				 struct budget *budget, uint64_t *reference)
+{
+	uint32_t slot = tree_take_slot(m, s, DIRTY_PAGE, 0, budget);
+	struct fmt_page *page = dirty_memory(&m->dirty, slot);
+
+	page_format(page, level, s->index, store_epoch(m));
+	*reference = FMT_DIRTY | slot;
+	return page;
+}
+
+/* ---- preparing ---- */
+
+int tree_prepare(struct mneme *m, struct shard *s, struct page_key key, struct budget *budget,
+		 struct tree_path *path)
+{
+	int error = 0;
+
+	path->depth = 0;
+	path->found = 0;
+	if (!s->root) {
+		page_new(m, s, 0, budget, &s->root);
+		s->height = 1;
+	}
+	for (uint64_t reference = s->root;;) {
+		struct fmt_page *page = page_own(m, s, &reference, budget, &error);
+		uint32_t depth = path->depth;
+		if (!page)
+			return error;
+		if (depth)
+			page_set_child(path->pages[depth - 1], path->positions[depth - 1],
+				       reference);
+		else
+			s->root = reference;
+		if (depth == TREE_HEIGHT_MAX ||
+		    (depth && page->level + 1 != path->pages[depth - 1]->level))
+			return -EUCLEAN;
+		path->pages[depth] = page;
+		path->depth++;
+		if (page->level == 0) {
+			path->positions[depth] = page_find(page, key, &path->found);
+			return 0;
+		}
+		path->positions[depth] = page_find_child(page, key);
+		reference = page_child(page, path->positions[depth]);
+	}
+}
+
+/* ---- putting ---- */
+
+/* The key that leads to `right`: for leaves the shortest one that is greater than the last key of
+ * `left`. It points into `right`. */
+static struct page_key separator(const struct fmt_page *left, const struct fmt_page *right)
+{
+	struct page_key low = page_key_at(left, left->count - 1);
+	struct page_key high = page_key_at(right, 0);
+	uint32_t i = 0;
+
+	if (left->level)
+		return high;
+	while (i < low.length && low.bytes[i] == high.bytes[i])
+		i++;
+	high.length = i + 1;
+	return high;
+}
+
+/* Adds a root above the present one. */
+static void root_grow(struct mneme *m, struct shard *s, struct tree_path *path,
+		      struct budget *budget)
+{
+	struct page_key none = {(const uint8_t *)"", 0};
+	uint64_t old = s->root;
+	struct fmt_page *root = page_new(m, s, path->pages[0]->level + 1, budget, &s->root);
+
+	CHECK(path->depth < TREE_HEIGHT_MAX);
+	page_insert(root, 0, none, &old, NULL, 0);
+	memmove(&path->pages[1], &path->pages[0], path->depth * sizeof path->pages[0]);
+	memmove(&path->positions[1], &path->positions[0], path->depth * sizeof path->positions[0]);
+	path->pages[0] = root;
+	path->positions[0] = 0;
+	path->depth++;
+	s->height++;
+}
+
+/* Puts a cell into the leaf of the path, splitting full pages upwards. */
+static void insert_up(struct mneme *m, struct shard *s, struct tree_path *path, struct page_key key,
+		      const void *head, const void *payload, uint32_t length, struct budget *budget)
+{
+	uint64_t child;
+	int level = path->depth - 1;
+
+	while (!page_insert(path->pages[level], path->positions[level], key, head, payload,
+			    length)) {
+		if (level == 0) {
+			root_grow(m, s, path, budget);
+			level = 1;
+		}
+		struct fmt_page *left = path->pages[level];
+		unsigned position = path->positions[level];
+		unsigned cell = page_cell_head(left) + key.length + length;
+		unsigned at = page_split_position(left, position, cell);
+		uint64_t reference;
+		struct fmt_page *right = page_new(m, s, left->level, budget, &reference);
+		page_split(left, at, right);
+		int goes_right = position > at || right->count == 0;
+		CHECK(goes_right ? page_insert(right, position - at, key, head, payload, length)
+				 : page_insert(left, position, key, head, payload, length));
+		/* The new half goes into the page above, right behind its left half. The separator
+		 * points into `right`, which does not change any more. */
+		key = separator(left, right);
+		child = reference;
+		head = &child;
+		payload = NULL;
+		length = 0;
+		level--;
+		path->positions[level]++;
+	}
+}
+
+void tree_put(struct mneme *m, struct shard *s, struct tree_path *path, struct page_key key,
+	      const void *payload, uint32_t length, int indirect, struct budget *budget)
+{
+	struct fmt_page *leaf = path->pages[path->depth - 1];
+	unsigned position = path->positions[path->depth - 1];
+	uint16_t head = indirect ? FMT_INDIRECT : length;
+
+	if (path->found) {
+		uint32_t old_length;
+		int old_indirect;
+		uint8_t *old = (uint8_t *)page_value(leaf, position, &old_length, &old_indirect);
+		if (old_indirect) {
+			struct fmt_value value;
+			memcpy(&value, old, sizeof value);
+			tree_free_value(m, s, &value);
+		}
+		if (old_indirect == indirect && old_length == length) {
+			memcpy(old, payload, length);
+			return;
+		}
+		page_remove(leaf, position);
+	}
+	insert_up(m, s, path, key, &head, payload, length, budget);
+}
+
+/* ---- removing ---- */
+
+static void root_shrink(struct mneme *m, struct shard *s)
+{
+	int error = 0;
+
+	for (;;) {
+		const struct fmt_page *root = tree_page(m, s->root, &error);
+		if (!root || root->level == 0 || root->count > 1)
+			return;
+		uint64_t child = page_child(root, 0);
+		if (!tree_page(m, child, &error))
+			return;
+		tree_free_page(m, s, s->root);
+		s->root = child;
+		s->height--;
+	}
+}
+
+/* Joins the page with its right or left neighbour below the same parent where both fit in one. It is
+ * an optimisation: when the neighbour cannot be read, or no copy is in the budget, nothing happens. */
+static void merge_neighbour(struct mneme *m, struct shard *s, struct tree_path *path, int level,
+			    struct budget *budget)
+{
+	struct fmt_page *parent = path->pages[level - 1];
+	struct fmt_page *page = path->pages[level];
+	unsigned position = path->positions[level - 1];
+	unsigned left = position + 1 < parent->count ? position : position - 1;
+	int error = 0;
+
+	if (parent->count < 2 || page->count == 0)
+		return;
+	uint64_t left_reference = page_child(parent, left);
+	uint64_t right_reference = page_child(parent, left + 1);
+	const struct fmt_page *a = tree_page(m, left_reference, &error);
+	const struct fmt_page *b = tree_page(m, right_reference, &error);
+	if (!a || !b || a->level != page->level || b->level != page->level)
+		return;
+	unsigned lead = 0;
+	struct page_key first = page_key_at(b, 0);
+	if (b->level) { /* the separator comes down as the key of b's first child */
+		first = page_key_at(parent, left + 1);
+		lead = FMT_KEY_MAX;
+	}
+	if (page_room(a) < page_used(b) + lead || budget->pages < 1)
+		return;
+	struct fmt_page *target = page_own(m, s, &left_reference, budget, &error);
+	if (!target)
+		return;
+	page_set_child(parent, left, left_reference);
+	if (b->level) {
+		for (unsigned i = 0; i < b->count; i++) {
+			uint64_t child = page_child(b, i);
+			CHECK(page_insert(target, target->count, i ? page_key_at(b, i) : first,
+					  &child, NULL, 0));
+		}
+	} else {
+		CHECK(page_merge(target, b));
+	}
+	page_remove(parent, left + 1);
+	tree_free_page(m, s, right_reference);
+}
+
+/* After cells went away at `level`: an empty page goes, a thin one joins a neighbour. */
+static void rebalance(struct mneme *m, struct shard *s, struct tree_path *path, int level,
+		      struct budget *budget)
+{
+	for (; level > 0; level--) {
+		struct fmt_page *page = path->pages[level];
+		struct fmt_page *parent = path->pages[level - 1];
+		if (page->count == 0) {
+			tree_free_page(m, s, page_child(parent, path->positions[level - 1]));
+			page_remove(parent, path->positions[level - 1]);
+		} else if (page_used(page) < FMT_PAGE_SIZE / 4) {
+			merge_neighbour(m, s, path, level, budget);
+		} else {
+			return;
+		}
+	}
+	struct fmt_page *root = path->pages[0];
+	if (root->level && root->count == 0) {
+		tree_free_page(m, s, s->root);
+		s->root = 0;
+		s->height = 0;
+		return;
+	}
+	root_shrink(m, s);
+}
+
+void tree_remove(struct mneme *m, struct shard *s, struct tree_path *path, struct budget *budget)
+{
+	struct fmt_page *leaf = path->pages[path->depth - 1];
+	unsigned position = path->positions[path->depth - 1];
+	uint32_t length;
+	int indirect;
+
+	CHECK(path->found);
+	const uint8_t *old = page_value(leaf, position, &length, &indirect);
+	if (indirect) {
+		struct fmt_value value;
+		memcpy(&value, old, sizeof value);
+		tree_free_value(m, s, &value);
+	}
+	page_remove(leaf, position);
+	rebalance(m, s, path, path->depth - 1, budget);
+}
+
+/* ---- ranges ---- */
+
+int tree_range_measure(struct mneme *m, struct shard *s, struct page_key first,
+		       struct page_key last, uint64_t keys_max, struct tree_range *out)
+{
+	struct tree_path path;
+	int rc = tree_seek(m, s, first, &path);
+
+	*out = (struct tree_range){0};
+	if (rc < 0)
+		return rc;
+	const struct fmt_page *leaf = NULL;
+	uint64_t leaves = 0;
+	for (rc = tree_settle(m, &path); rc > 0; rc = tree_next(m, &path)) {
+		const struct fmt_page *page = path.pages[path.depth - 1];
+		struct page_key key = page_key_at(page, path.positions[path.depth - 1]);
+		if (page_key_compare(key, last) >= 0)
+			break;
+		if (page != leaf) {
+			leaf = page;
+			leaves++;
+		}
+		if (++out->keys > keys_max)
+			return -E2BIG;
+	}
+	/* Every leaf is copied or dropped once with its path; each key may free a value. */
+	uint64_t pages = (leaves + 1) * tree_pages_needed(s);
+	out->items = out->keys + 2 * pages;
+	out->pages = (uint32_t)pages;
+	return rc < 0 ? rc : 0;
+}
+
+int tree_range_remove(struct mneme *m, struct shard *s, struct page_key first, struct page_key last,
+		      struct budget *budget)
+{
+	struct tree_path path;
+
+	for (;;) {
+		/* Is there anything left? Looked up first, so that nothing is copied in vain. */
+		int rc = tree_seek(m, s, first, &path);
+		if (rc == 0)
+			rc = tree_settle(m, &path);
+		if (rc <= 0)
+			return rc;
+		struct page_key key =
+			page_key_at(path.pages[path.depth - 1], path.positions[path.depth - 1]);
+		if (page_key_compare(key, last) >= 0)
+			return 0;
+		uint8_t copy[FMT_KEY_MAX];
+		memcpy(copy, key.bytes, key.length);
+		key.bytes = copy;
+		rc = tree_prepare(m, s, key, budget, &path);
+		if (rc < 0)
+			return rc;
+		struct fmt_page *leaf = path.pages[path.depth - 1];
+		unsigned begin = path.positions[path.depth - 1], end = begin;
+		for (; end < leaf->count && page_key_compare(page_key_at(leaf, end), last) < 0;
+		     end++) {
+			uint32_t length;
+			int indirect;
+			const uint8_t *value = page_value(leaf, end, &length, &indirect);
+			if (indirect) {
+				struct fmt_value v;
+				memcpy(&v, value, sizeof v);
+				tree_free_value(m, s, &v);
+			}
+		}
+		page_remove_range(leaf, begin, end);
+		rebalance(m, s, &path, path.depth - 1, budget);
+	}
+}

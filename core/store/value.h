@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   values outside of their leaf: reading, compressing, copying into the dirty arena.
+ * Invariants: a cell of up to FMT_CELL_MAX bytes holds its value itself; a longer value is a run of
+ *            pages. Compressed values are verified before (stored bytes) and after (plain bytes).
+ * Threading: as tree.h. The decompression buffer belongs to the thread.
+ */
+#ifndef MNEME_CORE_STORE_VALUE_H
+#define MNEME_CORE_STORE_VALUE_H
+
+#include "core/store/tree.h"
+
+/* True when a value of that length has to lie outside of the leaf. */
+static inline int value_is_indirect(uint32_t key_length, uint64_t length)
+{
+	return 2 + key_length + length > FMT_CELL_MAX;
+}
+
+/* The plain bytes of the leaf's value at the path: borrowed until the shard is unlocked (compressed
+ * ones: until the thread's next call). NULL: *error. */
+const uint8_t *value_read(struct mneme *m, const struct fmt_page *leaf, unsigned position,
+			  uint32_t *length, int *error);
+
+/* Arena pages that value_own may take for a value of the present length that becomes `length`. */
+uint32_t value_pages(uint32_t length);
+/* Makes the indirect value at the path writable with room for `length` bytes: content unchanged.
+ * Returns its memory, or NULL with *error. */
+uint8_t *value_own(struct mneme *m, struct shard *s, struct tree_path *path, uint32_t length,
+		   struct budget *budget, int *error);
+
+/* Apply functions: cannot fail after preparation. */
+void value_put(struct mneme *m, struct shard *s, struct tree_path *path, struct page_key key,
+	       const void *value, uint32_t length, struct budget *budget);
+void value_patch(struct mneme *m, struct shard *s, struct tree_path *path, struct page_key key,
+		 uint32_t offset, const void *data, uint32_t length, struct budget *budget);
+void value_truncate(struct mneme *m, struct shard *s, struct tree_path *path, struct page_key key,
+		    uint32_t length, struct budget *budget);
+
+/* Compresses `length` bytes into `out` (as large as the input): the stored length, or 0 when it does
+ * not save a page. */
+uint32_t value_compress(const void *plain, uint32_t length, void *out);
+
+#endif

@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   append, group commit and segments of the log; see wal.h.
+ */
+#include "core/store/wal.h"
+#include "pool/alloc.h"
+#include "pool/check.h"
+#include "simd/crc32c.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+static uint64_t align8(uint64_t n)
+{
+	return (n + 7) & ~7ull;
+}
+
+void wal_name(uint32_t file, char name[IO_NAME_MAX])
+{
+	snprintf(name, IO_NAME_MAX, "wal/%08x", file);
+}
+
+int wal_init(struct wal *w, struct io *io, const uint8_t uuid[16], uint32_t segment_bytes)
+{
+	memset(w, 0, sizeof *w);
+	w->io = io;
+	memcpy(w->uuid, uuid, 16);
+	w->segment_bytes = segment_bytes;
+	lock_init(&w->append, LOCK_WAL_APPEND);
+	pthread_mutex_init(&w->segments, NULL);
+	w->retired = alloc_zeroed(WAL_SEGMENTS_MAX, sizeof w->retired[0]);
+	w->spare = alloc_zeroed(WAL_SEGMENTS_MAX, sizeof w->spare[0]);
+	for (int i = 0; i < 2; i++) {
+		void *mem = mmap(NULL, WAL_BUFFER_HARD, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		w->buffer[i] = mem == MAP_FAILED ? NULL : mem;
+	}
+	if (w->retired && w->spare && w->buffer[0] && w->buffer[1])
+		return 0;
+	wal_fini(w);
+	return -ENOMEM;
+}
+
+void wal_fini(struct wal *w)
+{
+	if (w->file)
+		w->io->ops->close(w->file);
+	for (int i = 0; i < 2; i++)
+		if (w->buffer[i])
+			munmap(w->buffer[i], WAL_BUFFER_HARD);
+	alloc_free(w->retired);
+	alloc_free(w->spare);
+	pthread_mutex_destroy(&w->segments);
+	memset(w, 0, sizeof *w);
+}
+
+/* ---- segments ---- */
+
+/* Makes a file of `bytes` zeros, durable with its name. */
+static int segment_create(struct wal *w, uint32_t file, uint64_t bytes)
+{
+	enum { ZEROS = 1 << 18 };
+	char name[IO_NAME_MAX];
+	struct io_file *f;
+	uint8_t *zeros = alloc_zeroed(1, ZEROS);
+
+	if (!zeros)
+		return -ENOMEM;
+	wal_name(file, name);
+	int rc = w->io->ops->open(w->io, name, IO_WRITE | IO_CREATE, &f);
+	if (rc < 0)
+		goto out;
+	rc = w->io->ops->allocate(f, 0, bytes);
+	for (uint64_t at = 0; rc == 0 && at < bytes; at += ZEROS)
+		rc = io_write_full(f, w->io, zeros, bytes - at < ZEROS ? bytes - at : ZEROS, at);
+	if (rc == 0)
+		rc = w->io->ops->sync(f);
+	w->io->ops->close(f);
+	if (rc == 0)
+		rc = w->io->ops->sync_dir(w->io, "wal");
+	else
+		w->io->ops->unlink(w->io, name);
+out:
+	alloc_free(zeros);
+	return rc;
+}
+
+static uint32_t file_number_take(struct wal *w)
+{
+	pthread_mutex_lock(&w->segments);
+	uint32_t number = w->file_next++;
+	pthread_mutex_unlock(&w->segments);
+	return number;
+}
+
+static int spare_take(struct wal *w, uint32_t *file)
+{
+	int rc = -ENOENT;
+
+	pthread_mutex_lock(&w->segments);
+	if (w->spare_count) {
+		*file = w->spare[--w->spare_count];
+		rc = 0;
+	}
+	pthread_mutex_unlock(&w->segments);
+	return rc;
+}
+
+void wal_adopt_spare(struct wal *w, uint32_t file)
+{
+	pthread_mutex_lock(&w->segments);
+	if (file >= w->file_next)
+		w->file_next = file + 1;
+	if (w->spare_count < WAL_SEGMENTS_MAX)
+		w->spare[w->spare_count++] = file;
+	pthread_mutex_unlock(&w->segments);
+}
+
+int wal_adopt(struct wal *w, uint32_t file, int standard, uint64_t end)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&w->segments);
+	if (file >= w->file_next)
+		w->file_next = file + 1;
+	if (w->retired_count < WAL_SEGMENTS_MAX)
+		w->retired[w->retired_count++] =
+			(struct wal_retired){.file = file, .standard = standard, .end = end};
+	else
+		rc = -EFBIG;
+	pthread_mutex_unlock(&w->segments);
+	return rc;
+}
+
+int wal_prepare(struct wal *w)
+{
+	if (atomic_load_explicit(&w->failed, memory_order_relaxed))
+		return -EROFS;
+	pthread_mutex_lock(&w->segments);
+	uint32_t have = w->spare_count;
+	pthread_mutex_unlock(&w->segments);
+	if (have)
+		return 0;
+	uint32_t file = file_number_take(w);
+	int rc = segment_create(w, file, w->segment_bytes);
+	if (rc == 0)
+		wal_adopt_spare(w, file);
+	return rc;
+}
+
+void wal_recycle(struct wal *w, uint64_t lsn)
+{
+	uint32_t kept = 0;
+
+	pthread_mutex_lock(&w->segments);
+	for (uint32_t i = 0; i < w->retired_count; i++) {
+		struct wal_retired r = w->retired[i];
+		if (r.end > lsn) {
+			w->retired[kept++] = r;
+			continue;
+		}
+		/* Two spares are enough at any speed that a checkpoint can follow. */
+		if (r.standard && w->spare_count < 2) {
+			w->spare[w->spare_count++] = r.file;
+		} else {
+			char name[IO_NAME_MAX];
+			wal_name(r.file, name);
+			w->io->ops->unlink(w->io, name);
+		}
+	}
+	w->retired_count = kept;
+	pthread_mutex_unlock(&w->segments);
+}
+
+/* Takes a segment that can hold `need` bytes of blocks into use. [leader] */
+static int segment_next(struct wal *w, uint64_t lsn, uint64_t need)
+{
+	uint64_t bytes = w->segment_bytes;
+	uint32_t file;
+	char name[IO_NAME_MAX];
+	struct fmt_segment *segment = (struct fmt_segment *)w->head;
+	int rc;
+
+	if (need + WAL_SEGMENT_HEAD > bytes)
+		bytes = (need + WAL_SEGMENT_HEAD + 4095) & ~4095ull;
+	if (bytes != w->segment_bytes || spare_take(w, &file) < 0) {
+		file = file_number_take(w);
+		rc = segment_create(w, file, bytes);
+		if (rc < 0)
+			return rc;
+	}
+	if (w->file) {
+		w->io->ops->close(w->file);
+		w->file = NULL;
+		rc = wal_adopt(w, w->file_number, w->file_bytes == w->segment_bytes, lsn);
+		if (rc < 0)
+			return rc;
+	}
+	wal_name(file, name);
+	rc = w->io->ops->open(w->io, name, IO_WRITE, &w->file);
+	if (rc < 0)
+		return rc;
+	if (getrandom(&w->salt, sizeof w->salt, 0) != sizeof w->salt)
+		return -EIO;
+	w->file_number = file;
+	w->file_base = lsn;
+	w->file_bytes = bytes;
+	w->chain = (uint32_t)w->salt;
+	w->sequence++;
+	memset(w->head, 0, sizeof w->head);
+	segment->magic = FMT_SEGMENT_MAGIC;
+	segment->version = FMT_VERSION;
+	memcpy(segment->uuid, w->uuid, 16);
+	segment->sequence = w->sequence;
+	segment->salt = w->salt;
+	segment->base = lsn;
+	segment->bytes = bytes;
+	segment->crc = crc32c(0, w->head, sizeof w->head);
+	/* Durable together with the first block: the same sync covers both. */
+	return io_write_full(w->file, w->io, w->head, sizeof w->head, 0);
+}
+
+int wal_start(struct wal *w, uint64_t lsn, uint64_t sequence)
+{
+	CHECK(lsn == align8(lsn) && !w->file);
+	w->sequence = sequence;
+	w->base = lsn;
+	w->used = sizeof(struct fmt_block);
+	w->records = 0;
+	atomic_store_explicit(&w->next, lsn, memory_order_relaxed);
+	atomic_store_explicit(&w->durable, lsn, memory_order_relaxed);
+	int rc = segment_next(w, lsn, 0);
+	if (rc == 0)
+		rc = w->io->ops->sync(w->file);
+	return rc;
+}
+
+/* ---- append ---- */
+
+int wal_promise(struct wal *w, uint32_t bytes)
+{
+	/* relaxed: a count that bounds memory; the buffer itself has its lock */
+	uint64_t before = atomic_fetch_add_explicit(&w->pending, bytes, memory_order_relaxed);
+
+	if (before <= WAL_BUFFER_SOFT && before + bytes + 4096 <= WAL_BUFFER_HARD)
+		return 0;
+	wal_unpromise(w, bytes);
+	return -EAGAIN;
+}
+
+void wal_unpromise(struct wal *w, uint32_t bytes)
+{
+	atomic_fetch_sub_explicit(&w->pending, bytes, memory_order_relaxed);
+}
+
+uint8_t *wal_append_begin(struct wal *w, uint32_t bytes, uint32_t promised)
+{
+	CHECK(promised >= align8(bytes));
+	lock_write(&w->append);
+	CHECK(w->used + bytes + 8 <= WAL_BUFFER_HARD);
+	if (promised > align8(bytes))
+		wal_unpromise(w, promised - align8(bytes));
+	uint8_t *place = w->buffer[w->active] + w->used;
+	memset(place + align8(bytes) - 8, 0, 8); /* padding */
+	w->used += align8(bytes);
+	w->records++;
+	return place;
+}
+
+uint64_t wal_append_done(struct wal *w)
+{
+	uint64_t lsn = w->base + w->used;
+
+	/* release: pairs with the acquire in wal_next() */
+	atomic_store_explicit(&w->next, lsn, memory_order_release);
+	lock_write_done(&w->append);
+	return lsn;
+}
+
+/* ---- group commit ---- */
+
+/* Makes sure that the segment in use has room for the block. [leader] */
+static int segment_fit(struct wal *w, uint64_t lsn, uint32_t length)
+{
+	if (w->file && lsn - w->file_base + length <= w->file_bytes - WAL_SEGMENT_HEAD)
+		return 0;
+	return segment_next(w, lsn, length);
+}
+
+static int block_write(struct wal *w, uint8_t *block, uint32_t length, uint32_t records,
+		       uint64_t lsn)
+{
+	struct fmt_block *head = (struct fmt_block *)block;
+
+	*head = (struct fmt_block){
+		.magic = FMT_BLOCK_MAGIC,
+		.length = length,
+		.lsn = lsn,
+		.durable = atomic_load_explicit(&w->durable, memory_order_relaxed),
+		.salt = w->salt,
+		.generation = atomic_load_explicit(&w->generation, memory_order_relaxed),
+		.records = records,
+	};
+	head->head_crc = crc32c(0, block, offsetof(struct fmt_block, head_crc));
+	uint32_t crc = crc32c(w->chain, block, offsetof(struct fmt_block, crc));
+	head->crc = crc32c(crc, block + sizeof *head, length - sizeof *head);
+	w->chain = head->crc;
+	uint64_t offset = WAL_SEGMENT_HEAD + lsn - w->file_base;
+	if (SEEDED_BUG(3))
+		return io_write_full(w->file, w->io, block, length, offset);
+	return w->io->ops->write_sync(w->file, block, length, offset);
+}
+
+/* Takes what was appended out of the buffer: w->stuck.length is 0 if there is nothing. [leader] */
+static void buffer_take(struct wal *w)
+{
+	lock_write(&w->append);
+	if (w->records) {
+		w->stuck.block = w->buffer[w->active];
+		w->stuck.length = w->used;
+		w->stuck.records = w->records;
+		w->stuck.lsn = w->base;
+		w->active ^= 1;
+		w->base += w->used;
+		w->used = sizeof(struct fmt_block);
+		w->records = 0;
+	}
+	lock_write_done(&w->append);
+}
+
+/* Writes one block, the stuck one first. [leader] */
+static int flush(struct wal *w)
+{
+	if (atomic_load_explicit(&w->failed, memory_order_relaxed))
+		return -EROFS;
+	if (!w->stuck.length)
+		buffer_take(w);
+	if (!w->stuck.length)
+		return 0;
+	uint32_t length = w->stuck.length;
+	uint64_t end = w->stuck.lsn + length;
+	if (SEEDED_BUG(4)) /* claims durability too early */
+		atomic_store_explicit(&w->durable, end, memory_order_release);
+	int rc = segment_fit(w, w->stuck.lsn, length);
+	if (rc == -ENOSPC || rc == -ENOMEM)
+		return rc;
+	if (rc == 0)
+		rc = block_write(w, w->stuck.block, length, w->stuck.records, w->stuck.lsn);
+	if (rc < 0) {
+		atomic_store_explicit(&w->failed, -rc, memory_order_release);
+		return rc;
+	}
+	w->stuck.length = 0;
+	wal_unpromise(w, length - sizeof(struct fmt_block));
+	atomic_fetch_add_explicit(&w->flushes, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&w->bytes, length, memory_order_relaxed);
+	/* release: pairs with the acquire of whoever waits for this position */
+	atomic_store_explicit(&w->durable, end, memory_order_release);
+	return 0;
+}
+
+static void turn_wait(struct wal *w, uint32_t seen)
+{
+	atomic_fetch_add_explicit(&w->waiters, 1, memory_order_seq_cst);
+	/* seq_cst: the leader must see this waiter, or this thread the new turn (Dekker) */
+	if (atomic_load_explicit(&w->turn, memory_order_seq_cst) == seen)
+		syscall(SYS_futex, &w->turn, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+	atomic_fetch_sub_explicit(&w->waiters, 1, memory_order_relaxed);
+}
+
+static void turn_end(struct wal *w)
+{
+	atomic_store_explicit(&w->leader, 0, memory_order_release);
+	atomic_fetch_add_explicit(&w->turn, 1, memory_order_seq_cst);
+	if (atomic_load_explicit(&w->waiters, memory_order_seq_cst))
+		syscall(SYS_futex, &w->turn, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+int wal_sync_to(struct wal *w, uint64_t lsn)
+{
+	for (;;) {
+		uint32_t seen = atomic_load_explicit(&w->turn, memory_order_seq_cst);
+		if (atomic_load_explicit(&w->durable, memory_order_acquire) >= lsn)
+			return 0;
+		int failed = atomic_load_explicit(&w->failed, memory_order_acquire);
+		if (failed)
+			return -failed;
+		uint32_t nobody = 0;
+		if (!atomic_compare_exchange_strong_explicit(
+			    &w->leader, &nobody, 1, memory_order_acquire, memory_order_relaxed)) {
+			turn_wait(w, seen);
+			continue;
+		}
+		int rc = 0;
+		if (atomic_load_explicit(&w->durable, memory_order_acquire) < lsn)
+			rc = flush(w);
+		turn_end(w);
+		if (rc < 0)
+			return rc;
+	}
+}
+
+int wal_drain(struct wal *w)
+{
+	while (atomic_load_explicit(&w->pending, memory_order_relaxed) > WAL_BUFFER_SOFT) {
+		int rc = wal_sync_to(w, wal_next(w));
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}

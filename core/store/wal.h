@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   the log. Committers append records to a buffer in memory; whoever needs durability first
+ *            becomes the leader, writes everything that was appended as one block and syncs it.
+ * Format:    fmt.h (segment, block, record). An LSN is a byte position in the endless log. A block
+ *            begins with its head, so the first record of an empty buffer lies 56 bytes behind the
+ *            buffer's base.
+ * Invariants: blocks are written in LSN order by one leader at a time. `durable` only grows, and only
+ *            after a sync that succeeded. After a failed write or sync nothing is written any more:
+ *            `failed` holds the errno, and the store goes read-only.
+ *            Running out of disk space is no such failure: the block that found no segment is kept
+ *            (`stuck`), and the next leader tries again.
+ *            A segment file is full of zeros (first use) or of blocks with another salt and smaller
+ *            LSNs (reuse) behind the last block, so replay finds the end.
+ * Threading: append under `append`; the leader owns the segment fields by winning `leader`; the lists
+ *            of spare and retired segments have `segments`. No lock is held over I/O except `leader`,
+ *            which nobody waits for inside another lock, and `segments` in background preparation.
+ * Failure:   -errno of the disk; -EROFS once failed.
+ */
+#ifndef MNEME_CORE_STORE_WAL_H
+#define MNEME_CORE_STORE_WAL_H
+
+#include "core/store/fmt.h"
+#include "core/store/io.h"
+#include "pool/lock.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum {
+	WAL_SEGMENTS_MAX = 4096,
+	WAL_BUFFER_SOFT = 8 << 20,  /* committers wait above this */
+	WAL_BUFFER_HARD = 48 << 20, /* address space of a buffer */
+	WAL_SEGMENT_HEAD = 4096,
+};
+
+/* A segment file that replay may still need. */
+struct wal_retired {
+	uint32_t file;     /* number in its name */
+	uint32_t standard; /* 1: of the usual size, can be used again */
+	uint64_t end;      /* LSN behind its last block */
+};
+
+struct wal {
+	struct io *io;               /* [I] */
+	uint8_t uuid[16];            /* [I] */
+	uint32_t segment_bytes;      /* [I] */
+	_Atomic uint64_t generation; /* [A] newest durable checkpoint, for block heads */
+
+	struct lock append __attribute__((aligned(64)));
+	uint8_t *buffer[2];       /* [I] */
+	unsigned active;          /* [append] which one is filled */
+	uint64_t base;            /* [append] LSN of its first byte */
+	uint32_t used;            /* [append] bytes, block head included */
+	uint32_t records;         /* [append] */
+	_Atomic uint64_t next;    /* [A] LSN behind the last record */
+	_Atomic uint64_t pending; /* [A] bytes appended or promised, not yet taken by a leader */
+
+	_Atomic uint32_t leader __attribute__((aligned(64))); /* [A] 1: somebody flushes */
+	_Atomic uint32_t turn;    /* [A] futex: one more after each flush */
+	_Atomic uint32_t waiters; /* [A] */
+	_Atomic uint64_t durable; /* [A] */
+	_Atomic int failed;       /* [A] errno, positive */
+
+	struct io_file *file;    /* [leader] the segment in use */
+	uint32_t file_number;    /* [leader] */
+	uint64_t file_base;      /* [leader] LSN of its first block */
+	uint64_t file_bytes;     /* [leader] */
+	uint64_t salt, sequence; /* [leader] */
+	uint32_t chain;          /* [leader] crc of the block before */
+	struct {
+		uint8_t *block;
+		uint32_t length, records;
+		uint64_t lsn;
+	} stuck;                        /* [leader] taken from the buffer, not yet written */
+	uint8_t head[WAL_SEGMENT_HEAD]; /* [leader] segment head being written */
+
+	pthread_mutex_t segments;
+	struct wal_retired *retired; /* [segments] in LSN order */
+	uint32_t retired_count;
+	uint32_t *spare; /* [segments] numbers of files that can be used */
+	uint32_t spare_count;
+	uint32_t file_next;                     /* [segments] number for a new file */
+	_Atomic uint64_t flushes, syncs, bytes; /* [A] statistics */
+};
+
+/* Prepares buffers and lists; no segment is in use yet. */
+int wal_init(struct wal *w, struct io *io, const uint8_t uuid[16], uint32_t segment_bytes);
+void wal_fini(struct wal *w);
+/* Takes a fresh segment into use at `lsn` (8-aligned) with a sequence above `sequence`. */
+int wal_start(struct wal *w, uint64_t lsn, uint64_t sequence);
+
+/* Promises buffer room for a record of `bytes`: 0, or -EAGAIN (call wal_drain and try again). */
+int wal_promise(struct wal *w, uint32_t bytes);
+void wal_unpromise(struct wal *w, uint32_t bytes);
+/* Starts a record of exactly `bytes` that were promised: returns the place for head and operations
+ * (8-aligned) and keeps `append` locked until wal_append_done, which returns the LSN behind it. */
+uint8_t *wal_append_begin(struct wal *w, uint32_t bytes, uint32_t promised);
+uint64_t wal_append_done(struct wal *w);
+
+/* Makes everything up to `lsn` durable; leads or follows. */
+int wal_sync_to(struct wal *w, uint64_t lsn);
+/* Lets the buffer drain below its soft limit. */
+int wal_drain(struct wal *w);
+static inline uint64_t wal_next(const struct wal *w)
+{
+	return atomic_load_explicit(&((struct wal *)w)->next, memory_order_acquire);
+}
+
+/* Segments that end at or before `lsn` become spare. */
+void wal_recycle(struct wal *w, uint64_t lsn);
+/* Makes a spare segment if there is none: background work. */
+int wal_prepare(struct wal *w);
+/* Puts a segment found at open on the list of retired or spare ones. */
+int wal_adopt(struct wal *w, uint32_t file, int standard, uint64_t end);
+void wal_adopt_spare(struct wal *w, uint32_t file);
+
+void wal_name(uint32_t file, char name[IO_NAME_MAX]);
+
+/* Replay: calls `each` for every record behind `from`, in order. *end receives the LSN behind the last
+ * whole block, *sequence the highest sequence seen. With `adopt` the segments found are put on the
+ * lists of `w`. -EUCLEAN: a bad block lies before one that proves it was durable, or the log does not
+ * reach back to `from` or on to `durable`, or it knows a newer checkpoint than `generation`. */
+typedef int wal_each(void *arg, uint64_t lsn_end, const struct fmt_record *record);
+int wal_replay(struct wal *w, uint64_t from, uint64_t durable, uint64_t generation, int adopt,
+	       wal_each *each, void *arg, uint64_t *end, uint64_t *sequence);
+
+#endif
