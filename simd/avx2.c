@@ -9,7 +9,7 @@
 
 #include <immintrin.h>
 
-enum { BLOCK_Q = 2, BLOCK_R = 4, BLOCK_COS_Q = 2, BLOCK_COS_R = 2 };
+enum { BLOCK_Q = 2, BLOCK_R = 4, BLOCK_COS_Q = 2, BLOCK_COS_R = 2, COS_UNROLL = 1 };
 
 /* 32 zeros, then ones: a load from 32 - x + .. keeps the last bytes of a vector. */
 static const uint8_t keep_last[64] = {[32] = 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
@@ -63,6 +63,44 @@ static inline uint64_t reduce_epi64(__m256i v)
 	return (uint64_t)_mm_cvtsi128_si64(_mm_add_epi64(s, _mm_unpackhi_epi64(s, s)));
 }
 
+/* The sums of four registers, in order. */
+static inline __m128 reduce4_ps(const __m256 *v)
+{
+	__m256 s = _mm256_hadd_ps(_mm256_hadd_ps(v[0], v[1]), _mm256_hadd_ps(v[2], v[3]));
+
+	return _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
+}
+
+static inline __m128i reduce4_epi32(const __m256i *v)
+{
+	__m256i s = _mm256_hadd_epi32(_mm256_hadd_epi32(v[0], v[1]), _mm256_hadd_epi32(v[2], v[3]));
+
+	return _mm_add_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1));
+}
+
+/* Unsigned, by halves of 16 bits, each exact; the last addition rounds once. */
+static inline __m128 cvtepu32_ps(__m128i v)
+{
+	__m128 high = _mm_cvtepi32_ps(_mm_srli_epi32(v, 16));
+	__m128 low = _mm_cvtepi32_ps(_mm_and_si128(v, _mm_set1_epi32(0xffff)));
+
+	return _mm_fmadd_ps(high, _mm_set1_ps(65536), low);
+}
+
+/* For sums below 2^31. */
+static inline __m128 reduce4_epi64(const __m256i *v)
+{
+	__m256i ab = _mm256_add_epi64(_mm256_unpacklo_epi64(v[0], v[1]),
+				      _mm256_unpackhi_epi64(v[0], v[1]));
+	__m256i cd = _mm256_add_epi64(_mm256_unpacklo_epi64(v[2], v[3]),
+				      _mm256_unpackhi_epi64(v[2], v[3]));
+	__m256i s = _mm256_castps_si256(
+		_mm256_shuffle_ps(_mm256_castsi256_ps(ab), _mm256_castsi256_ps(cd), 0x88));
+
+	return _mm_cvtepi32_ps(
+		_mm_add_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1)));
+}
+
 static inline __m256 mac_l2(__m256 acc, __m256 q, __m256 r)
 {
 	__m256 d = _mm256_sub_ps(q, r);
@@ -84,6 +122,10 @@ static inline __m256 mac_l2(__m256 acc, __m256 q, __m256 r)
 #define REDUCE_DOT(acc) reduce_ps(acc)
 #define REDUCE_L2(acc) reduce_ps(acc)
 #define REDUCE_NORM(acc) reduce_ps(acc)
+#define REDUCE4_DOT(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
+#define REDUCE4_L2(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
+#define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
+#define PAIR_UNROLL 4
 #include "simd/tile.h"
 
 #define TYPE f16
@@ -100,6 +142,10 @@ static inline __m256 mac_l2(__m256 acc, __m256 q, __m256 r)
 #define REDUCE_DOT(acc) reduce_ps(acc)
 #define REDUCE_L2(acc) reduce_ps(acc)
 #define REDUCE_NORM(acc) reduce_ps(acc)
+#define REDUCE4_DOT(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
+#define REDUCE4_L2(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
+#define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
+#define PAIR_UNROLL 4
 #include "simd/tile.h"
 
 /* A word of two bf16: the odd element is a float once the even one is masked off, the even one
@@ -136,6 +182,15 @@ static inline float bf16_reduce(struct two_ps acc)
 	return reduce_ps(_mm256_add_ps(acc.even, acc.odd));
 }
 
+static inline __m128 bf16_reduce4(const struct two_ps *acc)
+{
+	__m256 v[4];
+
+	for (int i = 0; i < 4; i++)
+		v[i] = _mm256_add_ps(acc[i].even, acc[i].odd);
+	return reduce4_ps(v);
+}
+
 #define TYPE bf16
 #define VEC struct two_ps
 #define ACC struct two_ps
@@ -150,6 +205,10 @@ static inline float bf16_reduce(struct two_ps acc)
 #define REDUCE_DOT(acc) bf16_reduce(acc)
 #define REDUCE_L2(acc) bf16_reduce(acc)
 #define REDUCE_NORM(acc) bf16_reduce(acc)
+#define REDUCE4_DOT(out, acc) _mm_storeu_ps(out, bf16_reduce4(acc))
+#define REDUCE4_L2(out, acc) _mm_storeu_ps(out, bf16_reduce4(acc))
+#define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, bf16_reduce4(acc))
+#define PAIR_UNROLL 4
 #include "simd/tile.h"
 
 /* Bytes are widened to 16 bits; a pair of products goes to 32. Lanes wrap modulo 2^32, and so does
@@ -180,6 +239,10 @@ static inline __m256i mac_l2_epi16(__m256i acc, __m256i q, __m256i r)
 #define REDUCE_DOT(acc) ((float)(int32_t)reduce_epi32(acc))
 #define REDUCE_L2(acc) ((float)reduce_epi32(acc))
 #define REDUCE_NORM(acc) ((float)reduce_epi32(acc))
+#define REDUCE4_DOT(out, acc) _mm_storeu_ps(out, _mm_cvtepi32_ps(reduce4_epi32(acc)))
+#define REDUCE4_L2(out, acc) _mm_storeu_ps(out, cvtepu32_ps(reduce4_epi32(acc)))
+#define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, cvtepu32_ps(reduce4_epi32(acc)))
+#define PAIR_UNROLL 4
 #include "simd/tile.h"
 
 #define TYPE u8
@@ -196,6 +259,10 @@ static inline __m256i mac_l2_epi16(__m256i acc, __m256i q, __m256i r)
 #define REDUCE_DOT(acc) ((float)reduce_epi32(acc))
 #define REDUCE_L2(acc) ((float)reduce_epi32(acc))
 #define REDUCE_NORM(acc) ((float)reduce_epi32(acc))
+#define REDUCE4_DOT(out, acc) _mm_storeu_ps(out, cvtepu32_ps(reduce4_epi32(acc)))
+#define REDUCE4_L2(out, acc) _mm_storeu_ps(out, cvtepu32_ps(reduce4_epi32(acc)))
+#define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, cvtepu32_ps(reduce4_epi32(acc)))
+#define PAIR_UNROLL 4
 #include "simd/tile.h"
 
 /* The ones of each 64-bit lane, by a table of nibbles (Mula, Kurz, Lemire, 2018). */
@@ -224,6 +291,10 @@ static inline __m256i popcount_epi64(__m256i v)
 #define REDUCE_DOT(acc) ((float)reduce_epi64(acc))
 #define REDUCE_L2(acc) ((float)reduce_epi64(acc))
 #define REDUCE_NORM(acc) ((float)reduce_epi64(acc))
+#define REDUCE4_DOT(out, acc) _mm_storeu_ps(out, reduce4_epi64(acc))
+#define REDUCE4_L2(out, acc) _mm_storeu_ps(out, reduce4_epi64(acc))
+#define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, reduce4_epi64(acc))
+#define PAIR_UNROLL 1
 #include "simd/tile.h"
 
 static void f32_to_f16(const float *in, uint16_t *out, size_t n)

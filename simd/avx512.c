@@ -7,7 +7,7 @@
  */
 #include "simd/avx512.h"
 
-enum { BLOCK_Q = 4, BLOCK_R = 4, BLOCK_COS_Q = 4, BLOCK_COS_R = 3 };
+enum { BLOCK_Q = 4, BLOCK_R = 4, BLOCK_COS_Q = 4, BLOCK_COS_R = 3, COS_UNROLL = 2 };
 
 static inline __m512 mac_l2(__m512 acc, __m512 q, __m512 r)
 {
@@ -30,6 +30,10 @@ static inline __m512 mac_l2(__m512 acc, __m512 q, __m512 r)
 #define REDUCE_DOT(acc) reduce_ps(acc)
 #define REDUCE_L2(acc) reduce_ps(acc)
 #define REDUCE_NORM(acc) reduce_ps(acc)
+#define REDUCE4_DOT(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
+#define REDUCE4_L2(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
+#define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
+#define PAIR_UNROLL 4
 #include "simd/tile.h"
 
 #define TYPE f16
@@ -47,6 +51,10 @@ static inline __m512 mac_l2(__m512 acc, __m512 q, __m512 r)
 #define REDUCE_DOT(acc) reduce_ps(acc)
 #define REDUCE_L2(acc) reduce_ps(acc)
 #define REDUCE_NORM(acc) reduce_ps(acc)
+#define REDUCE4_DOT(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
+#define REDUCE4_L2(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
+#define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
+#define PAIR_UNROLL 4
 #include "simd/tile.h"
 
 /* A word of two bf16: the odd element is a float once the even one is masked off, the even one
@@ -83,6 +91,15 @@ static inline float bf16_reduce(struct two_ps acc)
 	return reduce_ps(_mm512_add_ps(acc.even, acc.odd));
 }
 
+static inline __m128 bf16_reduce4(const struct two_ps *acc)
+{
+	__m512 v[4];
+
+	for (int i = 0; i < 4; i++)
+		v[i] = _mm512_add_ps(acc[i].even, acc[i].odd);
+	return reduce4_ps(v);
+}
+
 #define TYPE bf16
 #define VEC struct two_ps
 #define ACC struct two_ps
@@ -97,6 +114,10 @@ static inline float bf16_reduce(struct two_ps acc)
 #define REDUCE_DOT(acc) bf16_reduce(acc)
 #define REDUCE_L2(acc) bf16_reduce(acc)
 #define REDUCE_NORM(acc) bf16_reduce(acc)
+#define REDUCE4_DOT(out, acc) _mm_storeu_ps(out, bf16_reduce4(acc))
+#define REDUCE4_L2(out, acc) _mm_storeu_ps(out, bf16_reduce4(acc))
+#define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, bf16_reduce4(acc))
+#define PAIR_UNROLL 4
 #include "simd/tile.h"
 
 /* Bytes are widened to 16 bits; a pair of products goes to 32. Lanes wrap modulo 2^32, and so does
@@ -128,6 +149,10 @@ static inline __m512i mac_l2_epi16(__m512i acc, __m512i q, __m512i r)
 #define REDUCE_DOT(acc) ((float)(int32_t)reduce_epi32(acc))
 #define REDUCE_L2(acc) ((float)reduce_epi32(acc))
 #define REDUCE_NORM(acc) ((float)reduce_epi32(acc))
+#define REDUCE4_DOT(out, acc) _mm_storeu_ps(out, _mm_cvtepi32_ps(reduce4_epi32(acc)))
+#define REDUCE4_L2(out, acc) _mm_storeu_ps(out, _mm_cvtepu32_ps(reduce4_epi32(acc)))
+#define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, _mm_cvtepu32_ps(reduce4_epi32(acc)))
+#define PAIR_UNROLL 4
 #include "simd/tile.h"
 
 #define TYPE u8
@@ -145,6 +170,10 @@ static inline __m512i mac_l2_epi16(__m512i acc, __m512i q, __m512i r)
 #define REDUCE_DOT(acc) ((float)reduce_epi32(acc))
 #define REDUCE_L2(acc) ((float)reduce_epi32(acc))
 #define REDUCE_NORM(acc) ((float)reduce_epi32(acc))
+#define REDUCE4_DOT(out, acc) _mm_storeu_ps(out, _mm_cvtepu32_ps(reduce4_epi32(acc)))
+#define REDUCE4_L2(out, acc) _mm_storeu_ps(out, _mm_cvtepu32_ps(reduce4_epi32(acc)))
+#define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, _mm_cvtepu32_ps(reduce4_epi32(acc)))
+#define PAIR_UNROLL 4
 #include "simd/tile.h"
 
 /* The ones of each 64-bit lane, by a table of nibbles (Mula, Kurz, Lemire, 2018). */
@@ -173,6 +202,10 @@ static inline __m512i popcount_epi64(__m512i v)
 #define REDUCE_DOT(acc) ((float)reduce_epi64(acc))
 #define REDUCE_L2(acc) ((float)reduce_epi64(acc))
 #define REDUCE_NORM(acc) ((float)reduce_epi64(acc))
+#define REDUCE4_DOT(out, acc) _mm_storeu_ps(out, reduce4_epi64(acc))
+#define REDUCE4_L2(out, acc) _mm_storeu_ps(out, reduce4_epi64(acc))
+#define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, reduce4_epi64(acc))
+#define PAIR_UNROLL 1
 #include "simd/tile.h"
 
 static void f32_to_f16(const float *in, uint16_t *out, size_t n)

@@ -45,4 +45,45 @@ static inline uint64_t reduce_epi64(__m512i v)
 	return (uint64_t)_mm512_reduce_add_epi64(v);
 }
 
+static inline __m128i fold_epi32(__m512i v)
+{
+	__m256i h = _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
+
+	return _mm_add_epi32(_mm256_castsi256_si128(h), _mm256_extracti128_si256(h, 1));
+}
+
+/* The sums of four registers, in order: two transposing additions, then the lanes are folded. */
+static inline __m128 reduce4_ps(const __m512 *v)
+{
+	__m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(v[0], v[1]), _mm512_unpackhi_ps(v[0], v[1]));
+	__m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(v[2], v[3]), _mm512_unpackhi_ps(v[2], v[3]));
+	__m512 s = _mm512_add_ps(_mm512_shuffle_ps(ab, cd, 0x44), _mm512_shuffle_ps(ab, cd, 0xee));
+	__m256 h = _mm256_add_ps(_mm512_castps512_ps256(s), _mm512_extractf32x8_ps(s, 1));
+
+	return _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+}
+
+static inline __m128i reduce4_epi32(const __m512i *v)
+{
+	__m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(v[0], v[1]),
+				      _mm512_unpackhi_epi32(v[0], v[1]));
+	__m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(v[2], v[3]),
+				      _mm512_unpackhi_epi32(v[2], v[3]));
+
+	return fold_epi32(
+		_mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd)));
+}
+
+/* For sums below 2^31. */
+static inline __m128 reduce4_epi64(const __m512i *v)
+{
+	__m512i ab = _mm512_add_epi64(_mm512_unpacklo_epi64(v[0], v[1]),
+				      _mm512_unpackhi_epi64(v[0], v[1]));
+	__m512i cd = _mm512_add_epi64(_mm512_unpacklo_epi64(v[2], v[3]),
+				      _mm512_unpackhi_epi64(v[2], v[3]));
+	__m512 low = _mm512_shuffle_ps(_mm512_castsi512_ps(ab), _mm512_castsi512_ps(cd), 0x88);
+
+	return _mm_cvtepi32_ps(fold_epi32(_mm512_castps_si512(low)));
+}
+
 #endif

@@ -5,7 +5,7 @@
  */
 #include "simd/avx512.h"
 
-enum { BLOCK_Q = 4, BLOCK_R = 4, BLOCK_COS_Q = 4, BLOCK_COS_R = 3 };
+enum { BLOCK_Q = 4, BLOCK_R = 4, BLOCK_COS_Q = 4, BLOCK_COS_R = 3, COS_UNROLL = 2 };
 
 #define TILE_WITHOUT_L2
 #define TYPE bf16
@@ -22,6 +22,10 @@ enum { BLOCK_Q = 4, BLOCK_R = 4, BLOCK_COS_Q = 4, BLOCK_COS_R = 3 };
 #define REDUCE_DOT(acc) reduce_ps(acc)
 #define REDUCE_L2(acc) reduce_ps(acc)
 #define REDUCE_NORM(acc) reduce_ps(acc)
+#define REDUCE4_DOT(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
+#define REDUCE4_L2(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
+#define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
+#define PAIR_UNROLL 4
 #include "simd/tile.h"
 
 void simd_avx512_use_bf16(struct simd_kernels *k)

@@ -12,7 +12,7 @@
  */
 #include "simd/avx512.h"
 
-enum { BLOCK_Q = 2, BLOCK_R = 4, BLOCK_COS_Q = 2, BLOCK_COS_R = 2 };
+enum { BLOCK_Q = 2, BLOCK_R = 4, BLOCK_COS_Q = 2, BLOCK_COS_R = 2, COS_UNROLL = 1 };
 
 struct biased {
 	__m512i main, bias;
@@ -68,6 +68,24 @@ static inline uint32_t plus_bias(struct biased acc)
 	return reduce_epi32(_mm512_add_epi32(acc.main, _mm512_slli_epi32(acc.bias, 1)));
 }
 
+static inline __m128i less_bias4(const struct biased *acc)
+{
+	__m512i v[4];
+
+	for (int i = 0; i < 4; i++)
+		v[i] = _mm512_sub_epi32(acc[i].main, acc[i].bias);
+	return reduce4_epi32(v);
+}
+
+static inline __m128i plus_bias4(const struct biased *acc)
+{
+	__m512i v[4];
+
+	for (int i = 0; i < 4; i++)
+		v[i] = _mm512_add_epi32(acc[i].main, _mm512_slli_epi32(acc[i].bias, 1));
+	return reduce4_epi32(v);
+}
+
 #define TYPE i8
 #define VEC __m512i
 #define ACC struct biased
@@ -82,6 +100,10 @@ static inline uint32_t plus_bias(struct biased acc)
 #define REDUCE_DOT(acc) ((float)(int32_t)less_bias(acc))
 #define REDUCE_L2(acc) ((float)plus_bias(acc))
 #define REDUCE_NORM(acc) ((float)less_bias(acc))
+#define REDUCE4_DOT(out, acc) _mm_storeu_ps(out, _mm_cvtepi32_ps(less_bias4(acc)))
+#define REDUCE4_L2(out, acc) _mm_storeu_ps(out, _mm_cvtepu32_ps(plus_bias4(acc)))
+#define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, _mm_cvtepu32_ps(less_bias4(acc)))
+#define PAIR_UNROLL 2
 #include "simd/tile.h"
 
 #define TYPE u8
@@ -98,6 +120,10 @@ static inline uint32_t plus_bias(struct biased acc)
 #define REDUCE_DOT(acc) ((float)plus_bias(acc))
 #define REDUCE_L2(acc) ((float)plus_bias(acc))
 #define REDUCE_NORM(acc) ((float)plus_bias(acc))
+#define REDUCE4_DOT(out, acc) _mm_storeu_ps(out, _mm_cvtepu32_ps(plus_bias4(acc)))
+#define REDUCE4_L2(out, acc) _mm_storeu_ps(out, _mm_cvtepu32_ps(plus_bias4(acc)))
+#define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, _mm_cvtepu32_ps(plus_bias4(acc)))
+#define PAIR_UNROLL 2
 #include "simd/tile.h"
 
 #define USE(type, TYPE)                                                                            \

@@ -4,7 +4,7 @@
  */
 #include "simd/avx512.h"
 
-enum { BLOCK_Q = 4, BLOCK_R = 4, BLOCK_COS_Q = 4, BLOCK_COS_R = 3 };
+enum { BLOCK_Q = 4, BLOCK_R = 4, BLOCK_COS_Q = 4, BLOCK_COS_R = 3, COS_UNROLL = 1 };
 
 #define TYPE b1
 #define VEC __m512i
@@ -20,6 +20,10 @@ enum { BLOCK_Q = 4, BLOCK_R = 4, BLOCK_COS_Q = 4, BLOCK_COS_R = 3 };
 #define REDUCE_DOT(acc) ((float)reduce_epi64(acc))
 #define REDUCE_L2(acc) ((float)reduce_epi64(acc))
 #define REDUCE_NORM(acc) ((float)reduce_epi64(acc))
+#define REDUCE4_DOT(out, acc) _mm_storeu_ps(out, reduce4_epi64(acc))
+#define REDUCE4_L2(out, acc) _mm_storeu_ps(out, reduce4_epi64(acc))
+#define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, reduce4_epi64(acc))
+#define PAIR_UNROLL 1
 #include "simd/tile.h"
 
 #define POPCOUNT(v) _mm512_popcnt_epi64(v)
