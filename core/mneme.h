@@ -324,6 +324,30 @@ MNEME_EXPORT int mneme_check(const char *directory, unsigned flags, mneme_check_
 			     void *arg, struct mneme_check_result *result,
 			     struct mneme_error *error);
 
+/* ---- sentence encoders ---- */
+
+/* What a model file says about itself. Strings are NUL-terminated. */
+struct mneme_model_info {
+	char name[64];
+	char licence[64]; /* SPDX expression, as the package states it */
+	char source[128]; /* package and version */
+	uint8_t sha256[32]; /* of the package's weights */
+	uint32_t dimensions;
+	uint32_t tokens_max; /* of a text: what is beyond is not seen */
+	uint32_t pieces;     /* of the vocabulary */
+	uint64_t bytes;      /* of the file */
+};
+
+/* Converts the unpacked package of an encoder to a model file, which appears only complete. */
+MNEME_EXPORT int mneme_model_convert(const char *package_directory, const char *path,
+				     struct mneme_error *error);
+/* Checks a model file whole, and describes it. */
+MNEME_EXPORT int mneme_model_describe(const char *path, struct mneme_model_info *out,
+				      struct mneme_error *error);
+/* The vector[dimensions] of a text, length 1, and how many tokens it has in all (may be NULL). */
+MNEME_EXPORT int mneme_model_embed(const char *path, const char *text, size_t length, float *vector,
+				   uint32_t *tokens, struct mneme_error *error);
+
 #ifdef __cplusplus
 }
 #endif
