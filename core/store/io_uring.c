@@ -222,9 +222,8 @@ static int uring_write_batch(struct io_file *file, struct io_request *requests, 
 	return 0;
 }
 
-/* The chain's two results into one answer; writes and syncs what a broken chain left. */
-static int finish_chain(struct io_file *file, const void *data, size_t length, uint64_t offset,
-			int32_t wrote, int32_t synced)
+int uring_finish_chain(struct io_file *file, const void *data, size_t length, uint64_t offset,
+		       int32_t wrote, int32_t synced)
 {
 	struct uring_io *self = owner_of(file);
 	size_t done = wrote > 0 ? (size_t)wrote : 0;
@@ -266,7 +265,7 @@ static int uring_write_sync(struct io_file *file, const void *data, size_t lengt
 	ring_run(ring, results, 2);
 	ring_put(self, ring);
 	atomic_fetch_add_explicit(&self->chains, 1, memory_order_relaxed);
-	return finish_chain(file, data, length, offset, results[0], results[1]);
+	return uring_finish_chain(file, data, length, offset, results[0], results[1]);
 }
 
 static void uring_destroy(struct io *io)

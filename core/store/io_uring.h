@@ -23,6 +23,11 @@ enum uring_use {
  */
 void uring_set_use(struct io *io, unsigned use);
 void uring_read_counts(const struct io *io, struct uring_counts *out);
+/* A chain's two results (as of the kernel, the sync's -ECANCELED where it did not run) into the
+ * answer of write_sync; writes and syncs what a broken chain left. Public for the results that no
+ * kernel gives on demand. */
+int uring_finish_chain(struct io_file *file, const void *data, size_t length, uint64_t offset,
+		       int32_t wrote, int32_t synced);
 /* Calls `hook` behind every broken chain, before the rest is written. NULL removes it. */
 void uring_on_broken_chain(struct io *io, void (*hook)(void *arg), void *arg);
 

@@ -269,6 +269,7 @@ START_TEST(test_io_names_are_made_listed_renamed_and_removed)
 	check_bytes(f, big, 0, 10);
 	io->ops->close(f);
 	io->ops->close(open_new("wal/4"));
+	ck_assert_int_eq(io->ops->rename(io, "super", "wal"), -EISDIR);
 	ck_assert_int_eq(io->ops->list(io, "", see, &top), 0);
 	ck_assert_int_eq(top.count, 3);
 	ck_assert(saw(&top, "wal") && saw(&top, "super") && saw(&top, "new"));
@@ -675,6 +676,48 @@ START_TEST(test_uring_failed_sync_is_not_tried_again)
 }
 END_TEST
 
+START_TEST(test_uring_chain_results_become_one_answer)
+{
+	static const struct {
+		int32_t wrote, synced;
+		int want, broken;
+	} cases[] = {
+		{100, 0, 0, 0},
+		{100, -ECANCELED, 0, 1},
+		{40, -ECANCELED, 0, 1},
+		{40, 0, 0, 1},
+		{0, -ECANCELED, 0, 1},
+		{-EINTR, -ECANCELED, 0, 1},
+		{100, -EIO, -EIO, 0},
+		{40, -EIO, -EIO, 0},
+		{-EIO, -ECANCELED, -EIO, 0},
+		{-ENOSPC, 0, -ENOSPC, 0},
+		{-EINTR, -EIO, -EIO, 0},
+	};
+	struct uring_counts before, now;
+	struct io_file *f;
+
+	if (!begin(URING))
+		return;
+	f = open_new("log");
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		uring_read_counts(io, &before);
+		ck_assert_int_eq(io->ops->truncate(f, 0), 0);
+		if (cases[i].wrote > 0) /* as the kernel did */
+			ck_assert_int_eq(io_write_full(f, io, big, (size_t)cases[i].wrote, 7), 0);
+		ck_assert_int_eq(
+			uring_finish_chain(f, big, 100, 7, cases[i].wrote, cases[i].synced),
+			cases[i].want);
+		uring_read_counts(io, &now);
+		ck_assert_uint_eq(now.broken - before.broken, (unsigned)cases[i].broken);
+		if (!cases[i].want)
+			check_bytes(f, big, 7, 100);
+	}
+	io->ops->close(f);
+	finish();
+}
+END_TEST
+
 /* Puts something else in the place of every ring of this process; how many there were. */
 static int break_rings(void)
 {
@@ -836,6 +879,7 @@ int main(void)
 	tcase_add_test(tc, test_uring_chain_broken_by_a_short_write_is_finished);
 	tcase_add_test(tc, test_uring_chain_that_cannot_be_finished_is_an_error);
 	tcase_add_test(tc, test_uring_failed_sync_is_not_tried_again);
+	tcase_add_test(tc, test_uring_chain_results_become_one_answer);
 	tcase_add_test(tc, test_uring_ring_that_fails_is_replaced);
 	tcase_add_test(tc, test_io_open_directory_chooses_by_itself);
 	suite_add_tcase(suite, tc);

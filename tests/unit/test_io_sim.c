@@ -194,7 +194,7 @@ END_TEST
 
 START_TEST(test_sim_torn_writes_lose_sectors)
 {
-	unsigned torn = 0, holes = 0, prefixes = 0;
+	unsigned torn = 0, holes = 0, prefixes = 0, suffixes = 0;
 	struct io_file *f;
 
 	begin();
@@ -220,11 +220,37 @@ START_TEST(test_sim_torn_writes_lose_sectors)
 		torn += kept && kept < 4096;
 		holes += changes > 1;
 		prefixes += changes == 1 && bytes[1000] == 2;
+		suffixes += changes == 1 && bytes[1000] == 1;
 		sim_free(after);
 	}
 	ck_assert_uint_gt(torn, SEEDS / 10);
 	ck_assert_uint_gt(holes, 0);
-	ck_assert_uint_gt(prefixes, 0);
+	ck_assert_uint_gt(prefixes, SEEDS / 40);
+	ck_assert_uint_gt(suffixes, SEEDS / 40);
+	finish();
+}
+END_TEST
+
+START_TEST(test_sim_torn_write_keeps_its_size)
+{
+	struct io_file *f;
+	unsigned lost_ends = 0;
+
+	begin();
+	f = durable_file(4096);
+	put(f, twos, 4096, 4096);
+	for (uint64_t seed = 0; seed < SEEDS; seed++) {
+		const uint8_t *bytes;
+		uint64_t size;
+
+		crash(SIM_CRASH_TORN, seed);
+		bytes = look("a", &size);
+		ck_assert(size == 4096 || size == 8192);
+		if (size == 8192)
+			lost_ends += bytes[8191] == 0 && !all_are(bytes + 4096, 4096, 0);
+		sim_free(after);
+	}
+	ck_assert_uint_gt(lost_ends, SEEDS / 40);
 	finish();
 }
 END_TEST
@@ -847,6 +873,7 @@ int main(void)
 	tcase_add_test(tc, test_sim_all_kept_keeps_everything);
 	tcase_add_test(tc, test_sim_subset_reaches_every_combination);
 	tcase_add_test(tc, test_sim_torn_writes_lose_sectors);
+	tcase_add_test(tc, test_sim_torn_write_keeps_its_size);
 	tcase_add_test(tc, test_sim_size_only_leaves_zeros);
 	tcase_add_test(tc, test_sim_names_lost_keeps_data_alone);
 	tcase_add_test(tc, test_sim_rename_is_whole_or_nothing);
