@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Purpose:   what the scripts with a real mount share. A script sources this file, makes a store,
 #            mounts it, and prints "ok NAME", "FAIL NAME: why" or "skipped: NAME: why".
+#            MNEME_TEST_ON=tmpfs mounts a tmpfs in its place: a test that fails there is wrong.
 # Invariants: everything lies below $work; when the script ends, however it does, its mount is gone
 #            and its daemon has ended.
 export LC_ALL=C
@@ -37,12 +38,12 @@ skip_all()
 	exit 77
 }
 
-# check NAME COMMAND...: runs it; its output is shown when it fails.
+# check NAME COMMAND...: runs it in a shell of its own; its output is shown when it fails.
 check()
 {
 	local name=$1
 	shift
-	if "$@" >"$work/check.log" 2>&1 </dev/null; then
+	if ( "$@" ) >"$work/check.log" 2>&1 </dev/null; then
 		echo "ok $name"
 	else
 		echo "FAIL $name: status $? of: $*"
@@ -69,13 +70,14 @@ fatal()
 # store_new [OPTION...]: a store at $store.
 store_new()
 {
+	[ "${MNEME_TEST_ON:-}" != tmpfs ] || return 0
 	mkfs.mnemefs "$@" "$store" >"$work/mkfs.log" 2>&1 ||
 		{ cat "$work/mkfs.log"; fatal "mkfs.mnemefs"; }
 }
 
 is_mounted()
 {
-	grep -q " $mnt fuse" /proc/self/mountinfo
+	grep -q " $mnt .* - fuse" /proc/self/mountinfo
 }
 
 # store_mount [OPTIONS]: mounts $store at $mnt with a daemon in the foreground, $daemon.
@@ -83,6 +85,10 @@ store_mount()
 {
 	local i
 	mkdir -p "$mnt"
+	if [ "${MNEME_TEST_ON:-}" = tmpfs ]; then
+		mountpoint -q "$mnt" || mount -t tmpfs test "$mnt"
+		return
+	fi
 	mnemefs "$store" "$mnt" -f -o "allow_other,default_permissions,dev,suid${1:+,$1}" \
 		>>"$work/daemon.log" 2>&1 </dev/null &
 	daemon=$!
@@ -115,6 +121,7 @@ daemon_wait()
 store_unmount()
 {
 	local i
+	[ "${MNEME_TEST_ON:-}" != tmpfs ] || return 0
 	for i in 1 2 3 4 5; do
 		umount "$mnt" 2>"$work/umount.log" && break
 		sleep 0.2
@@ -138,5 +145,6 @@ store_kill()
 # Is the (unmounted) store consistent?
 store_check()
 {
+	[ "${MNEME_TEST_ON:-}" != tmpfs ] || return 0
 	fsck.mnemefs -n "$store" >"$work/fsck.log" 2>&1 || { cat "$work/fsck.log"; return 1; }
 }

@@ -150,7 +150,7 @@ report_from()
 # What a failed program said, besides the results that are shown already.
 show_output()
 {
-	grep -vE '^(ok|skipped:) ' "$1/log" | tail -n 120 | sed 's/^/    | /'
+	grep -vE '^(ok|FAIL|skipped:) ' "$1/log" | tail -n 120 | sed 's/^/    | /'
 }
 
 # run_test TIER/NAME TIMEOUT_S COMMAND...

@@ -1,0 +1,98 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The tools' life cycle: make, mount, unmount, mount again, refuse, say why, end by signal.
+. "$(dirname "$0")/lib.sh"
+
+says() { # PATTERN COMMAND...: it fails, and what it says matches
+	local pattern=$1
+	shift
+	"$@" >"$work/said" 2>&1 && { echo "it succeeds"; return 1; }
+	cat "$work/said"
+	grep -qiE -- "$pattern" "$work/said"
+}
+
+check no_store_is_said says 'nowhere' timeout 10 mnemefs "$work/nowhere" "$work" -f
+check usage_is_said says 'usage' timeout 10 mnemefs
+mkdir "$work/plain" "$work/full"
+echo x >"$work/full/file"
+check foreign_directory_is_no_store says 'store' timeout 10 mnemefs "$work/plain" "$work" -f
+check mkfs_keeps_what_is_there says '.' mkfs.mnemefs "$work/full"
+check mkfs_kept_it test "$(cat "$work/full/file")" = x
+store_new
+check mkfs_twice_is_refused says '.' mkfs.mnemefs "$store"
+check fsck_of_a_new_store store_check
+mkdir -p "$mnt"
+check no_mount_point_is_said says 'absent' timeout 10 mnemefs "$store" "$work/absent" -f
+check unknown_option_is_named says 'nosuchoption' timeout 10 mnemefs "$store" "$mnt" -f -o nosuchoption
+store_mount
+echo content >"$mnt/file"
+mkdir "$mnt/dir"
+check type_in_mount_table grep -q " $mnt .* - fuse.mnemefs $store " /proc/self/mountinfo
+check second_mount_names_the_holder says "$daemon" timeout 10 mnemefs "$store" "$work/plain" -f
+check fsck_of_a_mounted_store_is_refused says '.' fsck.mnemefs -y "$store"
+check df df "$mnt"
+check sync sync "$mnt"
+store_unmount
+check fsck_after_unmount store_check
+store_mount
+check content_is_there test "$(cat "$mnt/file")" = content
+store_unmount
+
+store_mount ro
+check read_only_reads test "$(cat "$mnt/file")" = content
+check read_only_refuses_to_write says 'read-only' sh -c "echo x >'$mnt/file'"
+check read_only_refuses_to_make says 'read-only' mkdir "$mnt/new"
+store_unmount
+
+store_mount noexec,nosuid,nodev
+cp /bin/true "$mnt/true"
+check noexec_is_kept says 'permission denied' "$mnt/true"
+store_unmount
+
+daemon_mode() { # without -f: returns when the mount is there
+	mnemefs "$store" "$mnt" -o allow_other && mountpoint -q "$mnt" && [ "$(cat "$mnt/file")" = content ]
+}
+gone() { local i; for i in $(seq 50); do fsck.mnemefs -n "$store" >/dev/null 2>&1 && return 0; sleep 0.1; done; return 1; }
+check daemon_mode daemon_mode
+check daemon_unmount umount "$mnt"
+check daemon_lets_go_of_the_store gone
+
+for signal in TERM INT HUP; do
+	store_mount
+	echo "$signal" >"$mnt/signal"
+	kill -$signal "$daemon"
+	check "ends_by_$signal" daemon_wait 100
+	daemon=""
+	check "not_mounted_after_$signal" sh -c "! mountpoint -q '$mnt'"
+	check "clean_after_$signal" store_check
+	store_mount
+	check "kept_after_$signal" test "$(cat "$mnt/signal")" = $signal
+	store_unmount
+done
+
+store_mount
+echo durable >"$mnt/durable"
+sync "$mnt/durable" "$mnt"
+exec 7<"$mnt/durable"
+kill -KILL "$daemon"
+daemon_wait 50
+check killed_daemon_answers_enotconn says 'not connected' timeout 1 stat "$mnt/other"
+exec 7<&-
+umount "$mnt" || umount -l "$mnt"
+store_mount
+check synced_is_there_after_kill test "$(cat "$mnt/durable")" = durable
+store_unmount
+check clean_after_kill store_check
+
+if command -v mount.mnemefs >/dev/null; then
+	by_mount()
+	{
+		mount -t fuse.mnemefs "$store" "$mnt" -o allow_other &&
+			[ "$(cat "$mnt/file")" = content ] && umount "$mnt"
+	}
+	if [ -x /sbin/mount.fuse.mnemefs ] || [ -x /sbin/mount.fuse ] || [ -x /sbin/mount.fuse3 ]; then
+		check mount_by_type by_mount
+		gone
+	fi
+fi
+finish

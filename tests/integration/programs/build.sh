@@ -1,0 +1,23 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The project is built on the mount, sources and objects both, and its unit test of pool/ runs there.
+. "$(dirname "$0")/../lib.sh"
+store_new
+store_mount
+copy()
+{
+	mkdir "$mnt/source" && cd "$MNEME_SOURCE" &&
+		tar c --exclude=./build --exclude=./.git . | tar x -C "$mnt/source"
+}
+check copy copy
+check same diff -r --exclude=build --exclude=.git "$MNEME_SOURCE" "$mnt/source"
+check configure meson setup "$mnt/build" "$mnt/source" -Ddefault_library=static -Dbuildtype=debug
+check build ninja -C "$mnt/build"
+check run_what_was_built "$mnt/build/tests/unit/test_pool"
+check nothing_to_do sh -c "ninja -C '$mnt/build' | grep -q 'no work to do'"
+touch "$mnt/source/pool/alloc.c"
+check change_is_seen sh -c "ninja -C '$mnt/build' | grep -q 'alloc'"
+cd /
+store_unmount
+check store store_check
+finish

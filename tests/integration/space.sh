@@ -1,0 +1,66 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# A store on a full disk says so, loses nothing, and recovers when files are deleted.
+. "$(dirname "$0")/lib.sh"
+mkdir "$work/disk"
+mount -t tmpfs -o size=64m disk "$work/disk"
+store=$work/disk/store
+store_new
+store_mount
+
+fill() # until ENOSPC; what was written whole stays readable
+{
+	local i=0
+	mkdir -p "$mnt/fill"
+	while dd if=/dev/urandom of="$mnt/fill/$i" bs=64k count=8 conv=fsync status=none 2>"$work/dd"; do
+		sha256sum "$mnt/fill/$i" >>"$work/sums"
+		i=$((i + 1))
+		[ $i -lt 1000 ] || { echo "it never fills"; return 1; }
+	done
+	cat "$work/dd"
+	grep -q 'No space left' "$work/dd" && [ $i -gt 20 ]
+}
+keep() { echo precious >"$mnt/precious" && sync "$mnt/precious" "$mnt"; }
+intact() { sha256sum -c --quiet "$work/sums" && [ "$(cat "$mnt/precious")" = precious ]; }
+remove() { rm -rf "$mnt/fill"; }
+writable_again() # the freed space comes back within some checkpoints
+{
+	local i
+	for i in $(seq 40); do
+		dd if=/dev/zero of="$mnt/again" bs=64k count=64 conv=fsync status=none 2>"$work/dd" && return 0
+		sleep 0.5
+	done
+	cat "$work/dd"
+	return 1
+}
+truthful() { # df shows what can be had
+	local free
+	free=$(stat -f -c '%a * %S' "$mnt")
+	[ $((free)) -gt $((16 << 20)) ] && [ $((free)) -lt $((64 << 20)) ]
+}
+
+check statfs_is_true truthful
+check keep keep
+for round in 1 2 3; do
+	rm -f "$work/sums"
+	check "fill_$round" fill
+	check "intact_$round" intact
+	check "remove_$round" remove
+	check "writable_again_$round" writable_again
+	check "precious_$round" test "$(cat "$mnt/precious")" = precious
+	rm -f "$mnt/again"
+done
+store_unmount
+store_mount
+check precious_after_remount test "$(cat "$mnt/precious")" = precious
+rm -f "$work/sums"
+check fill_after_remount fill
+store_unmount
+store_mount
+check full_store_mounts intact
+check remove_after_remount remove
+check writable_after_remount writable_again
+store_unmount
+check store store_check
+umount "$work/disk"
+finish
