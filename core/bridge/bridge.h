@@ -79,6 +79,8 @@ void bridge_free(struct bridge *bridge, int cancel);
 int bridge_drain(struct bridge *bridge);
 unsigned bridge_workers(const struct bridge *bridge);
 
+/* Queues a task, which is the bridge's until its function is called. With BRIDGE_WAIT it waits for
+ * room in a full queue (not in a worker), otherwise a full queue is -EAGAIN. */
 int bridge_submit(struct bridge *bridge, struct bridge_task *task, enum bridge_priority priority,
 		  unsigned flags);
 /* The same with a pooled record instead of an own one: calls fn(arg, status). */
