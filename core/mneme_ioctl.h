@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   the ioctls of a mount: on any open file or directory of it.
+ * Invariants: every struct begins with the version of this interface; reserved fields must be zero. A
+ *            struct with a `data` tail may have any length up to MNEME_IOC_SIZE_MAX: make the command
+ *            with MNEME_IOC_SIZED(), so that a small request copies little.
+ * Threading: as the file descriptor's.
+ * Failure:   -1 and errno:
+ *              EINVAL  unknown version, reserved field not zero, lengths that do not fit the struct
+ *              ENOTTY  not a mount of mnemefs, or a command that this version does not know
+ *              ERANGE  the answer does not fit into `data`
+ *              EACCES  the caller may not write (read) the root directory: pairs and logs belong to the
+ *                      whole store; for WRITE: may not write the file
+ *              else as core/mneme.h says.
+ */
+#ifndef MNEME_IOCTL_H
+#define MNEME_IOCTL_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define MNEME_IOC_VERSION 1
+#define MNEME_IOC_MAGIC 'M'
+#define MNEME_IOC_SIZE_MAX 16376
+
+/* Durability of one operation; 0: the mount's. */
+#define MNEME_IOC_DURABILITY_MEMORY 1
+#define MNEME_IOC_DURABILITY_BUFFERED 2
+#define MNEME_IOC_DURABILITY_STRICT 3
+
+/* Filled by the mount. */
+struct mneme_ioc_identity {
+	__u32 version;
+	__u32 shards;
+	__u8 uuid[16];
+	__u64 inode;        /* of this file */
+	__u64 file_version; /* one more at each change of this file's bytes */
+	__u64 reserved[3];
+};
+
+/* Filled by the mount: the engine's counters (core/mneme.h: struct mneme_stats). */
+struct mneme_ioc_stats {
+	__u32 version;
+	__u32 read_only; /* 0, or the errno that made the store read-only */
+	__u64 heap_bytes, heap_free_bytes, disk_free_bytes, disk_total_bytes;
+	__u64 dirty_bytes, dirty_bytes_max;
+	__u64 lsn_next, lsn_durable, lsn_checkpoint, epoch;
+	__u64 commits, conflicts, log_bytes, log_flushes, log_syncs;
+	__u64 checkpoints, checkpoint_pages, checkpoint_ns_last, freeze_ns_last, freeze_ns_max;
+	__u64 inodes_known; /* by the kernel, now */
+	__u64 reserved[3];
+};
+
+/* data: the key, then the value. GET fills pair_version and value_length and puts the value behind the
+ * key. PUT and SWAP fill pair_version. SWAP puts only if the pair's version is `pair_version` (0: only
+ * if there is none), else ESTALE. */
+struct mneme_ioc_kv {
+	__u32 version;
+	__u16 key_length;
+	__u8 durability;
+	__u8 reserved8;
+	__u32 value_length;
+	__u32 reserved;
+	__u64 pair_version;
+	__u8 data[];
+};
+
+/* data: the name of the run, then for APPEND the event. APPEND fills `sequence`. VERIFY fills `count`;
+ * if the chain is broken it fails with EUCLEAN. REPLAY fills `count` events from `sequence` on, as many
+ * as fit behind the name, sets `sequence` to the next one, and data_length to the bytes filled. */
+struct mneme_ioc_log {
+	__u32 version;
+	__u16 run_length;
+	__u8 durability;
+	__u8 reserved8;
+	__u32 data_length;
+	__u32 reserved;
+	__u64 sequence;
+	__u64 count;
+	__u8 data[];
+};
+
+/* One event of a REPLAY; the next one begins at the next multiple of 8 behind its data. */
+struct mneme_ioc_event {
+	__u64 sequence;
+	__u64 time_ns;
+	__u8 hash[32];
+	__u32 length;
+	__u32 reserved;
+	__u8 data[];
+};
+
+/* Writes the new bytes at `offset` of this file if the bytes there equal the expected ones, else ESTALE;
+ * both happen at once for everybody. data: `expected_length` bytes, then `length` bytes. With
+ * MNEME_IOC_IF_VERSION the file's version has to be `file_version`, too. Fills file_version. The end of
+ * the file counts as zero bytes; the file grows if needed. Readers that have the file in
+ * the page cache see the new bytes a moment later: read with O_DIRECT where that matters. */
+#define MNEME_IOC_IF_VERSION 1
+struct mneme_ioc_write {
+	__u32 version;
+	__u32 flags;
+	__u64 offset;
+	__u64 file_version;
+	__u32 expected_length;
+	__u32 length;
+	__u8 durability;
+	__u8 reserved[7];
+	__u8 data[];
+};
+
+enum mneme_ioc_number {
+	MNEME_IOC_NR_IDENTITY = 1,
+	MNEME_IOC_NR_STATS = 2,
+	MNEME_IOC_NR_KV_GET = 0x10,
+	MNEME_IOC_NR_KV_PUT = 0x11,
+	MNEME_IOC_NR_KV_SWAP = 0x12,
+	MNEME_IOC_NR_KV_DELETE = 0x13,
+	MNEME_IOC_NR_LOG_APPEND = 0x20,
+	MNEME_IOC_NR_LOG_VERIFY = 0x21,
+	MNEME_IOC_NR_LOG_REPLAY = 0x22,
+	MNEME_IOC_NR_WRITE = 0x30,
+};
+
+#define MNEME_IOC_IDENTITY _IOR(MNEME_IOC_MAGIC, MNEME_IOC_NR_IDENTITY, struct mneme_ioc_identity)
+#define MNEME_IOC_STATS _IOR(MNEME_IOC_MAGIC, MNEME_IOC_NR_STATS, struct mneme_ioc_stats)
+/* The command `number` with a struct of `size` bytes, tail included. */
+#define MNEME_IOC_SIZED(number, size) _IOC(_IOC_READ | _IOC_WRITE, MNEME_IOC_MAGIC, number, size)
+
+#endif

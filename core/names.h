@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   the on-disk format of the filesystem's own records: what the values under the keys of
+ *            MNEME_TYPE_INODE, DENTRY, PARENT, XATTR, SYMLINK, CHUNK and ORPHAN mean.
+ * Invariants: all integers little-endian, except the numbers inside sub-keys, which are big-endian so
+ *            that they sort. Reserved bytes are zero.
+ *
+ *   key (inode, type, sub)                    value
+ *   (i, INODE, -)                             struct names_inode
+ *   (dir, DENTRY, position 8 BE)              struct names_dentry, then the name (1..255 bytes)
+ *   (i, PARENT, dir 8 BE, position 8 BE)      empty: this dentry leads here; one for each name of i
+ *   (i, XATTR, full name 1..255 bytes)        the value, 0..65536 bytes, as it was set
+ *   (i, SYMLINK, -)                           the target, 1..4095 bytes
+ *   (i, CHUNK, index 8 BE)                    file bytes [index * 16 KiB ...); shorter: zeros follow;
+ *                                             missing: a hole
+ *   (s, ORPHAN, i 8 BE)                       empty; s = shard of i. i has no name, remove it when
+ *                                             nobody has it open, at the latest at the next mount
+ *
+ *   position = hash of the name (55 bits, keyed with the store's uuid) << 8 | discriminator. It is
+ *   also the readdir cookie, so a listing goes on where it was, whatever is made or removed.
+ *   Positions below NAMES_POSITION_FIRST are "." (1) and ".." (2).
+ *
+ *   Every inode but the root and the orphans has at least one PARENT key; nlink of a file is the
+ *   number of them. A directory has exactly one, `parent` names it, nlink is 2 + subdirectories and
+ *   size is the number of its entries. `allocated` is the sum over chunks of the value's length
+ *   rounded up to 512.
+ * Failure:   none: definitions only.
+ */
+#ifndef MNEME_CORE_NAMES_H
+#define MNEME_CORE_NAMES_H
+
+#include "core/mneme.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "records are read in place");
+
+enum {
+	NAMES_NAME_MAX = 255,
+	NAMES_TARGET_MAX = 4095,
+	NAMES_XATTR_NAME_MAX = 255,
+	NAMES_XATTR_VALUE_MAX = 65536,
+	NAMES_LINK_MAX = 1000000,
+	NAMES_POSITION_FIRST = 256,
+	NAMES_DISCRIMINATORS = 256,
+	NAMES_GENERATION_MIN = 1,
+};
+#define NAMES_FILE_SIZE_MAX (UINT64_C(16) << 40)
+
+/* names_inode.state: what else there is under the inode, to save a search for it. */
+enum names_state {
+	NAMES_HAS_ACL_ACCESS = 1,
+	NAMES_HAS_ACL_DEFAULT = 2,
+	NAMES_HAS_CAPABILITY = 4, /* security.capability */
+	NAMES_GUARDED = 8, /* of the root: the store has, or had, immutable or append-only files */
+};
+
+struct names_inode {
+	uint32_t mode;  /* type and permissions, as st_mode */
+	uint32_t nlink;
+	uint32_t uid;
+	uint32_t gid;
+	uint64_t size;      /* bytes; of a directory: entries; of a symlink: bytes of the target */
+	uint64_t allocated; /* bytes, multiple of 512 */
+	int64_t atime_ns;   /* since 1970, UTC */
+	int64_t mtime_ns;
+	int64_t ctime_ns;
+	int64_t btime_ns;
+	uint64_t parent;  /* of a directory: the one above (the root: itself); else the first one */
+	uint64_t version; /* one more at each change of the bytes */
+	uint32_t rdev;    /* of a device: as the kernel's new_encode_dev */
+	uint32_t flags;   /* FS_*_FL of linux/fs.h: immutable, append, nodump, noatime, sync, dirsync */
+	uint32_t generation;
+	uint32_t state;   /* enum names_state */
+	uint64_t reserved[2];
+};
+_Static_assert(sizeof(struct names_inode) == 112, "inode record");
+_Static_assert(offsetof(struct names_inode, size) == 16, "inode record");
+_Static_assert(offsetof(struct names_inode, atime_ns) == 32, "inode record");
+_Static_assert(offsetof(struct names_inode, parent) == 64, "inode record");
+_Static_assert(offsetof(struct names_inode, rdev) == 80, "inode record");
+_Static_assert(offsetof(struct names_inode, reserved) == 96, "inode record");
+
+struct names_dentry {
+	uint64_t inode;
+	uint8_t type; /* DT_*: (mode & S_IFMT) >> 12 */
+	uint8_t name_length;
+	uint8_t reserved[6];
+};
+_Static_assert(sizeof(struct names_dentry) == 16, "dentry record");
+_Static_assert(offsetof(struct names_dentry, type) == 8, "dentry record");
+
+static inline void names_put_be64(uint8_t out[8], uint64_t number)
+{
+	uint64_t swapped = __builtin_bswap64(number);
+
+	memcpy(out, &swapped, 8);
+}
+
+static inline uint64_t names_get_be64(const uint8_t in[8])
+{
+	uint64_t swapped;
+
+	memcpy(&swapped, in, 8);
+	return __builtin_bswap64(swapped);
+}
+
+/* The root directory: the first inode of shard 0. */
+static inline uint64_t names_root(uint32_t shards)
+{
+	return shards;
+}
+
+/* A key with an empty sub-key. */
+static inline struct mneme_key names_key(uint64_t inode, enum mneme_type type)
+{
+	return (struct mneme_key){.inode = inode, .type = type};
+}
+
+/* A key whose sub-key is one big-endian number; `sub` must outlive it. */
+static inline struct mneme_key names_key_number(uint64_t inode, enum mneme_type type,
+						uint64_t number, uint8_t sub[8])
+{
+	names_put_be64(sub, number);
+	return (struct mneme_key){.inode = inode, .type = type, .sub = sub, .sub_length = 8};
+}
+
+static inline struct mneme_key names_key_parent(uint64_t inode, uint64_t directory,
+						uint64_t position, uint8_t sub[16])
+{
+	names_put_be64(sub, directory);
+	names_put_be64(sub + 8, position);
+	return (struct mneme_key){
+		.inode = inode, .type = MNEME_TYPE_PARENT, .sub = sub, .sub_length = 16};
+}
+
+/* Hash of a name as a position with discriminator 0 (SipHash-2-4 of Aumasson and Bernstein, keyed
+ * with the store's uuid, so that nobody can prepare names that collide). */
+uint64_t names_position(const uint8_t key[16], const char *name, size_t length);
+
+#endif
