@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   the bytes of files: open, read, write, fsync.
+ * Invariants: a write is one transaction: its bytes, the size and the times. fsync returns when the log
+ *            is durable up to the last change of the inode.
+ * Threading: any handler thread. Nothing here waits but fsync and synchronous writes: they wait in the
+ *            handler, because a reply from another thread is not safe on every libfuse, and one log sync
+ *            serves all that wait at the same time.
+ * Failure:   0 or -errno to the kernel.
+ */
+#include "fs/fs.h"
+
+#include "fs/chunk.h"
+#include "fs/virtual.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <string.h>
+
+static int check_open(const struct names_inode *inode, int flags)
+{
+	int writes = (flags & O_ACCMODE) != O_RDONLY;
+
+	if (writes && inode->flags & FS_IMMUTABLE_FL)
+		return -EPERM;
+	if (inode->flags & FS_APPEND_FL && ((writes && !(flags & O_APPEND)) || flags & O_TRUNC))
+		return -EPERM;
+	return 0;
+}
+
+static void handle_open(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
+{
+	struct op op = op_begin(req, METRICS_OPEN);
+	uint64_t ino = fs_inode_number(op.fs, nodeid);
+	struct names_inode inode;
+	int err;
+
+	if (op.fs->zero_open) {
+		op_reply_error(&op, -ENOSYS);
+		return;
+	}
+	if (virtual_is(ino)) {
+		fi->direct_io = 1;
+	} else {
+		err = inode_read(op.fs, ino, &inode);
+		if (!err)
+			err = check_open(&inode, fi->flags);
+		if (err) {
+			op_reply_error(&op, err);
+			return;
+		}
+		fi->keep_cache = 1;
+		fi->noflush = 1;
+	}
+	fuse_reply_open(req, fi);
+	op_end(&op, 0);
+}
+
+static void handle_release(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
+{
+	struct op op = op_begin(req, METRICS_RELEASE);
+
+	op_reply_error(&op, 0);
+}
+
+static void read_and_reply(struct op *op, uint64_t ino, size_t size, uint64_t offset)
+{
+	struct fs *fs = op->fs;
+	struct names_inode inode;
+	struct buffer *buffer = NULL;
+	int err = inode_read(fs, ino, &inode);
+
+	if (!err && S_ISDIR(inode.mode))
+		err = -EISDIR;
+	if (err) {
+		op_reply_error(op, err);
+		return;
+	}
+	if (offset >= inode.size)
+		size = 0;
+	else if (size > inode.size - offset)
+		size = (size_t)(inode.size - offset);
+	if (size)
+		inode_touch_atime(fs, ino, &inode);
+	void *data = NULL;
+	if (size) {
+		buffer = buffers_get(fs->buffers, size);
+		data = buffer ? buffer->data : op_temporary(size);
+		err = data ? chunk_read(fs, ino, data, offset, size) : -ENOMEM;
+	}
+	if (err)
+		op_reply_error(op, err);
+	else
+		op_reply_buffer(op, data, size);
+	buffers_put(fs->buffers, buffer);
+}
+
+static void handle_read(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset,
+			struct fuse_file_info *fi)
+{
+	struct op op = op_begin(req, METRICS_READ);
+	uint64_t ino = fs_inode_number(op.fs, nodeid);
+
+	if (virtual_is(ino))
+		virtual_read(&op, ino, size, offset);
+	else
+		read_and_reply(&op, ino, size, (uint64_t)offset);
+}
+
+struct write {
+	uint64_t ino;
+	const void *data;
+	uint64_t offset;
+	size_t length;
+	int flags;       /* of the open file */
+	int privileged;  /* the caller may keep suid and sgid */
+	int dropped;     /* result: suid or sgid were cleared */
+};
+
+static int write_inside(struct mneme_txn *txn, struct write *write, enum mneme_durability *how)
+{
+	struct names_inode inode;
+	uint64_t end = write->offset + write->length;
+	int err = inode_load(txn, write->ino, &inode);
+
+	if (err)
+		return err;
+	if (!S_ISREG(inode.mode))
+		return S_ISDIR(inode.mode) ? -EISDIR : -EINVAL;
+	if (inode.flags & FS_IMMUTABLE_FL ||
+	    (inode.flags & FS_APPEND_FL && write->offset < inode.size))
+		return -EPERM;
+	if (end > NAMES_FILE_SIZE_MAX)
+		return -EFBIG;
+	if (!write->privileged) {
+		write->dropped = inode_drop_privileges(txn, write->ino, &inode);
+		if (write->dropped < 0)
+			return write->dropped;
+	}
+	err = chunk_write(txn, write->ino, &inode, write->data, write->offset, write->length);
+	if (err)
+		return err;
+	if (end > inode.size)
+		inode.size = end;
+	inode.mtime_ns = inode.ctime_ns = fs_now();
+	inode.version++;
+	*how = inode.flags & FS_SYNC_FL || write->flags & (O_SYNC | O_DSYNC)
+		       ? MNEME_DURABILITY_STRICT
+		       : MNEME_DURABILITY_DEFAULT;
+	return inode_store(txn, write->ino, &inode);
+}
+
+static int write_bytes(struct fs *fs, struct write *write)
+{
+	enum mneme_durability how = MNEME_DURABILITY_DEFAULT;
+	struct mneme_txn *txn;
+	int err = fs_begin(fs, 0, &write->ino, 1, &txn);
+
+	if (err)
+		return err;
+	err = write_inside(txn, write, &how);
+	if (err) {
+		mneme_txn_abort(txn);
+		return err;
+	}
+	return fs_commit(fs, txn, how, &write->ino, 1);
+}
+
+static void handle_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, size_t length,
+			 off_t offset, struct fuse_file_info *fi)
+{
+	struct op op = op_begin(req, METRICS_WRITE);
+	struct write write = {
+		.ino = fs_inode_number(op.fs, nodeid),
+		.data = data,
+		.offset = (uint64_t)offset,
+		.length = length,
+		.flags = fi->flags,
+		/* pages written back later were judged when they were written */
+		.privileged = fuse_req_ctx(req)->uid == 0 || fi->writepage,
+	};
+
+	if (virtual_is(write.ino)) {
+		op_reply_error(&op, -EPERM);
+		return;
+	}
+	int err = write_bytes(op.fs, &write);
+	if (err) {
+		op_reply_error(&op, err);
+		return;
+	}
+	if (write.dropped)
+		fs_invalidate_attr(op.fs, write.ino);
+	op_reply_write(&op, length);
+}
+
+static int sync_inode(struct fs *fs, uint64_t ino)
+{
+	if (virtual_is(ino))
+		return 0;
+	uint64_t lsn = node_get_lsn(fs->nodes, ino);
+
+	if (lsn && lsn <= mneme_lsn_durable(fs->engine))
+		return 0;
+	return lsn ? mneme_sync_to(fs->engine, lsn) : 0;
+}
+
+static void handle_fsync(fuse_req_t req, fuse_ino_t nodeid, int datasync,
+			 struct fuse_file_info *fi)
+{
+	struct op op = op_begin(req, METRICS_FSYNC);
+
+	op_reply_error(&op, sync_inode(op.fs, fs_inode_number(op.fs, nodeid)));
+}
+
+static void handle_fsyncdir(fuse_req_t req, fuse_ino_t nodeid, int datasync,
+			    struct fuse_file_info *fi)
+{
+	struct op op = op_begin(req, METRICS_FSYNCDIR);
+
+	op_reply_error(&op, mneme_sync(op.fs->engine));
+}
+
+void file_set_handlers(struct fuse_lowlevel_ops *ops)
+{
+	ops->open = handle_open;
+	ops->release = handle_release;
+	ops->read = handle_read;
+	ops->write = handle_write;
+	ops->fsync = handle_fsync;
+	ops->fsyncdir = handle_fsyncdir;
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   what the files of fs/ share: the mounted filesystem, inode records inside transactions,
+ *            and the frame of a request (struct op) that replies and measures.
+ * Invariants: every handler begins with op_begin() and ends with exactly one op_reply_*(), which also
+ *            gives the thread's arena back. An operation is one locked transaction. No reply and no
+ *            notification is sent while a shard is locked.
+ * Threading: handlers run on any thread of the session. struct fs is immutable after the start,
+ *            except what is tagged.
+ * Failure:   functions return 0 or -errno; handlers turn them into the reply.
+ */
+#ifndef MNEME_FS_FS_H
+#define MNEME_FS_FS_H
+
+#define FUSE_USE_VERSION 312
+#include <fuse_lowlevel.h>
+
+#if FUSE_VERSION >= 317
+#define FS_HAVE_TMPFILE 1
+#endif
+
+#include "core/mneme.h"
+#include "core/names.h"
+#include "fs/metrics.h"
+#include "fs/node.h"
+#include "fs/session.h"
+#include "pool/arena.h"
+#include "pool/buffers.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+enum { FS_INODES_MAX = 4 /* of one operation */ };
+
+struct fs {
+	struct mneme *engine;        /* [I] */
+	struct fuse_session *session; /* [I] */
+	struct node_table *nodes;    /* [I] */
+	struct buffers *buffers;     /* [I] replies */
+	struct metrics *metrics;     /* [I] */
+	struct reaper *reaper;       /* [I] */
+	struct virtual_table *virtual_nodes; /* [I] */
+	struct fs_options options;   /* [I] */
+	uint64_t root;               /* [I] inode of the root directory */
+	uint32_t shards;             /* [I] */
+	uint8_t hash_key[16];        /* [I] of names_position() */
+	_Atomic uint32_t read_only;  /* [A] 1: mounted ro */
+	_Atomic uint32_t next_shard; /* [A] where the next directory goes */
+	int zero_open;               /* [I] answer OPEN with ENOSYS */
+	int direct_create;           /* [I] new files are written past the page cache */
+};
+
+/* One request. */
+struct op {
+	fuse_req_t req;
+	struct fs *fs;
+	uint64_t start_ns;
+	enum metrics_op kind;
+};
+
+struct op op_begin(fuse_req_t req, enum metrics_op kind);
+/* `error`: 0 or -errno. */
+void op_reply_error(struct op *op, int error);
+void op_reply_none(struct op *op);
+void op_reply_buffer(struct op *op, const void *data, size_t length);
+void op_reply_write(struct op *op, size_t written);
+void op_reply_xattr_size(struct op *op, size_t size);
+/* Replies an entry and counts the kernel's reference; takes it back when the kernel did not get it. */
+void op_reply_entry(struct op *op, uint64_t ino, const struct names_inode *inode);
+void op_reply_create(struct op *op, uint64_t ino, const struct names_inode *inode,
+		     struct fuse_file_info *fi);
+void op_reply_negative(struct op *op);
+void op_reply_attr(struct op *op, uint64_t ino, const struct names_inode *inode);
+/* Ends the measurement for replies that are sent otherwise. */
+void op_end(struct op *op, int error);
+
+/* Request temporary of this thread, valid until the reply; NULL without memory. */
+void *op_temporary(size_t size);
+
+/* The kernel names the root 1. */
+static inline uint64_t fs_inode_number(const struct fs *fs, fuse_ino_t nodeid)
+{
+	return nodeid == FUSE_ROOT_ID ? fs->root : (uint64_t)nodeid;
+}
+
+static inline fuse_ino_t fs_nodeid(const struct fs *fs, uint64_t ino)
+{
+	return ino == fs->root ? FUSE_ROOT_ID : (fuse_ino_t)ino;
+}
+
+/* Now, in ns since 1970. */
+int64_t fs_now(void);
+uint32_t fs_shard_of(const struct fs *fs, uint64_t ino);
+
+/* A locked transaction over the shards of `count` inodes. -EROFS on a read-only mount. `flags`:
+ * MNEME_TXN_MAY_FILL for what frees space. */
+int fs_begin(struct fs *fs, unsigned flags, const uint64_t *inodes, unsigned count,
+	     struct mneme_txn **out);
+/* Commits, and remembers for fsync that these inodes changed. */
+int fs_commit(struct fs *fs, struct mneme_txn *txn, enum mneme_durability durability,
+	      const uint64_t *inodes, unsigned count);
+
+/* -ENOENT: no such inode; -EUCLEAN: not a record. */
+int inode_load(struct mneme_txn *txn, uint64_t ino, struct names_inode *out);
+int inode_store(struct mneme_txn *txn, uint64_t ino, const struct names_inode *inode);
+/* The same outside of a transaction. */
+int inode_read(struct fs *fs, uint64_t ino, struct names_inode *out);
+/* As inode_read(), between mneme_view_begin() and _end() of that shard. */
+int inode_view(struct fs *fs, uint64_t ino, struct names_inode *out);
+void inode_to_stat(const struct fs *fs, uint64_t ino, const struct names_inode *inode,
+		   struct stat *out);
+/* -EPERM when FS_IMMUTABLE_FL (or, if `append` is not 0, FS_APPEND_FL) is set. */
+int inode_check_flags(const struct names_inode *inode, int append);
+/* Clears suid, sgid and file capabilities as a change of bytes or owner does. Returns 1 if something
+ * was cleared, 0, or -errno. */
+int inode_drop_privileges(struct mneme_txn *txn, uint64_t ino, struct names_inode *inode);
+/* Sets atime now if the mount's policy asks for it; for handlers of reads. */
+void inode_touch_atime(struct fs *fs, uint64_t ino, const struct names_inode *seen);
+/* Tells the kernel that attributes it may cache have changed. */
+void fs_invalidate_attr(struct fs *fs, uint64_t ino);
+
+/* Handlers, by file. */
+void attr_set_handlers(struct fuse_lowlevel_ops *ops);
+void dir_set_handlers(struct fuse_lowlevel_ops *ops);
+void make_set_handlers(struct fuse_lowlevel_ops *ops);
+void rename_set_handlers(struct fuse_lowlevel_ops *ops);
+void list_set_handlers(struct fuse_lowlevel_ops *ops);
+void file_set_handlers(struct fuse_lowlevel_ops *ops);
+void space_set_handlers(struct fuse_lowlevel_ops *ops);
+void xattr_set_handlers(struct fuse_lowlevel_ops *ops);
+void ioctl_set_handlers(struct fuse_lowlevel_ops *ops);
+
+#endif

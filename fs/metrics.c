@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   metrics.h: the records and the two texts.
+ */
+#include "fs/metrics.h"
+
+#include "fs/fs.h"
+#include "fs/stack.h"
+#include "pool/alloc.h"
+#include "pool/histogram.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <time.h>
+
+/* Bucket bounds of the exposition: 1 us to about 1 s. */
+enum { BOUND_FIRST_NS = 1024, BOUND_LAST_NS = 1 << 30 };
+
+struct metrics {
+	struct histogram latency[METRICS_OPS];
+	_Atomic uint64_t errors[METRICS_OPS];
+};
+
+static const char *const names[METRICS_OPS] = {
+	[METRICS_LOOKUP] = "lookup",           [METRICS_FORGET] = "forget",
+	[METRICS_GETATTR] = "getattr",         [METRICS_SETATTR] = "setattr",
+	[METRICS_READLINK] = "readlink",       [METRICS_MKNOD] = "mknod",
+	[METRICS_MKDIR] = "mkdir",             [METRICS_UNLINK] = "unlink",
+	[METRICS_RMDIR] = "rmdir",             [METRICS_SYMLINK] = "symlink",
+	[METRICS_RENAME] = "rename",           [METRICS_LINK] = "link",
+	[METRICS_OPEN] = "open",               [METRICS_READ] = "read",
+	[METRICS_WRITE] = "write",             [METRICS_FLUSH] = "flush",
+	[METRICS_RELEASE] = "release",         [METRICS_FSYNC] = "fsync",
+	[METRICS_OPENDIR] = "opendir",         [METRICS_READDIR] = "readdir",
+	[METRICS_READDIRPLUS] = "readdirplus", [METRICS_RELEASEDIR] = "releasedir",
+	[METRICS_FSYNCDIR] = "fsyncdir",       [METRICS_STATFS] = "statfs",
+	[METRICS_SETXATTR] = "setxattr",       [METRICS_GETXATTR] = "getxattr",
+	[METRICS_LISTXATTR] = "listxattr",     [METRICS_REMOVEXATTR] = "removexattr",
+	[METRICS_CREATE] = "create",           [METRICS_IOCTL] = "ioctl",
+	[METRICS_FALLOCATE] = "fallocate",     [METRICS_COPY_RANGE] = "copy_file_range",
+	[METRICS_LSEEK] = "lseek",             [METRICS_TMPFILE] = "tmpfile",
+	[METRICS_STATX] = "statx",
+};
+
+int metrics_new(struct metrics **out)
+{
+	*out = alloc_zeroed(1, sizeof(**out));
+	return *out ? 0 : -ENOMEM;
+}
+
+void metrics_free(struct metrics *metrics)
+{
+	alloc_free(metrics);
+}
+
+const char *metrics_op_name(enum metrics_op op)
+{
+	return names[op];
+}
+
+uint64_t metrics_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+void metrics_record(struct metrics *metrics, enum metrics_op op, uint64_t ns, int error)
+{
+	histogram_record(&metrics->latency[op], ns);
+	if (error)
+		atomic_fetch_add_explicit(&metrics->errors[op], 1, memory_order_relaxed);
+}
+
+/* ---- texts ---- */
+
+struct text {
+	char *at;
+	size_t used, capacity;
+	const char *op; /* label of the histogram that is being written */
+};
+
+__attribute__((format(printf, 2, 3))) static void print(struct text *text, const char *format, ...)
+{
+	va_list args;
+
+	if (text->used >= text->capacity)
+		return;
+	va_start(args, format);
+	int n = vsnprintf(text->at + text->used, text->capacity - text->used, format, args);
+	va_end(args);
+	text->used += n > 0 ? (size_t)n : 0;
+}
+
+static int finish(const struct text *text, size_t *length)
+{
+	*length = text->used;
+	return text->used < text->capacity ? 0 : -ENOSPC;
+}
+
+static void print_value(struct text *text, const char *name, const char *type, const char *help,
+			double value)
+{
+	print(text, "# HELP mneme_%s %s\n# TYPE mneme_%s %s\nmneme_%s %.17g\n", name, help, name,
+	      type, name, value);
+}
+
+static int each_bucket(void *arg, uint64_t upper, uint64_t count)
+{
+	struct text *text = arg;
+
+	if (upper == UINT64_MAX)
+		print(text, "mneme_fuse_latency_seconds_bucket{op=\"%s\",le=\"+Inf\"} %lu\n", text->op,
+		      count);
+	else
+		print(text, "mneme_fuse_latency_seconds_bucket{op=\"%s\",le=\"%.9g\"} %lu\n",
+		      text->op, (double)upper / 1e9, count);
+	return 0;
+}
+
+static void print_operations(struct text *text, const struct metrics *metrics)
+{
+	print(text, "# HELP mneme_fuse_errors_total Requests that were answered with an error.\n"
+		    "# TYPE mneme_fuse_errors_total counter\n");
+	for (int op = 0; op < METRICS_OPS; op++)
+		print(text, "mneme_fuse_errors_total{op=\"%s\"} %lu\n", names[op],
+		      atomic_load_explicit(&metrics->errors[op], memory_order_relaxed));
+	print(text, "# HELP mneme_fuse_latency_seconds Time from a request's arrival to its reply.\n"
+		    "# TYPE mneme_fuse_latency_seconds histogram\n");
+	for (int op = 0; op < METRICS_OPS; op++) {
+		const struct histogram *h = &metrics->latency[op];
+		uint64_t count = histogram_count(h);
+		if (!count)
+			continue;
+		text->op = names[op];
+		histogram_each_cumulative(h, BOUND_FIRST_NS, BOUND_LAST_NS, each_bucket, text);
+		print(text, "mneme_fuse_latency_seconds_sum{op=\"%s\"} %.9g\n", names[op],
+		      (double)histogram_sum(h) / 1e9);
+		print(text, "mneme_fuse_latency_seconds_count{op=\"%s\"} %lu\n", names[op], count);
+	}
+}
+
+static void print_buffers(struct text *text, struct fs *fs)
+{
+	struct buffers_tier_stats tiers[BUFFERS_TIERS_MAX];
+	unsigned count = buffers_read_stats(fs->buffers, tiers);
+
+	print(text, "# HELP mneme_buffers Reply buffers that exist, in use, and at most in use.\n"
+		    "# TYPE mneme_buffers gauge\n");
+	for (unsigned i = 0; i < count; i++) {
+		print(text, "mneme_buffers{size=\"%lu\",state=\"total\"} %lu\n", tiers[i].size,
+		      tiers[i].total);
+		print(text, "mneme_buffers{size=\"%lu\",state=\"in_use\"} %lu\n", tiers[i].size,
+		      tiers[i].in_use);
+		print(text, "mneme_buffers{size=\"%lu\",state=\"high_water\"} %lu\n", tiers[i].size,
+		      tiers[i].high_water);
+	}
+	print(text, "# HELP mneme_buffer_gets_total Reply buffers taken, by where they came from.\n"
+		    "# TYPE mneme_buffer_gets_total counter\n");
+	for (unsigned i = 0; i < count; i++) {
+		uint64_t hits = tiers[i].hits_thread + tiers[i].hits_central;
+		print(text, "mneme_buffer_gets_total{size=\"%lu\",from=\"pool\"} %lu\n",
+		      tiers[i].size, hits);
+		print(text, "mneme_buffer_gets_total{size=\"%lu\",from=\"growth\"} %lu\n",
+		      tiers[i].size, tiers[i].gets > hits ? tiers[i].gets - hits : 0);
+		print(text, "mneme_buffer_gets_total{size=\"%lu\",from=\"refused\"} %lu\n",
+		      tiers[i].size, tiers[i].refused);
+	}
+}
+
+static void print_engine(struct text *text, struct fs *fs)
+{
+	struct mneme_stats s;
+
+	mneme_get_stats(fs->engine, &s);
+	print_value(text, "store_read_only", "gauge", "errno that made the store read-only, or 0.",
+		    s.read_only);
+	print_value(text, "heap_bytes", "gauge", "Size of the heap file.", (double)s.heap_bytes);
+	print_value(text, "heap_free_bytes", "gauge", "Free bytes inside the heap file.",
+		    (double)s.heap_free_bytes);
+	print_value(text, "disk_free_bytes", "gauge", "Free bytes of the filesystem below.",
+		    (double)s.disk_free_bytes);
+	print_value(text, "dirty_bytes", "gauge", "Dirty arena in use.", (double)s.dirty_bytes);
+	print_value(text, "log_position_bytes", "counter", "Log position of the next record.",
+		    (double)s.lsn_next);
+	print_value(text, "log_durable_bytes", "counter", "Log position up to which all is durable.",
+		    (double)s.lsn_durable);
+	print_value(text, "commits_total", "counter", "Transactions.", (double)s.commits);
+	print_value(text, "conflicts_total", "counter", "Optimistic transactions that conflicted.",
+		    (double)s.conflicts);
+	print_value(text, "log_flushes_total", "counter", "Writes of the log.",
+		    (double)s.log_flushes);
+	print_value(text, "log_syncs_total", "counter", "Syncs of the log.", (double)s.log_syncs);
+	print_value(text, "checkpoints_total", "counter", "Checkpoints.", (double)s.checkpoints);
+	print_value(text, "checkpoint_pages_total", "counter", "Pages that checkpoints wrote.",
+		    (double)s.checkpoint_pages);
+	print_value(text, "checkpoint_seconds_last", "gauge", "Duration of the last checkpoint.",
+		    (double)s.checkpoint_ns_last / 1e9);
+	print_value(text, "checkpoint_freeze_seconds_max", "gauge",
+		    "Longest time that a checkpoint held all shards.", (double)s.freeze_ns_max / 1e9);
+}
+
+int metrics_write_prometheus(struct fs *fs, char *buffer, size_t capacity, size_t *length)
+{
+	struct text text = {.at = buffer, .capacity = capacity};
+
+	print_operations(&text, fs->metrics);
+	print_buffers(&text, fs);
+	print_value(&text, "inodes_known", "gauge", "Inodes that the kernel knows now.",
+		    (double)node_count(fs->nodes));
+	print_value(&text, "stack_watermark_bytes", "gauge",
+		    "Deepest stack of the requests that were looked at.", (double)stack_watermark());
+	print_value(&text, "stack_samples_total", "counter", "Requests whose stack was looked at.",
+		    (double)stack_samples());
+	print_value(&text, "stack_violations_total", "counter",
+		    "Of these, requests over the stack budget.", (double)stack_violations());
+	print_engine(&text, fs);
+	return finish(&text, length);
+}
+
+int metrics_write_stats(struct fs *fs, char *buffer, size_t capacity, size_t *length)
+{
+	struct text text = {.at = buffer, .capacity = capacity};
+	struct mneme_stats s;
+
+	mneme_get_stats(fs->engine, &s);
+	print(&text, "%-16s %12s %10s %10s %10s %10s %8s\n", "operation", "count", "p50 us",
+	      "p99 us", "p99.9 us", "max us", "errors");
+	for (int op = 0; op < METRICS_OPS; op++) {
+		const struct histogram *h = &fs->metrics->latency[op];
+		if (!histogram_count(h))
+			continue;
+		print(&text, "%-16s %12lu %10.1f %10.1f %10.1f %10.1f %8lu\n", names[op],
+		      histogram_count(h), (double)histogram_quantile(h, 0.5) / 1e3,
+		      (double)histogram_quantile(h, 0.99) / 1e3,
+		      (double)histogram_quantile(h, 0.999) / 1e3, (double)histogram_max(h) / 1e3,
+		      atomic_load_explicit(&fs->metrics->errors[op], memory_order_relaxed));
+	}
+	print(&text,
+	      "\nstore      heap %.1f MiB (%.1f free), disk free %.1f MiB, dirty %.1f of %.1f MiB%s\n",
+	      (double)s.heap_bytes / 1048576, (double)s.heap_free_bytes / 1048576,
+	      (double)s.disk_free_bytes / 1048576, (double)s.dirty_bytes / 1048576,
+	      (double)s.dirty_bytes_max / 1048576, s.read_only ? ", READ-ONLY after an error" : "");
+	print(&text, "log        %lu commits, %.1f MiB, %lu writes, %lu syncs, %.1f KiB not durable\n",
+	      s.commits, (double)s.log_bytes / 1048576, s.log_flushes, s.log_syncs,
+	      (double)(s.lsn_next - s.lsn_durable) / 1024);
+	print(&text, "checkpoint %lu, last %.1f ms, shards held at most %.1f us\n", s.checkpoints,
+	      (double)s.checkpoint_ns_last / 1e6, (double)s.freeze_ns_max / 1e3);
+	print(&text, "kernel     %lu inodes known; stack at most %lu bytes (%lu of %lu over %d)\n",
+	      node_count(fs->nodes), stack_watermark(), stack_violations(), stack_samples(),
+	      STACK_BUDGET);
+	return finish(&text, length);
+}

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   reaper.h.
+ */
+#include "fs/fs.h"
+
+#include "fs/reaper.h"
+#include "pool/alloc.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+enum {
+	REAP_AT_ONCE_BYTES = 1 << 20,
+	REAP_PIECE_CHUNKS = 1024, /* 16 MiB of the file in one transaction */
+	REAP_QUEUE = 65536,
+	REAP_RECOVER_BATCH = 64,
+};
+
+#define REAP_INVALIDATE (UINT64_C(1) << 63)
+
+struct reaper {
+	pthread_t thread;
+	pthread_mutex_t mutex;
+	pthread_cond_t wake;
+	struct fs *fs;
+	uint64_t *queue; /* mutex; ring of inodes, REAP_INVALIDATE set: drop pages only */
+	unsigned head, count;
+	int stopping;
+};
+
+struct piece {
+	unsigned count;
+	uint64_t end; /* behind the last chunk that was seen */
+};
+
+static int each_chunk(void *arg, const struct mneme_key *key, const void *value, size_t length)
+{
+	struct piece *piece = arg;
+
+	if (key->sub_length != 8)
+		return -EUCLEAN;
+	piece->end = names_get_be64(key->sub) + 1;
+	return ++piece->count == REAP_PIECE_CHUNKS;
+}
+
+/* Removes up to REAP_PIECE_CHUNKS chunks of an orphan. Returns 1 when there may be more, 0 or -errno. */
+static int remove_piece(struct fs *fs, uint64_t ino)
+{
+	struct names_inode inode;
+	struct mneme_txn *txn;
+	struct piece piece = {0};
+	uint8_t first_sub[8], last_sub[8];
+	int err = fs_begin(fs, MNEME_TXN_MAY_FILL, &ino, 1, &txn);
+
+	if (err)
+		return err;
+	err = inode_load(txn, ino, &inode);
+	if (!err && inode.nlink)
+		err = -EEXIST; /* it got a name meanwhile */
+	if (err)
+		goto abort;
+	struct mneme_key first = names_key_number(ino, MNEME_TYPE_CHUNK, 0, first_sub);
+	struct mneme_key last = names_key(ino, MNEME_TYPE_CHUNK + 1);
+	err = mneme_txn_scan(txn, &first, &last, 0, each_chunk, &piece);
+	if (err < 0 || !piece.count)
+		goto abort;
+	last = names_key_number(ino, MNEME_TYPE_CHUNK, piece.end, last_sub);
+	err = mneme_txn_delete_range(txn, &first, &last);
+	if (err)
+		goto abort;
+	err = mneme_txn_commit(txn, MNEME_DURABILITY_DEFAULT);
+	return err ? err : piece.count == REAP_PIECE_CHUNKS;
+abort:
+	mneme_txn_abort(txn);
+	return err;
+}
+
+/* Removes all keys of the inode and its ORPHAN key. */
+static int remove_rest(struct fs *fs, uint64_t ino)
+{
+	struct names_inode inode;
+	struct mneme_txn *txn;
+	uint8_t sub[8];
+	int err = fs_begin(fs, MNEME_TXN_MAY_FILL, &ino, 1, &txn);
+
+	if (err)
+		return err;
+	err = inode_load(txn, ino, &inode);
+	if (!err && inode.nlink)
+		err = -EEXIST;
+	if (err && err != -ENOENT)
+		goto abort;
+	struct mneme_key first = {.inode = ino};
+	struct mneme_key last = {.inode = ino, .type = 0xff};
+	struct mneme_key orphan =
+		names_key_number(fs_shard_of(fs, ino), MNEME_TYPE_ORPHAN, ino, sub);
+	err = mneme_txn_delete_range(txn, &first, &last);
+	if (!err)
+		err = mneme_txn_delete(txn, &orphan);
+	if (err)
+		goto abort;
+	return mneme_txn_commit(txn, MNEME_DURABILITY_DEFAULT);
+abort:
+	mneme_txn_abort(txn);
+	return err;
+}
+
+static void remove_all(struct fs *fs, uint64_t ino)
+{
+	int err;
+
+	do {
+		err = remove_piece(fs, ino);
+	} while (err > 0);
+	if (!err || err == -ENOENT)
+		remove_rest(fs, ino);
+}
+
+static void *reaper_main(void *arg)
+{
+	struct reaper *reaper = arg;
+
+	pthread_mutex_lock(&reaper->mutex);
+	while (!reaper->stopping) {
+		if (!reaper->count) {
+			pthread_cond_wait(&reaper->wake, &reaper->mutex);
+			continue;
+		}
+		uint64_t ino = reaper->queue[reaper->head];
+		reaper->head = (reaper->head + 1) % REAP_QUEUE;
+		reaper->count--;
+		pthread_mutex_unlock(&reaper->mutex);
+		if (ino & REAP_INVALIDATE)
+			fuse_lowlevel_notify_inval_inode(
+				reaper->fs->session,
+				fs_nodeid(reaper->fs, ino & ~REAP_INVALIDATE), 0, 0);
+		else
+			remove_all(reaper->fs, ino);
+		pthread_mutex_lock(&reaper->mutex);
+	}
+	pthread_mutex_unlock(&reaper->mutex);
+	return NULL;
+}
+
+int reaper_new(struct fs *fs, struct reaper **out)
+{
+	struct reaper *reaper = alloc_zeroed(1, sizeof(*reaper));
+
+	if (!reaper)
+		return -ENOMEM;
+	reaper->fs = fs;
+	reaper->queue = alloc_get(REAP_QUEUE * sizeof(*reaper->queue));
+	if (!reaper->queue) {
+		alloc_free(reaper);
+		return -ENOMEM;
+	}
+	pthread_mutex_init(&reaper->mutex, NULL);
+	pthread_cond_init(&reaper->wake, NULL);
+	int err = pthread_create(&reaper->thread, NULL, reaper_main, reaper);
+	if (err) {
+		alloc_free(reaper->queue);
+		alloc_free(reaper);
+		return -err;
+	}
+	*out = reaper;
+	return 0;
+}
+
+void reaper_free(struct reaper *reaper)
+{
+	if (!reaper)
+		return;
+	pthread_mutex_lock(&reaper->mutex);
+	reaper->stopping = 1;
+	pthread_cond_signal(&reaper->wake);
+	pthread_mutex_unlock(&reaper->mutex);
+	pthread_join(reaper->thread, NULL);
+	pthread_cond_destroy(&reaper->wake);
+	pthread_mutex_destroy(&reaper->mutex);
+	alloc_free(reaper->queue);
+	alloc_free(reaper);
+}
+
+/* 0 when the queue is full: the caller removes it itself. */
+static int queue_push(struct reaper *reaper, uint64_t ino)
+{
+	int pushed = 0;
+
+	pthread_mutex_lock(&reaper->mutex);
+	if (reaper->count < REAP_QUEUE) {
+		reaper->queue[(reaper->head + reaper->count++) % REAP_QUEUE] = ino;
+		pthread_cond_signal(&reaper->wake);
+		pushed = 1;
+	}
+	pthread_mutex_unlock(&reaper->mutex);
+	return pushed;
+}
+
+void reaper_remove(struct fs *fs, uint64_t ino)
+{
+	struct names_inode inode;
+	int err = inode_read(fs, ino, &inode);
+
+	if (!err && inode.nlink)
+		return;
+	if (!err && S_ISREG(inode.mode) && inode.size > REAP_AT_ONCE_BYTES &&
+	    queue_push(fs->reaper, ino))
+		return;
+	if (!err && S_ISREG(inode.mode) && inode.size > REAP_AT_ONCE_BYTES)
+		remove_all(fs, ino);
+	else
+		remove_rest(fs, ino);
+}
+
+void reaper_invalidate(struct fs *fs, uint64_t ino)
+{
+	fs_invalidate_attr(fs, ino);
+	queue_push(fs->reaper, ino | REAP_INVALIDATE);
+}
+
+struct orphans {
+	uint64_t found[REAP_RECOVER_BATCH];
+	unsigned count;
+};
+
+static int each_orphan(void *arg, const struct mneme_key *key, const void *value, size_t length)
+{
+	struct orphans *orphans = arg;
+
+	if (key->sub_length != 8)
+		return -EUCLEAN;
+	orphans->found[orphans->count++] = names_get_be64(key->sub);
+	return orphans->count == REAP_RECOVER_BATCH;
+}
+
+static int recover_shard(struct fs *fs, uint32_t shard)
+{
+	struct orphans orphans;
+	uint64_t next = 0;
+
+	do {
+		uint8_t sub[8];
+		struct mneme_key first = names_key_number(shard, MNEME_TYPE_ORPHAN, next, sub);
+		struct mneme_key last = names_key(shard, MNEME_TYPE_ORPHAN + 1);
+		orphans.count = 0;
+		int err = mneme_scan(fs->engine, &first, &last, 0, each_orphan, &orphans);
+		if (err < 0)
+			return err;
+		for (unsigned i = 0; i < orphans.count; i++)
+			remove_all(fs, orphans.found[i]);
+		if (orphans.count)
+			next = orphans.found[orphans.count - 1] + 1;
+	} while (orphans.count == REAP_RECOVER_BATCH);
+	return 0;
+}
+
+int reaper_recover(struct fs *fs)
+{
+	for (uint32_t shard = 0; shard < fs->shards; shard++) {
+		int err = recover_shard(fs, shard);
+		if (err)
+			return err;
+	}
+	return 0;
+}

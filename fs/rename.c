@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   rename, with NOREPLACE and EXCHANGE.
+ * Invariants: one transaction over both directories and both inodes: after a crash either all or nothing
+ *            of it has happened. A directory never becomes its own descendant.
+ * Threading: any handler thread. The kernel lets one rename of a directory happen at a time, so the
+ *            walk up for the loop check sees a tree that stays as it is.
+ * Failure:   0 or -errno to the kernel.
+ */
+#include "fs/fs.h"
+
+#include "fs/dentry.h"
+#include "fs/reaper.h"
+#include "fs/virtual.h"
+
+#include <errno.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { NAME_TRIES = 100, DEPTH_MAX = 65536 };
+
+/* One end of the rename. */
+struct end {
+	uint64_t directory;
+	const char *name;
+	struct dentry dentry;
+	struct names_inode inode;   /* of the dentry, if it is there */
+	struct names_inode *parent; /* both ends' point to one record when it is one directory */
+	struct names_inode parent_storage;
+};
+
+struct rename {
+	struct end from, to;
+	unsigned flags;
+	int64_t now;
+	uint64_t gone; /* result: an inode that lost its last name, or 0 */
+};
+
+static int load_end(struct fs *fs, struct mneme_txn *txn, struct end *end, uint64_t expected)
+{
+	int err = dentry_find(fs, txn, end->directory, end->name, &end->dentry);
+
+	if (err)
+		return err;
+	if (end->dentry.inode != expected)
+		return -EAGAIN;
+	return expected ? inode_load(txn, expected, &end->inode) : 0;
+}
+
+static int check_flags(const struct rename *r)
+{
+	if (inode_check_flags(r->from.parent, 1) || inode_check_flags(&r->from.inode, 1) ||
+	    inode_check_flags(r->to.parent, 0))
+		return -EPERM;
+	if (!r->to.dentry.inode)
+		return 0;
+	return inode_check_flags(r->to.parent, 1) ? -EPERM : inode_check_flags(&r->to.inode, 1);
+}
+
+static int check_types(const struct rename *r)
+{
+	int from_dir = S_ISDIR(r->from.inode.mode), to_dir = S_ISDIR(r->to.inode.mode);
+
+	if (!r->from.dentry.inode)
+		return -ENOENT;
+	if (!S_ISDIR(r->from.parent->mode) || !S_ISDIR(r->to.parent->mode))
+		return -ENOTDIR;
+	if (!r->to.parent->nlink)
+		return -ENOENT;
+	if (!r->to.dentry.inode)
+		return r->flags & RENAME_EXCHANGE ? -ENOENT : 0;
+	if (r->flags & RENAME_NOREPLACE)
+		return -EEXIST;
+	if (r->flags & RENAME_EXCHANGE)
+		return 0;
+	if (from_dir && !to_dir)
+		return -ENOTDIR;
+	if (!from_dir && to_dir)
+		return -EISDIR;
+	return to_dir && r->to.inode.size ? -ENOTEMPTY : 0;
+}
+
+/* The target that is replaced loses this name. */
+static int drop_target(struct fs *fs, struct mneme_txn *txn, struct rename *r)
+{
+	struct end *to = &r->to;
+	uint64_t ino = to->dentry.inode;
+	uint8_t sub[8];
+	int err = dentry_drop_parent(txn, to->directory, to->dentry.position, ino);
+
+	if (err)
+		return err;
+	if (S_ISDIR(to->inode.mode)) {
+		to->parent->nlink--;
+		to->inode.nlink = 0;
+	} else if (to->inode.nlink) {
+		to->inode.nlink--;
+	}
+	to->inode.ctime_ns = r->now;
+	if (!to->inode.nlink) {
+		struct mneme_key key =
+			names_key_number(fs_shard_of(fs, ino), MNEME_TYPE_ORPHAN, ino, sub);
+		r->gone = ino;
+		err = mneme_txn_put(txn, &key, "", 0);
+		if (err)
+			return err;
+	}
+	return inode_store(txn, ino, &to->inode);
+}
+
+static int move(struct fs *fs, struct mneme_txn *txn, struct rename *r)
+{
+	struct end *from = &r->from, *to = &r->to;
+	uint64_t ino = from->dentry.inode;
+	int err = dentry_remove(txn, from->directory, from->dentry.position, ino);
+
+	if (err)
+		return err;
+	if (to->dentry.inode) {
+		err = drop_target(fs, txn, r);
+		if (err)
+			return err;
+	} else {
+		to->parent->size++;
+	}
+	from->parent->size -= from->parent->size > 0;
+	if (S_ISDIR(from->inode.mode)) {
+		from->parent->nlink--;
+		to->parent->nlink++;
+	}
+	from->inode.parent = to->directory;
+	from->inode.ctime_ns = r->now;
+	err = dentry_put(txn, to->directory, to->dentry.position, to->name, ino, from->inode.mode);
+	return err ? err : inode_store(txn, ino, &from->inode);
+}
+
+static int exchange(struct mneme_txn *txn, struct rename *r)
+{
+	struct end *from = &r->from, *to = &r->to;
+	int moved = S_ISDIR(from->inode.mode) - S_ISDIR(to->inode.mode);
+	int err = dentry_drop_parent(txn, from->directory, from->dentry.position,
+				     from->dentry.inode);
+
+	if (!err)
+		err = dentry_drop_parent(txn, to->directory, to->dentry.position,
+					 to->dentry.inode);
+	if (!err)
+		err = dentry_put(txn, from->directory, from->dentry.position, from->name,
+				 to->dentry.inode, to->inode.mode);
+	if (!err)
+		err = dentry_put(txn, to->directory, to->dentry.position, to->name,
+				 from->dentry.inode, from->inode.mode);
+	if (err)
+		return err;
+	from->parent->nlink -= (uint32_t)moved;
+	to->parent->nlink += (uint32_t)moved;
+	from->inode.parent = to->directory;
+	to->inode.parent = from->directory;
+	from->inode.ctime_ns = to->inode.ctime_ns = r->now;
+	err = inode_store(txn, from->dentry.inode, &from->inode);
+	return err ? err : inode_store(txn, to->dentry.inode, &to->inode);
+}
+
+static int rename_inside(struct fs *fs, struct mneme_txn *txn, struct rename *r,
+			 const uint64_t *inodes)
+{
+	struct end *from = &r->from, *to = &r->to;
+	int err = inode_load(txn, from->directory, &from->parent_storage);
+
+	from->parent = &from->parent_storage;
+	to->parent = from->parent;
+	if (!err && to->directory != from->directory) {
+		to->parent = &to->parent_storage;
+		err = inode_load(txn, to->directory, to->parent);
+	}
+	if (!err)
+		err = load_end(fs, txn, from, inodes[2]);
+	if (!err)
+		err = load_end(fs, txn, to, inodes[3]);
+	if (!err)
+		err = check_types(r);
+	if (!err)
+		err = check_flags(r);
+	if (err)
+		return err;
+	if (from->dentry.inode == to->dentry.inode)
+		return -ECANCELED; /* two names of one inode: nothing to do, says POSIX */
+	err = r->flags & RENAME_EXCHANGE ? exchange(txn, r) : move(fs, txn, r);
+	if (err)
+		return err;
+	from->parent->mtime_ns = from->parent->ctime_ns = r->now;
+	to->parent->mtime_ns = to->parent->ctime_ns = r->now;
+	err = inode_store(txn, from->directory, from->parent);
+	if (!err && to->parent != from->parent)
+		err = inode_store(txn, to->directory, to->parent);
+	return err;
+}
+
+/* -EINVAL if `ino` is `directory` or above it. */
+static int check_loop(struct fs *fs, uint64_t directory, uint64_t ino)
+{
+	struct names_inode inode;
+
+	for (int depth = 0; depth < DEPTH_MAX; depth++) {
+		if (directory == ino)
+			return -EINVAL;
+		if (directory == fs->root)
+			return 0;
+		int err = inode_read(fs, directory, &inode);
+		if (err)
+			return err;
+		directory = inode.parent;
+	}
+	return -ELOOP;
+}
+
+static int rename_try(struct fs *fs, struct rename *r)
+{
+	struct dentry from, to;
+	struct mneme_txn *txn;
+	int err = dentry_peek(fs, r->from.directory, r->from.name, &from);
+
+	if (!err)
+		err = dentry_peek(fs, r->to.directory, r->to.name, &to);
+	if (err)
+		return err;
+	if (!from.inode)
+		return -ENOENT;
+	if (r->from.directory != r->to.directory) {
+		if (from.type == S_IFDIR >> 12)
+			err = check_loop(fs, r->to.directory, from.inode);
+		if (!err && to.inode && to.type == S_IFDIR >> 12 && r->flags & RENAME_EXCHANGE)
+			err = check_loop(fs, r->from.directory, to.inode);
+		if (!err && to.inode == r->from.directory)
+			err = -ENOTEMPTY;
+		if (err)
+			return err;
+	}
+	uint64_t inodes[] = {r->from.directory, r->to.directory, from.inode, to.inode};
+	unsigned count = to.inode ? 4 : 3;
+	err = fs_begin(fs, 0, inodes, count, &txn);
+	if (err)
+		return err;
+	err = rename_inside(fs, txn, r, inodes);
+	if (err) {
+		mneme_txn_abort(txn);
+		return err;
+	}
+	return fs_commit(fs, txn, MNEME_DURABILITY_DEFAULT, inodes, count);
+}
+
+static void handle_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
+			  fuse_ino_t newparent, const char *newname, unsigned flags)
+{
+	struct op op = op_begin(req, METRICS_RENAME);
+	struct fs *fs = op.fs;
+	struct rename r;
+	int err = -EAGAIN;
+
+	memset(&r, 0, sizeof(r));
+	r.from.directory = fs_inode_number(fs, parent);
+	r.from.name = name;
+	r.to.directory = fs_inode_number(fs, newparent);
+	r.to.name = newname;
+	r.flags = flags;
+	r.now = fs_now();
+	if (flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE)) {
+		op_reply_error(&op, -EINVAL);
+		return;
+	}
+	if (virtual_is(r.from.directory) || virtual_is(r.to.directory) || virtual_is_name(name) ||
+	    virtual_is_name(newname)) {
+		op_reply_error(&op, -EPERM);
+		return;
+	}
+	for (int i = 0; i < NAME_TRIES && err == -EAGAIN; i++)
+		err = rename_try(fs, &r);
+	if (err == -ECANCELED)
+		err = 0;
+	if (!err && r.gone && node_set_orphan(fs->nodes, r.gone, 1))
+		reaper_remove(fs, r.gone);
+	op_reply_error(&op, err);
+}
+
+void rename_set_handlers(struct fuse_lowlevel_ops *ops)
+{
+	ops->rename = handle_rename;
+}

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   fallocate, SEEK_DATA/SEEK_HOLE, copy_file_range.
+ * Invariants: a copy or a reservation of much is done in pieces, each a transaction, so that no shard
+ *            is held for long; punch and zero are one transaction.
+ * Threading: any handler thread.
+ * Failure:   0 or -errno to the kernel. Collapse and insert: -EOPNOTSUPP.
+ */
+#include "fs/fs.h"
+
+#include "fs/chunk.h"
+#include "fs/virtual.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { RESERVE_PIECE = 4 << 20, COPY_PIECE = 256 << 10, COPY_MAX = 8 << 20 };
+
+struct range {
+	uint64_t ino;
+	uint64_t offset, end;
+	int mode;
+	int privileged;
+	int dropped; /* result */
+};
+
+static int check_range(const struct names_inode *inode, const struct range *range)
+{
+	if (!S_ISREG(inode->mode))
+		return S_ISDIR(inode->mode) ? -EISDIR : -ENODEV;
+	if (inode_check_flags(inode, 0))
+		return -EPERM;
+	if (inode->flags & FS_APPEND_FL && range->mode & ~FALLOC_FL_KEEP_SIZE)
+		return -EPERM;
+	return range->end > NAMES_FILE_SIZE_MAX ? -EFBIG : 0;
+}
+
+static int fallocate_inside(struct mneme_txn *txn, struct range *range, uint64_t *done)
+{
+	struct names_inode inode;
+	uint64_t length = range->end - range->offset;
+	int err = inode_load(txn, range->ino, &inode);
+
+	if (!err)
+		err = check_range(&inode, range);
+	if (err)
+		return err;
+	if (!range->privileged) {
+		range->dropped |= inode_drop_privileges(txn, range->ino, &inode);
+		if (range->dropped < 0)
+			return range->dropped;
+	}
+	*done = range->end;
+	if (range->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) {
+		err = chunk_zero(txn, range->ino, &inode, range->offset, length);
+	} else {
+		err = chunk_reserve(txn, range->ino, &inode, range->offset, range->end,
+				    RESERVE_PIECE, done);
+	}
+	if (err)
+		return err;
+	if (!(range->mode & FALLOC_FL_KEEP_SIZE) && *done > inode.size)
+		inode.size = *done;
+	inode.mtime_ns = inode.ctime_ns = fs_now();
+	inode.version++;
+	return inode_store(txn, range->ino, &inode);
+}
+
+static int fallocate_range(struct fs *fs, struct range *range)
+{
+	unsigned flags = range->mode & FALLOC_FL_PUNCH_HOLE ? MNEME_TXN_MAY_FILL : 0;
+
+	while (range->offset < range->end) {
+		struct mneme_txn *txn;
+		uint64_t done = 0;
+		int err = fs_begin(fs, flags, &range->ino, 1, &txn);
+		if (err)
+			return err;
+		err = fallocate_inside(txn, range, &done);
+		if (err) {
+			mneme_txn_abort(txn);
+			return err;
+		}
+		err = fs_commit(fs, txn, MNEME_DURABILITY_DEFAULT, &range->ino, 1);
+		if (err)
+			return err;
+		range->offset = done;
+	}
+	return 0;
+}
+
+static void handle_fallocate(fuse_req_t req, fuse_ino_t nodeid, int mode, off_t offset,
+			     off_t length, struct fuse_file_info *fi)
+{
+	struct op op = op_begin(req, METRICS_FALLOCATE);
+	struct range range = {.ino = fs_inode_number(op.fs, nodeid),
+			      .offset = (uint64_t)offset,
+			      .end = (uint64_t)offset + (uint64_t)length,
+			      .mode = mode,
+			      .privileged = fuse_req_ctx(req)->uid == 0};
+	int known = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE;
+	int err;
+
+	if (virtual_is(range.ino))
+		err = -EPERM;
+	else if (mode & ~known)
+		err = -EOPNOTSUPP;
+	else if (offset < 0 || length <= 0 || range.end < range.offset)
+		err = -EINVAL;
+	else if (range.end > NAMES_FILE_SIZE_MAX && !(mode & FALLOC_FL_PUNCH_HOLE))
+		err = -EFBIG;
+	else
+		err = fallocate_range(op.fs, &range);
+	if (!err && range.dropped)
+		fs_invalidate_attr(op.fs, range.ino);
+	op_reply_error(&op, err);
+}
+
+static void handle_lseek(fuse_req_t req, fuse_ino_t nodeid, off_t offset, int whence,
+			 struct fuse_file_info *fi)
+{
+	struct op op = op_begin(req, METRICS_LSEEK);
+	uint64_t ino = fs_inode_number(op.fs, nodeid), found = 0;
+	struct names_inode inode;
+	int err = virtual_is(ino) ? -EINVAL : inode_read(op.fs, ino, &inode);
+
+	if (!err && whence != SEEK_DATA && whence != SEEK_HOLE)
+		err = -EINVAL;
+	if (!err && (offset < 0 || (uint64_t)offset >= inode.size))
+		err = -ENXIO;
+	if (!err)
+		err = chunk_seek(op.fs, ino, inode.size, (uint64_t)offset, whence == SEEK_HOLE,
+				 &found);
+	if (!err && whence == SEEK_DATA && found >= inode.size)
+		err = -ENXIO;
+	if (err) {
+		op_reply_error(&op, err);
+		return;
+	}
+	fuse_reply_lseek(req, (off_t)found);
+	op_end(&op, 0);
+}
+
+/* ---- copy_file_range ---- */
+
+struct copy {
+	uint64_t from, to; /* inodes */
+	uint64_t from_offset, to_offset;
+	size_t length;
+	void *buffer;   /* COPY_PIECE bytes */
+	int privileged;
+	int dropped;    /* result */
+};
+
+/* Copies one piece; returns its bytes, 0 at the end of the source, or -errno. */
+static int copy_inside(struct mneme_txn *txn, struct copy *copy)
+{
+	struct names_inode from, to;
+	int err = inode_load(txn, copy->from, &from);
+
+	if (!err)
+		err = inode_load(txn, copy->to, &to);
+	if (err)
+		return err;
+	if (!S_ISREG(from.mode) || !S_ISREG(to.mode))
+		return -EINVAL;
+	if (inode_check_flags(&to, 1))
+		return -EPERM;
+	if (copy->from_offset >= from.size)
+		return 0;
+	size_t length = copy->length < COPY_PIECE ? copy->length : COPY_PIECE;
+	if (length > from.size - copy->from_offset)
+		length = (size_t)(from.size - copy->from_offset);
+	if (copy->to_offset + length > NAMES_FILE_SIZE_MAX)
+		return -EFBIG;
+	if (!copy->privileged) {
+		copy->dropped |= inode_drop_privileges(txn, copy->to, &to);
+		if (copy->dropped < 0)
+			return copy->dropped;
+	}
+	err = chunk_txn_read(txn, copy->from, copy->buffer, copy->from_offset, length);
+	if (!err)
+		err = chunk_write(txn, copy->to, &to, copy->buffer, copy->to_offset, length);
+	if (err)
+		return err;
+	if (copy->to_offset + length > to.size)
+		to.size = copy->to_offset + length;
+	to.mtime_ns = to.ctime_ns = fs_now();
+	to.version++;
+	err = inode_store(txn, copy->to, &to);
+	return err ? err : (int)length;
+}
+
+static int copy_piece(struct fs *fs, struct copy *copy)
+{
+	uint64_t inodes[] = {copy->from, copy->to};
+	struct mneme_txn *txn;
+	int err = fs_begin(fs, 0, inodes, 2, &txn);
+
+	if (err)
+		return err;
+	int got = copy_inside(txn, copy);
+	if (got <= 0) {
+		mneme_txn_abort(txn);
+		return got;
+	}
+	err = fs_commit(fs, txn, MNEME_DURABILITY_DEFAULT, inodes + 1, 1);
+	return err ? err : got;
+}
+
+static int copy_range(struct fs *fs, struct copy *copy, size_t *copied)
+{
+	struct arena *arena = arena_of_thread();
+
+	if (!arena)
+		return -ENOMEM;
+	copy->buffer = arena_get(arena, COPY_PIECE);
+	if (!copy->buffer)
+		return -ENOMEM;
+	struct arena_mark mark = arena_get_mark(arena);
+	while (copy->length) {
+		int got = copy_piece(fs, copy);
+		arena_rewind(arena, mark);
+		if (got <= 0)
+			return *copied ? 0 : got;
+		copy->from_offset += (unsigned)got;
+		copy->to_offset += (unsigned)got;
+		copy->length -= (unsigned)got;
+		*copied += (unsigned)got;
+	}
+	return 0;
+}
+
+static void handle_copy_range(fuse_req_t req, fuse_ino_t from, off_t from_offset,
+			      struct fuse_file_info *from_fi, fuse_ino_t to, off_t to_offset,
+			      struct fuse_file_info *to_fi, size_t length, int flags)
+{
+	struct op op = op_begin(req, METRICS_COPY_RANGE);
+	struct copy copy = {.from = fs_inode_number(op.fs, from),
+			    .to = fs_inode_number(op.fs, to),
+			    .from_offset = (uint64_t)from_offset,
+			    .to_offset = (uint64_t)to_offset,
+			    .length = length < COPY_MAX ? length : COPY_MAX,
+			    .privileged = fuse_req_ctx(req)->uid == 0};
+	size_t copied = 0;
+	int err;
+
+	if (virtual_is(copy.from) || virtual_is(copy.to))
+		err = -EXDEV; /* the kernel then reads and writes */
+	else
+		err = flags ? -EINVAL : copy_range(op.fs, &copy, &copied);
+	if (err) {
+		op_reply_error(&op, err);
+		return;
+	}
+	if (copy.dropped)
+		fs_invalidate_attr(op.fs, copy.to);
+	op_reply_write(&op, copied);
+}
+
+void space_set_handlers(struct fuse_lowlevel_ops *ops)
+{
+	ops->fallocate = handle_fallocate;
+	ops->lseek = handle_lseek;
+	ops->copy_file_range = handle_copy_range;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   the hidden `.mneme`: directories and files that are made when they are looked up. Found by
+ *            lookup, never listed by its parent.
+ * Invariants: every lookup makes a node of its own, with an inode number that is not used again and
+ *            a text that stays as it is until the kernel forgets it: so the page cache needs no
+ *            invalidation and a reader sees one picture, although files are opened without a message.
+ *            Names and attributes of these nodes are never cached by the kernel.
+ * Threading: any handler thread.
+ * Failure:   -ENOENT; -ENFILE when VIRTUAL_NODES are in use at once; -ENOMEM.
+ */
+#ifndef MNEME_FS_VIRTUAL_H
+#define MNEME_FS_VIRTUAL_H
+
+#include "fs/fs.h"
+
+#include <string.h>
+
+enum { VIRTUAL_NODES = 4096 };
+#define VIRTUAL_BIT (UINT64_C(1) << 62)
+#define VIRTUAL_NAME ".mneme"
+
+int virtual_new(struct fs *fs);
+void virtual_free(struct fs *fs);
+
+static inline int virtual_is(uint64_t ino)
+{
+	return (ino & VIRTUAL_BIT) != 0;
+}
+
+static inline int virtual_is_name(const char *name)
+{
+	return name[0] == '.' && !strcmp(name, VIRTUAL_NAME);
+}
+
+/* The handlers of virtual inodes; they reply. */
+void virtual_lookup(struct op *op, uint64_t directory, const char *name);
+void virtual_getattr(struct op *op, uint64_t ino);
+void virtual_readlink(struct op *op, uint64_t ino);
+void virtual_read(struct op *op, uint64_t ino, size_t size, off_t offset);
+void virtual_list(struct op *op, uint64_t ino, size_t size, off_t offset, int plus);
+void virtual_forget(struct fs *fs, uint64_t ino, uint64_t count);
+
+#endif
