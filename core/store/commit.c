@@ -10,6 +10,7 @@
 #include <errno.h>
 
 static _Thread_local uint64_t last_lsn;
+static _Thread_local uint64_t wanted_pages; /* by this thread's last transaction that lacked room */
 
 static uint32_t op_bytes(const struct commit_op *op)
 {
@@ -43,6 +44,8 @@ static uint8_t *op_write(uint8_t *at, const struct commit_op *op)
 /* Promises arena and heap pages together: every slot needs its place on disk. */
 static int pages_promise(struct mneme *m, uint32_t pages, unsigned flags, struct budget *budget)
 {
+	budget->promised += pages;
+	wanted_pages = budget->promised;
 	if (dirty_promise(&m->dirty, pages) < 0)
 		return -ENOBUFS;
 	if (heap_promise(&m->heap, pages, flags & MNEME_TXN_MAY_FILL ? 0 : m->keep_pages) < 0) {
@@ -283,8 +286,16 @@ int commit_replay(struct mneme *m, const struct commit_op *op)
 	return rc;
 }
 
+int commit_make_heap_room(struct mneme *m, uint64_t pages)
+{
+	int rc = heap_grow(&m->heap, pages);
+
+	return rc == -ENOSPC ? checkpoint_reclaim(m) : rc;
+}
+
 int commit_make_room(struct mneme *m, int why)
 {
+	uint64_t pages = wanted_pages;
 	int rc;
 
 	switch (why) {
@@ -294,12 +305,10 @@ int commit_make_room(struct mneme *m, int why)
 			rc = checkpoint_run(m);
 		break;
 	case -ENOBUFS:
-		rc = checkpoint_run(m);
+		rc = pages > m->dirty.budget_max ? -E2BIG : checkpoint_run(m);
 		break;
 	case -ENOSPC:
-		rc = heap_grow(&m->heap, m->keep_pages + 256);
-		if (rc == -ENOSPC)
-			rc = checkpoint_reclaim(m);
+		rc = commit_make_heap_room(m, m->keep_pages + pages);
 		break;
 	default:
 		return why;

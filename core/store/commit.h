@@ -32,9 +32,11 @@ int commit_apply(struct mneme *m, const struct commit_op *ops, uint32_t count, u
 		 int log, uint64_t *lsn);
 /* For replay: no log, no limits but memory. */
 int commit_replay(struct mneme *m, const struct commit_op *op);
-/* Called without locks after one of the three codes above, with that code: 0 to try again, or why it
- * is of no use. */
+/* Called without locks after one of the three codes above, with that code, by the thread that met it:
+ * 0 to try again, or why it is of no use. */
 int commit_make_room(struct mneme *m, int why);
+/* Sees to it that so many heap pages are free. */
+int commit_make_heap_room(struct mneme *m, uint64_t pages);
 /* The durability that an operation on `inode` has. */
 enum mneme_durability commit_durability(struct mneme *m, uint64_t inode,
 					enum mneme_durability asked);

@@ -63,8 +63,9 @@ struct durability_range {
 
 /* What a transaction was promised. */
 struct budget {
-	uint32_t pages; /* that it may still take */
-	uint64_t freed; /* items of freed lists reserved so far */
+	uint32_t pages;    /* that it may still take */
+	uint64_t promised; /* in all */
+	uint64_t freed;    /* items of freed lists reserved so far */
 };
 
 struct mneme {

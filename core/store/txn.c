@@ -199,7 +199,7 @@ static int admit(struct mneme *m, unsigned flags)
 		rc = commit_make_room(m, -ENOBUFS);
 	if (rc == 0 && atomic_load_explicit(&m->heap.free, memory_order_relaxed) <
 			       atomic_load_explicit(&m->heap.promised, memory_order_relaxed) + keep)
-		rc = commit_make_room(m, -ENOSPC);
+		rc = commit_make_heap_room(m, keep);
 	return rc == -ENOSPC && flags & MNEME_TXN_MAY_FILL ? 0 : rc;
 }
 

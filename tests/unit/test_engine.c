@@ -11,6 +11,7 @@
 #include <check.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -183,8 +184,8 @@ static int count_ordered(void *arg, const struct mneme_key *key, const void *val
 	(void)value;
 	(void)length;
 	if (c->keys && c->last.inode == key->inode && c->last.type == key->type) {
-		size_t common = c->last.sub_length < key->sub_length ? c->last.sub_length :
-								       key->sub_length;
+		size_t common =
+			c->last.sub_length < key->sub_length ? c->last.sub_length : key->sub_length;
 		int order = memcmp(c->sub, key->sub, common);
 		ck_assert(order < 0 || (order == 0 && c->last.sub_length < key->sub_length));
 	}
@@ -225,8 +226,8 @@ static void range_remove(struct world *w)
 	for (unsigned i = 0; i < KEYS; i++) {
 		char sub[32];
 		struct mneme_key k = key_of(i, sub);
-		if (k.inode == first.inode && k.type == first.type &&
-		    strcmp(sub, sub_a) >= 0 && strcmp(sub, sub_b) < 0)
+		if (k.inode == first.inode && k.type == first.type && strcmp(sub, sub_a) >= 0 &&
+		    strcmp(sub, sub_b) < 0)
 			w->keys[i].there = 0, w->keys[i].length = 0;
 	}
 	ck_assert_int_eq(mneme_txn_commit(txn, 0), 0);
