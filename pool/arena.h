@@ -2,10 +2,11 @@
 /*
  * Purpose:   a bump allocator for what one request needs for its time: taking is an addition, and
  *            all is given back at once after the reply.
- * Invariants: what arena_get() returned stays where it is until arena_reset() or a rewind below it.
- * When the main block is full, overflow blocks are added; the next reset replaces main and overflow
- * by one block as large as the most that was ever needed. So after a warm-up nothing is allocated
- * any more. Threading: one thread at a time. arena_of_thread() is the calling thread's own.
+ * Invariants: what arena_get() returned stays where it is until arena_reset() or a rewind below
+ *            it. When the main block is full, overflow blocks are added; the next reset replaces
+ *            main and overflow by one block as large as the most that was ever needed. So after a
+ *            warm-up nothing is allocated any more.
+ * Threading: one thread at a time. arena_of_thread() is the calling thread's own.
  * Failure:   NULL when the limit is reached or memory is short; the arena stays usable.
  */
 #ifndef MNEME_POOL_ARENA_H

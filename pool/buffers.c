@@ -2,9 +2,9 @@
 /*
  * Purpose:   tiered reply buffers; see buffers.h.
  * Invariants: chunk c of a tier holds the buffers [c * per_chunk, (c + 1) * per_chunk). One
- * allocation a chunk:  | per_chunk descriptors, padded to 64 | per_chunk * size bytes of data |
- *            chunks[c] is changed under the tier's mutex; an index comes out of the list only while
- * its chunk exists.
+ *            allocation a chunk: | per_chunk descriptors, padded to 64 | per_chunk * size bytes
+ *            of data | chunks[c] is changed under the tier's mutex; an index comes out of the
+ *            list only while its chunk exists.
  */
 #include "pool/buffers.h"
 #include "pool/alloc.h"
@@ -12,8 +12,11 @@
 #include "pool/freelist.h"
 
 #include <errno.h>
+#include <linux/membarrier.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 enum {
 	CHUNK_BYTES = 128 << 10, /* aimed at */
@@ -30,8 +33,9 @@ struct cache_tier {
 };
 
 struct cache {
-	alignas(CACHE_LINE) _Atomic uint32_t busy; /* [A] somebody is inside */
-	struct cache_tier tier[];                  /* inside busy */
+	alignas(CACHE_LINE) _Atomic uint32_t busy; /* [A] its thread is inside */
+	_Atomic uint32_t visited; /* [A] another thread is inside, or wants to be */
+	struct cache_tier tier[]; /* inside busy or visited */
 };
 
 struct tier {
@@ -51,7 +55,8 @@ struct tier {
 };
 
 struct buffers {
-	unsigned tiers;                               /* [I] */
+	unsigned tiers; /* [I] */
+	int fenced;     /* [I] the kernel has no barrier for others: owners pay for their own */
 	_Atomic(struct cache *) caches[THREAD_SLOTS]; /* [A] set once */
 	struct tier tier[BUFFERS_TIERS_MAX];
 };
@@ -200,6 +205,16 @@ static void tier_destroy(struct tier *tier)
 		pthread_mutex_destroy(&tier->mutex);
 }
 
+/* Can a visitor order the owners' accesses for them? The thread sanitizer knows only our own. */
+static int owners_unfenced(void)
+{
+#if defined(__SANITIZE_THREAD__)
+	return 0;
+#else
+	return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+#endif
+}
+
 static int config_valid(const struct buffers_config *config)
 {
 	if (!config->tiers || config->tiers > BUFFERS_TIERS_MAX)
@@ -225,6 +240,7 @@ int buffers_new(const struct buffers_config *config, struct buffers **out)
 		return -ENOMEM;
 	memset(pool, 0, sizeof(*pool));
 	pool->tiers = config->tiers;
+	pool->fenced = !owners_unfenced();
 	for (unsigned i = 0; i < pool->tiers && !error; i++)
 		error = tier_init(&pool->tier[i], &config->tier[i], i);
 	if (error) {
@@ -251,16 +267,48 @@ static size_t cache_bytes(const struct buffers *pool)
 	return sizeof(struct cache) + pool->tiers * sizeof(struct cache_tier);
 }
 
-static int cache_enter(struct cache *cache)
+/* The owner's way in; 0 while a visitor is there. */
+static int cache_enter(const struct buffers *pool, struct cache *cache)
 {
-	/* acquire: pairs with the release in cache_leave() */
-	return !atomic_exchange_explicit(&cache->busy, 1, memory_order_acquire);
+	if (__builtin_expect(pool->fenced, 0)) {
+		/* seq_cst: busy is stored before visited is loaded; see buffers.h */
+		atomic_exchange_explicit(&cache->busy, 1, memory_order_seq_cst);
+	} else {
+		atomic_store_explicit(&cache->busy, 1, memory_order_relaxed);
+		/* the compiler keeps the order, visitors_barrier() makes the processor keep it */
+		atomic_signal_fence(memory_order_seq_cst);
+	}
+	/* acquire (as part of seq_cst): pairs with the release in cache_visit_end() */
+	if (__builtin_expect(!atomic_load_explicit(&cache->visited, memory_order_seq_cst), 1))
+		return 1;
+	atomic_store_explicit(&cache->busy, 0, memory_order_release);
+	return 0;
 }
 
 static void cache_leave(struct cache *cache)
 {
-	/* release: pairs with the acquire in cache_enter() */
+	/* release: pairs with the acquire in caches_empty() */
 	atomic_store_explicit(&cache->busy, 0, memory_order_release);
+}
+
+/* Announces a visit; 0 if another visitor is there. */
+static int cache_visit(struct cache *cache)
+{
+	return cache && !atomic_exchange_explicit(&cache->visited, 1, memory_order_seq_cst);
+}
+
+static void cache_visit_end(struct cache *cache)
+{
+	/* release: pairs with the acquire in cache_enter() and cache_visit() */
+	atomic_store_explicit(&cache->visited, 0, memory_order_release);
+}
+
+/* Makes every owner pass a barrier between its store of busy and its load of visited. */
+static int visitors_barrier(const struct buffers *pool)
+{
+	if (pool->fenced)
+		return 0;
+	return syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) ? -errno : 0;
 }
 
 /* The calling thread's cache, entered; NULL without a slot, without memory, or while another
@@ -281,22 +329,32 @@ static struct cache *cache_mine(struct buffers *pool)
 		/* release: pairs with the acquire loads here and in caches_empty() */
 		atomic_store_explicit(&pool->caches[slot], cache, memory_order_release);
 	}
-	return cache_enter(cache) ? cache : NULL;
+	return cache_enter(pool, cache) ? cache : NULL;
 }
 
-/* Moves what lies in all threads' caches of a tier to the list. */
+/* Moves what lies in the caches of all threads that are not inside theirs to the tier's list. */
 static void caches_empty(struct buffers *pool, struct tier *tier)
 {
-	for (int slot = 0; slot < thread_slots_used(); slot++) {
-		struct cache *cache =
-			atomic_load_explicit(&pool->caches[slot], memory_order_acquire);
-		if (!cache || !cache_enter(cache))
+	int slots = thread_slots_used();
+	struct cache *visit[THREAD_SLOTS];
+
+	for (int slot = 0; slot < slots; slot++) {
+		visit[slot] = atomic_load_explicit(&pool->caches[slot], memory_order_acquire);
+		if (!cache_visit(visit[slot]))
+			visit[slot] = NULL;
+	}
+	int error = visitors_barrier(pool);
+	for (int slot = 0; slot < slots; slot++) {
+		if (!visit[slot])
 			continue;
-		struct cache_tier *mine = &cache->tier[tier->index];
-		if (mine->count)
-			list_put(tier, mine->item, mine->count);
-		mine->count = 0;
-		cache_leave(cache);
+		struct cache_tier *theirs = &visit[slot]->tier[tier->index];
+		/* acquire (as part of seq_cst): pairs with the release in cache_leave() */
+		if (!error && !atomic_load_explicit(&visit[slot]->busy, memory_order_seq_cst)) {
+			if (theirs->count)
+				list_put(tier, theirs->item, theirs->count);
+			theirs->count = 0;
+		}
+		cache_visit_end(visit[slot]);
 	}
 }
 

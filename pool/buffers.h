@@ -1,16 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   reply buffers in tiers (1, 4 and 16 KiB by default), aligned to 64 bytes, that cost no
- *            allocation once warm: first from the thread's cache, then from the tier's lock-free
- * list, then by growth up to a limit; given back to the system when they were idle for a while.
+ * Purpose:   reply buffers in tiers (1, 4 and 16 KiB by default), aligned to 64 bytes, that cost
+ *            no allocation once warm: first from the thread's cache, then from the tier's
+ *            lock-free list, then by growth up to a limit; given back to the system when they
+ *            were idle for a while.
  * Invariants: a buffer is in one place: in use, in one thread's cache, or in its tier's list.
- * Buffers of a tier live in chunks; a chunk is freed only when all its buffers were taken out of
- * the list by the shrinker. The links of the list are not inside the chunks, so a thread that walks
- *            a stale link never touches freed memory.
- * Threading: any thread may get, any may put. A cache is guarded by its `busy` flag, which only its
- *            thread and, rarely, the shrinker or a thread at the limit set: taking it is an acquire
- * exchange that pairs with the release store that ends the visit before. Growth and shrinking of a
- *            tier take its mutex. The list's proof is in freelist.h.
+ *            Buffers of a tier live in chunks; a chunk is freed only when all its buffers were
+ *            taken out of the list by the shrinker. The links of the list are not inside the
+ *            chunks, so a thread that walks a stale link never touches freed memory.
+ * Threading: any thread may get, any may put. Growth and shrinking of a tier take its mutex. The
+ *            list's proof is in freelist.h. A cache has an owner, who comes often, and visitors,
+ *            who come rarely: the shrinker, or a thread at the limit. The owner stores `busy`,
+ *            then loads `visited`; a visitor stores `visited`, then loads `busy`; who finds the
+ *            other's flag stays out, so never are both inside. For that each store must be
+ *            visible before the load after it. The visitor has the kernel put a barrier into
+ *            every thread of the process, membarrier(2), between its two; so the owner needs no
+ *            locked instruction: either its store came before that barrier, and the visitor sees
+ *            it, or its load comes after it, and sees the visitor's flag. Where the call is not
+ *            permitted the owner uses a sequentially consistent exchange. Leaving is a release
+ *            store that pairs with the other side's load.
  * Failure:   NULL when the fitting tier and all larger ones are at their limits and every cache is
  *            empty, or when the size is above the largest tier.
  */

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   counters that many threads raise and few read: each thread has a row of its own,
- * padded to cache lines, so raising is an ordinary add in a line that no other core writes.
+ *            padded to cache lines, so raising is an ordinary add in a line that no other core
+ *            writes.
  * Invariants: row s is written by the owner of thread slot s alone; threads without a slot share
- * the last row with atomic adds. The sum over rows never goes back for a counter that is only
- *            raised.
+ *            the last row with atomic adds. The sum over rows never goes back for a counter that
+ *            is only raised.
  * Threading: any thread may add and sum. A sum taken while others add is some value in between.
- * Failure:   none after counters_new().
+ * Failure:   none after counters_init().
  */
 #ifndef MNEME_POOL_COUNTERS_H
 #define MNEME_POOL_COUNTERS_H

@@ -3,23 +3,23 @@
  * Purpose:   a lock-free stack of small integers (indexes of records or buffers), popped and pushed
  *            several at a time with one compare-and-swap.
  * Invariants: head = tag (36 bits) | index of the top (28 bits, FREELIST_NIL when empty). next[i]
- * is the index below i, and is written only while i is not in the stack. Threading: any thread, any
- * time.
+ *            is the index below i, and is written only while i is not in the stack.
+ * Threading: any thread, any time.
  *
  * Why it is right
  *   Every change of `head` is a read-modify-write that adds one to the tag. A popper loads (tag,
- * top), walks next[] for up to `want` items and swings head to the item below. If that
- * compare-and-swap succeeds, the head had the same tag from the load to the swap, so nothing was
- * pushed or popped in between; the items under the top change only after the top was popped; so the
- * walk saw the stack as it is. If the head did change, the walk may have read anything that was
- * ever stored in next[]: always an index in range or NIL, never memory that is gone, since next[]
- * lives as long as the stack; the compare-and-swap then fails and the walk is thrown away. ABA
- * would need a thread that sleeps between load and swap while exactly a multiple of 2^36 changes
- *   pass: at 50 million a second, 23 minutes, hit to the very change.
+ *   top), walks next[] for up to `want` items and swings head to the item below. If that
+ *   compare-and-swap succeeds, the head had the same tag from the load to the swap, so nothing
+ *   was pushed or popped in between; the items under the top change only after the top was
+ *   popped; so the walk saw the stack as it is. If the head did change, the walk may have read
+ *   anything that was ever stored in next[]: always an index in range or NIL, never memory that
+ *   is gone, since next[] lives as long as the stack; the compare-and-swap then fails and the
+ *   walk is thrown away. ABA would need a thread that sleeps between load and swap while exactly
+ *   a multiple of 2^36 changes pass: at 50 million a second, 23 minutes, hit to the very change.
  *   The push's release pairs with the acquire of the pop that takes the item: it publishes next[]
- * and the item's content. The item may lie deep: all changes in between are read-modify-writes, so
- * they continue the push's release sequence and the acquire still synchronises with it. Failure:
- * pop returns fewer than wanted when the stack runs out.
+ *   and the item's content. The item may lie deep: all changes in between are read-modify-writes,
+ *   so they continue the push's release sequence and the acquire still synchronises with it.
+ * Failure:   pop returns fewer than wanted when the stack runs out.
  */
 #ifndef MNEME_POOL_FREELIST_H
 #define MNEME_POOL_FREELIST_H

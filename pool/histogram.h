@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   a latency histogram with log-linear buckets (the idea of HdrHistogram): each power of
- * two is divided into 16 equal buckets, so a quantile is right to 1/16 of its value and recording
- *            is an addition.
+ * Purpose:   a latency histogram with log-linear buckets (the idea of HdrHistogram): each power
+ *            of two is divided into 16 equal buckets, so a quantile is right to 1/16 of its value
+ *            and recording is an addition.
  * Invariants: bucket b < 16 holds the value b. For b >= 16, with shift = b / 16 - 1, it holds the
- * values from (16 + b % 16) << shift, 1 << shift of them. Values from 2^40 on (18 minutes in
- *            nanoseconds) count in the last bucket; the sum and the maximum keep them exact.
- * Threading: histogram_record(): any thread, atomic adds. histogram_record_owned(): the histogram's
- * one writer, plain adds, a few nanoseconds. Reading is always allowed; while others record, the
- *            parts may be some records apart.
+ *            values from (16 + b % 16) << shift, 1 << shift of them. Values from 2^40 on (18
+ *            minutes in nanoseconds) count in the last bucket; the sum and the maximum keep them
+ *            exact.
+ * Threading: histogram_record(): any thread, atomic adds. histogram_record_owned(): the
+ *            histogram's one writer, plain adds, a few nanoseconds. Reading is always allowed;
+ *            while others record, the parts may be some records apart.
  * Failure:   none.
  */
 #ifndef MNEME_POOL_HISTOGRAM_H

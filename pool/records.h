@@ -3,14 +3,15 @@
  * Purpose:   a lock-free pool of records of one size: acquire and release cost a few nanoseconds,
  *            because both are served from the calling thread's magazine.
  * Invariants: a record is in exactly one place: in use, in one thread's magazine, in the central
- * free list, or never used yet (index >= fresh). All memory is reserved by records_new(), and the
- *            kernel gives pages as records are first used; nothing is allocated later but one
- *            magazine for each thread that comes.
- * Threading: any thread may acquire, any thread may release what another acquired. The caller hands
- *            a record over with an acquire/release pair of its own. A magazine belongs to the owner
- * of its thread slot (thread.h), which is why its fields need no stronger order than relaxed; the
- * central list's proof is in freelist.h. What the last owner wrote into a record is ordered before
- * the next owner's use: same thread, or release in freelist_push() to acquire in freelist_pop().
+ *            free list, or never used yet (index >= fresh). All memory is reserved by
+ *            records_new(), and the kernel gives pages as records are first used; nothing is
+ *            allocated later but one magazine for each thread that comes.
+ * Threading: any thread may acquire, any thread may release what another acquired. The caller
+ *            hands a record over with an acquire/release pair of its own. A magazine belongs to
+ *            the owner of its thread slot (thread.h), which is why its fields need no stronger
+ *            order than relaxed; the central list's proof is in freelist.h. What the last owner
+ *            wrote into a record is ordered before the next owner's use: same thread, or release
+ *            in freelist_push() to acquire in freelist_pop().
  * Failure:   acquire returns NULL at the capacity. Up to 2 * magazine records may then rest in the
  *            magazine of each other living thread; those of ended threads are taken back first.
  */

@@ -3,21 +3,22 @@
  * Purpose:   a bounded queue of pointers for any number of producers and consumers, first in, first
  *            out, without locks and without allocation.
  * Invariants: `size` is a power of two. Cell i serves the positions i, i + size, i + 2 size, ...
- * Its sequence number says whose turn it is: == pos: free for the producer of pos;
- *            == pos + 1: filled, for the consumer of pos; == pos + size: free for the next round.
+ *            Its sequence number says whose turn it is: == pos: free for the producer of pos; ==
+ *            pos + 1: filled, for the consumer of pos; == pos + size: free for the next round.
  * Threading: any thread, any time. The design is Dmitry Vyukov's bounded MPMC queue.
  *
  * Why it is right
  *   A producer owns position p once its compare-and-swap moved `tail` from p to p + 1; no other
- * thread gets the same p, positions being 64 bits wide and never repeated. It had seen sequence ==
- * p by an acquire load, which pairs with the release store of p by the consumer of p - size (or the
- *   initialiser): that consumer has finished reading the cell. It writes the item, then stores p +
- * 1 with release. The consumer that owns p (by `head`) saw p + 1 with the acquire load that pairs
- * with it: it reads the item that was written. The moves of head and tail may be relaxed: they
- * decide ownership only, all data flows through the cell's sequence number. Not linearizable as
- * "empty": a pop says empty while a push that began earlier is not finished, even when a later push
- * is. A consumer that sleeps must therefore be woken after each push ended. Failure:   push:
- * -EAGAIN when full. pop: NULL when empty.
+ *   thread gets the same p, positions being 64 bits wide and never repeated. It had seen sequence
+ *   == p by an acquire load, which pairs with the release store of p by the consumer of p - size
+ *   (or the initialiser): that consumer has finished reading the cell. It writes the item, then
+ *   stores p + 1 with release. The consumer that owns p (by `head`) saw p + 1 with the acquire
+ *   load that pairs with it: it reads the item that was written. The moves of head and tail may
+ *   be relaxed: they decide ownership only, all data flows through the cell's sequence number.
+ *   Not linearizable as "empty": a pop says empty while a push that began earlier is not
+ *   finished, even when a later push is. A consumer that sleeps must therefore be woken after
+ *   each push ended.
+ * Failure:   push: -EAGAIN when full. pop: NULL when empty.
  */
 #ifndef MNEME_POOL_RING_H
 #define MNEME_POOL_RING_H

@@ -2,7 +2,7 @@
 /*
  * Purpose:   hands out thread slots; see thread.h.
  * Invariants: the slot goes back in a thread-specific-data destructor. Destructors that run after
- * it find thread_slot_state == -1 and take the shared paths.
+ *            it find thread_slot_state == -1 and take the shared paths.
  */
 #include "pool/thread.h"
 #include "pool/check.h"

@@ -3,11 +3,13 @@
  * Purpose:   gives each thread a small integer, its slot, so that a pool finds "my cache" or "my
  *            counter row" with one thread-local load and one index, for any number of pools.
  * Invariants: a slot has at most one owner at a time: the thread that it was given to, or, after
- * that thread's end, a borrower (thread_slot_borrow) that clears up what was left in it. Threading:
- * taking a slot is an acquire compare-and-swap on taken[slot]; giving it back is a release store.
- * So whatever the last owner wrote into per-slot data, without atomics, is visible to the next
- * owner. Failure:   beyond THREAD_SLOTS threads at once thread_slot() is negative: callers then use
- * their shared path, which is slower and always correct.
+ *            that thread's end, a borrower (thread_slot_borrow) that clears up what was left in
+ *            it.
+ * Threading: taking a slot is an acquire compare-and-swap on taken[slot]; giving it back is a
+ *            release store. So whatever the last owner wrote into per-slot data, without atomics,
+ *            is visible to the next owner.
+ * Failure:   beyond THREAD_SLOTS threads at once thread_slot() is negative: callers then use
+ *            their shared path, which is slower and always correct.
  */
 #ifndef MNEME_POOL_THREAD_H
 #define MNEME_POOL_THREAD_H

@@ -115,6 +115,34 @@ START_TEST(test_records_of_an_ended_thread_are_taken_back)
 }
 END_TEST
 
+START_TEST(test_freelist_head_never_repeats_though_the_same_item_is_on_top)
+{
+	_Atomic uint32_t next[4];
+	struct freelist list;
+	const uint32_t items[4] = {0, 1, 2, 3};
+	uint32_t out[4];
+
+	freelist_init(&list, next);
+	ck_assert_uint_eq(freelist_pop(&list, out, 4), 0);
+	freelist_push(&list, items, 4);
+	uint64_t before = atomic_load(&list.head);
+	ck_assert_uint_eq(freelist_pop(&list, out, 1), 1);
+	uint64_t popped = atomic_load(&list.head);
+	freelist_push(&list, out, 1);
+	uint64_t after = atomic_load(&list.head);
+	/* a compare-and-swap with what was read before the two changes has to fail */
+	ck_assert_uint_ne(before, after);
+	ck_assert_uint_eq(before & FREELIST_INDEX_MASK, after & FREELIST_INDEX_MASK);
+	ck_assert_uint_gt(popped >> 28, before >> 28);
+	ck_assert_uint_gt(after >> 28, popped >> 28);
+	ck_assert_int_eq(freelist_validate(&list, 4), 4);
+	ck_assert_int_eq(freelist_validate(&list, 3), -1);
+	ck_assert_uint_eq(freelist_pop(&list, out, 3), 3);
+	for (uint32_t i = 0; i < 3; i++)
+		ck_assert_uint_eq(out[i], i);
+}
+END_TEST
+
 /* Stress: threads exchange records through shared cells; each record carries its owner's mark. */
 enum { STRESS_THREADS = 4, STRESS_ROUNDS = 60000, STRESS_CELLS = 64 };
 struct stress {
@@ -212,5 +240,6 @@ UNIT_MAIN("records", test_records_capacity_is_exact_and_refuses_clearly,
 	  test_records_rejects_bad_shapes_and_survives_no_memory,
 	  test_records_warm_pool_allocates_nothing_and_hits_the_magazine,
 	  test_records_of_an_ended_thread_are_taken_back,
+	  test_freelist_head_never_repeats_though_the_same_item_is_on_top,
 	  test_records_stress_no_record_has_two_owners,
 	  test_records_more_threads_than_slots_share_the_central_list)
