@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   stands between the layers that want work done and the threads that do it. Work comes
- * as tasks with a priority and maybe a deadline, or into a batch queue, whose handler gets as many
- * tasks at a time as the adaptive batcher finds right (the log's group commit). Invariants: a task
- * that was accepted is finished exactly once: its `run` is called with a status, on a worker
- * thread. Waiting tasks are bounded by `depth` for each priority and each queue. Nothing is
- * allocated by a submit or a run once warm. Priorities are weighted, not absolute: while all are
- * waiting, a worker's picks go 64 : 16 : 4 : 1, so the lowest gets at least one pick in 85. Of W
- * workers at most W - 1 do normal or low work at a time, and at most W - 2 low work (at least one
- * each), so long background work never keeps the log waiting for a thread. Within a priority, and
- * within a queue, tasks start in the order of their submits. Threading: all functions may be called
- * from any thread unless they say otherwise. A queue's handler is called by one worker at a time.
- * Tasks may submit tasks, but never wait for room: on a worker BRIDGE_WAIT is ignored, for its
- * waiting could be for itself. Failure:   a submit that is refused leaves the task with the caller:
- * -EAGAIN (no room), -ETIME (the deadline passed while waiting for room), -ESHUTDOWN (the bridge is
- * stopping).
+ *            as tasks with a priority and maybe a deadline, or into a batch queue, whose handler
+ *            gets as many tasks at a time as the adaptive batcher finds right (the log's group
+ *            commit).
+ * Invariants: a task that was accepted is finished exactly once: its `run` is called with a
+ *            status, on a worker thread. Waiting tasks are bounded by `depth` for each priority
+ *            and each queue. Nothing is allocated by a submit or a run once warm. Priorities are
+ *            weighted, not absolute: while all are waiting, a worker's picks go 64 : 16 : 4 : 1,
+ *            so the lowest gets at least one pick in 85. Of W workers at most W - 1 do normal or
+ *            low work at a time, and at most W - 2 low work (at least one each), so long
+ *            background work never keeps the log waiting for a thread. Within a priority, and
+ *            within a queue, tasks start in the order of their submits.
+ * Threading: all functions may be called from any thread unless they say otherwise. A queue's
+ *            handler is called by one worker at a time. Tasks may submit tasks, but never wait
+ *            for room: on a worker BRIDGE_WAIT is ignored, for its waiting could be for itself.
+ * Failure:   a submit that is refused leaves the task with the caller: -EAGAIN (no room), -ETIME
+ *            (the deadline passed while waiting for room), -ESHUTDOWN (the bridge is stopping).
  */
 #ifndef MNEME_CORE_BRIDGE_H
 #define MNEME_CORE_BRIDGE_H
@@ -72,11 +74,13 @@ uint64_t bridge_now_ns(void);
 int bridge_new(const struct bridge_config *config, struct bridge **out);
 /* Refuses further submits, stops the periodic tasks, then finishes what waits: with `cancel` set by
  * run(task, -ECANCELED), otherwise by doing it. Joins the threads; frees queues and periodics too.
- * Not from a worker; no other thread may be using the bridge when it returns. Accepts NULL. */
+ * Not from a worker; all calls of other threads must have returned before.
+ * Accepts NULL. */
 void bridge_free(struct bridge *bridge, int cancel);
 /* Waits until nothing waits and nothing runs, of what was submitted before and meanwhile.
  * Not from a worker (-EDEADLK). */
 int bridge_drain(struct bridge *bridge);
+/* The number of worker threads. */
 unsigned bridge_workers(const struct bridge *bridge);
 
 /* Queues a task, which is the bridge's until its function is called. With BRIDGE_WAIT it waits for
@@ -105,6 +109,7 @@ struct bridge_queue_config {
 /* -EINVAL, -ENOMEM, -ENOSPC (BRIDGE_QUEUES_MAX). Lives as long as the bridge. */
 int bridge_queue_new(struct bridge *bridge, const struct bridge_queue_config *config,
 		     struct bridge_queue **out);
+/* The same as bridge_submit(), into the queue. */
 int bridge_queue_submit(struct bridge_queue *queue, struct bridge_task *task, unsigned flags);
 
 /* Calls fn(arg, 0) on a worker each `period_ns` (>= 1 ms), first after one period. A call that is

@@ -2,7 +2,7 @@
 /*
  * Purpose:   sleeping on and waking by a 32-bit word, private to the process.
  * Failure:   futex_sleep() may return without a reason: callers look at the word again. -ETIME
- * after the deadline.
+ *            after the deadline.
  */
 #ifndef MNEME_CORE_BRIDGE_FUTEX_H
 #define MNEME_CORE_BRIDGE_FUTEX_H

@@ -2,13 +2,14 @@
 /*
  * Purpose:   bounds the number of waiting tasks, and makes submitters wait for room: back-pressure.
  * Invariants: depth <= limit, always. Depth and the number of waiters live in one word, so that
- * "still full, I wait" is one compare-and-swap, and whoever leaves learns of waiters in the same
- *            instruction: no wake-up is lost.
+ *            "still full, I wait" is one compare-and-swap, and whoever leaves learns of waiters
+ *            in the same instruction: no wake-up is lost.
  * Threading: any thread. Waiters read `turn` before they register; a leaver that finds waiters
- * changes `turn` (release, pairs with the acquire of the waiters' next look) and wakes them all.
- * That is done once the depth is at three quarters, so that waiters do not wake for one place each;
- * it passes that point before it is 0, so nobody waits forever. Failure:   -EAGAIN full; -ETIME the
- * deadline passed.
+ *            changes `turn` (release, pairs with the acquire of the waiters' next look) and wakes
+ *            them all. That is done once the depth is at three quarters, so that waiters do not
+ *            wake for one place each; it passes that point before it is 0, so nobody waits
+ *            forever.
+ * Failure:   -EAGAIN full; -ETIME the deadline passed.
  */
 #ifndef MNEME_CORE_BRIDGE_GATE_H
 #define MNEME_CORE_BRIDGE_GATE_H

@@ -4,21 +4,22 @@
  *
  *   submit: inflight + 1 -> gate (depth + 1) -> ring push -> signal
  *   worker: pick (credits, slots) -> ring pop -> gate (depth - 1) -> run -> inflight - 1
- *   queue:  its own gate and ring; a token of the queue in its priority's ring stands for "has
- * work", and a worker that picks the token takes one batch, then puts the token back behind the
- * others.
+ *   queue: its own gate and ring; a token of the queue in its priority's ring stands for "has
+ *           work", and a worker that picks the token takes one batch, then puts the token back
+ *           behind the others.
  *
  * Sleeping without lost wake-ups
  *   `idle` counts spinners (workers that look for work) and sleepers in one word. A submitter
- * pushes, then passes a read-modify-write of `idle`; if there is a spinner for each waiting task it
- * does nothing more, else it turns one sleeper into a spinner and posts a ticket for it. A worker
- * that stops spinning, to sleep or because it found work, passes a read-modify-write of `idle` too
- * and looks at all rings after it (in the second case only as the last spinner, to wake another).
- * All are acq_rel on one word, so of the two one is later: the worker's, then its look sees the
- * push; or the submitter's, then it sees the counts without that spinner and wakes somebody. A look
- * counts only what may start now (a free slot of its class), and a submitter wakes nobody for a
- * task that has no slot. Whoever gives a slot back picks that task next, or, having picked another
- * kind, looks for the others' sake after one more pass of `idle`: again one of the two is later.
+ *   pushes, then passes a read-modify-write of `idle`; if there is a spinner for each waiting
+ *   task it does nothing more, else it turns one sleeper into a spinner and posts a ticket for
+ *   it. A worker that stops spinning, to sleep or because it found work, passes a
+ *   read-modify-write of `idle` too and looks at all rings after it (in the second case only as
+ *   the last spinner, to wake another). All are acq_rel on one word, so of the two one is later:
+ *   the worker's, then its look sees the push; or the submitter's, then it sees the counts
+ *   without that spinner and wakes somebody. A look counts only what may start now (a free slot
+ *   of its class), and a submitter wakes nobody for a task that has no slot. Whoever gives a slot
+ *   back picks that task next, or, having picked another kind, looks for the others' sake after
+ *   one more pass of `idle`: again one of the two is later.
  */
 #ifndef MNEME_CORE_BRIDGE_INTERNAL_H
 #define MNEME_CORE_BRIDGE_INTERNAL_H

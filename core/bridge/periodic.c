@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   periodic tasks: one thread that sleeps until the next is due, and hands it to the
- * workers. Invariants: a periodic is in the ring at most once (`busy`), so it needs no place at a
- * gate: the rings have BRIDGE_PERIODICS_MAX places besides. Threading: all under timer.mutex, which
- * is never held while fn runs.
+ *            workers.
+ * Invariants: a periodic is in the ring at most once (`busy`), so it needs no place at a gate:
+ *            the rings have BRIDGE_PERIODICS_MAX places besides.
+ * Threading: all under timer.mutex, which is never held while fn runs.
  */
 #include "core/bridge/internal.h"
 #include "pool/check.h"

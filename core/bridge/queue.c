@@ -2,10 +2,11 @@
 /*
  * Purpose:   batch queues.
  * Invariants: `scheduled` is 1 exactly while the token is in the priority's ring or has its turn;
- * only who changes it from 0 to 1 puts the token into the ring. Threading: a submitter pushes, then
- * exchanges `scheduled`; the turn stores 0 by an exchange, then looks at the ring. Both exchanges
- * are acq_rel on one word: if the turn's is later its look sees the push, else the submitter finds
- * 0 and schedules the token. The turn's fields pass from worker to worker with the token.
+ *            only who changes it from 0 to 1 puts the token into the ring.
+ * Threading: a submitter pushes, then exchanges `scheduled`; the turn stores 0 by an exchange,
+ *            then looks at the ring. Both exchanges are acq_rel on one word: if the turn's is
+ *            later its look sees the push, else the submitter finds 0 and schedules the token.
+ *            The turn's fields pass from worker to worker with the token.
  */
 #include "core/bridge/internal.h"
 #include "pool/alloc.h"

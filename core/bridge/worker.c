@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   the worker threads: what to do next, when to spin, when to sleep, whom to wake. The
- * proof that no wake-up is lost is in internal.h.
+ *            proof that no wake-up is lost is in internal.h.
  */
 #include "core/bridge/internal.h"
 #include "core/bridge/futex.h"
