@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   the queueing latency of the bridge at 3,000 operations a second, idle and with
- * background work that keeps every core busy; its ceiling in operations a second with 1, 2 and 4
- *            submitters, for tasks and for a batch queue; beside a plain pool of as many threads
- * with one mutex and condition variable, in the same run. Invariants: the subjects take turns,
- * round by round. Failure:   prints what failed and exits with 1. Usage:     bench_bridge [--json]
- * [--quick]
+ *            background work that keeps every core busy; its ceiling in operations a second with
+ *            1, 2 and 4 submitters, for tasks and for a batch queue; beside a plain pool of as
+ *            many threads with one mutex and condition variable, in the same run.
+ * Invariants: the subjects take turns, round by round.
+ * Failure:   prints what failed and exits with 1.
+ * Usage:     bench_bridge [--json] [--quick]
  */
 #include "core/bridge/bridge.h"
 #include "tests/bench/table.h"

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   collects the figures of a benchmark and prints them as a table or, with --json, as
- * JSON: value, peer or limit, their ratio, and whether it is good enough. Invariants: a figure is
- * the median of its rounds; spread is (p90 - p10) / median. Threading: one thread.
+ *            JSON: value, peer or limit, their ratio, and whether it is good enough.
+ * Invariants: a figure is the median of its rounds; spread is (p90 - p10) / median.
+ * Threading: one thread.
  */
 #ifndef MNEME_TESTS_BENCH_TABLE_H
 #define MNEME_TESTS_BENCH_TABLE_H

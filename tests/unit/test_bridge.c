@@ -272,21 +272,77 @@ START_TEST(test_bridge_flood_with_back_pressure_loses_nothing)
 }
 END_TEST
 
-/* One at a time with pauses around the spinning time: each submit meets a worker that is about to
- * sleep. */
+/* One at a time, with pauses of all lengths around the spinning time: the submits meet the worker
+ * at every point of its way to sleep. A wake-up that is lost here shows as a task that nobody does.
+ */
+enum { LONELY_ROUNDS = 20000, LONELY_LONGEST_NS = 15000 };
+static _Atomic int lonely_done;
+
+static void lonely_pause(int round)
+{
+	uint64_t until = bridge_now_ns() + (uint64_t)round * 7 % LONELY_LONGEST_NS;
+
+	while (bridge_now_ns() < until)
+		;
+}
+
+static int lonely_await(int round)
+{
+	uint64_t end = bridge_now_ns() + 10000 * MS;
+
+	while (atomic_load(&lonely_done) != round && bridge_now_ns() < end)
+		sched_yield();
+	return atomic_load(&lonely_done) == round;
+}
+
+static void lonely_task(struct bridge_task *task, int status)
+{
+	atomic_fetch_add(&lonely_done, 1);
+}
+
+static int lonely_handle(void *ctx, struct bridge_task **tasks, unsigned n)
+{
+	return 0;
+}
+
 START_TEST(test_bridge_wakes_a_worker_for_every_lonely_task)
 {
-	struct bridge *bridge = bridge_make(3, 16);
+	static const unsigned workers[] = {1, 3};
+	struct bridge_task task = {.run = lonely_task};
 
-	for (int i = 1; i <= 3000; i++) {
-		ck_assert_int_eq(bridge_call(bridge, note_run, NULL, i % 4, 0, 0), 0);
-		uint64_t end = bridge_now_ns() + 10000 * MS;
-		while (atomic_load(&ran) != i && bridge_now_ns() < end)
-			sched_yield();
-		ck_assert_int_eq(ran, i);
-		for (uint64_t until = bridge_now_ns() + (uint64_t)(i % 40) * 1000;
-		     bridge_now_ns() < until;)
-			;
+	for (size_t w = 0; w < 2; w++) {
+		struct bridge *bridge = bridge_make(workers[w], 16);
+		uint64_t end = bridge_now_ns() + 1500 * MS;
+
+		atomic_store(&lonely_done, 0);
+		for (int i = 1; i <= LONELY_ROUNDS && bridge_now_ns() < end; i++) {
+			ck_assert_int_eq(bridge_submit(bridge, &task, i % 4, 0), 0);
+			ck_assert(lonely_await(i));
+			lonely_pause(i);
+		}
+		bridge_free(bridge, 0);
+	}
+}
+END_TEST
+
+START_TEST(test_bridge_queue_gets_its_turn_for_every_lonely_task)
+{
+	struct bridge *bridge = bridge_make(2, 16);
+	struct bridge_task task = {.run = lonely_task};
+	struct bridge_queue *queue;
+	struct bridge_queue_config config = {
+		.name = "lonely",
+		.priority = BRIDGE_HIGH,
+		.handle = lonely_handle,
+	};
+	uint64_t end = bridge_now_ns() + 1500 * MS;
+
+	ck_assert_int_eq(bridge_queue_new(bridge, &config, &queue), 0);
+	for (int i = 1; i <= LONELY_ROUNDS && bridge_now_ns() < end; i++) {
+		ck_assert_int_eq(bridge_queue_submit(queue, &task, 0), 0);
+		ck_assert(lonely_await(i));
+		if (i % 2)
+			lonely_pause(i % 100);
 	}
 	bridge_free(bridge, 0);
 }
@@ -651,6 +707,7 @@ UNIT_MAIN("bridge", test_bridge_runs_what_is_submitted_and_frees_everything,
 	  test_bridge_task_past_its_deadline_is_not_done, test_bridge_full_refuses_or_waits,
 	  test_bridge_flood_with_back_pressure_loses_nothing,
 	  test_bridge_wakes_a_worker_for_every_lonely_task,
+	  test_bridge_queue_gets_its_turn_for_every_lonely_task,
 	  test_bridge_warm_submits_allocate_nothing,
 	  test_bridge_queue_batches_in_order_one_at_a_time,
 	  test_bridge_queue_refuses_when_full_and_expires,
