@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   partitions: a search. Cells in order of promise, codes scanned block-wise, a buffer of
+ *            the best candidates whose bar rises as it fills, exact comparison of those at the end.
+ * Threading: all state is in one scratch block of the call.
+ */
+#include "core/search/clones.h"
+#include "core/search/index/partitions.h"
+#include "pool/alloc.h"
+#include "simd/simd.h"
+#include "simd/topk.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+enum { SCAN_BLOCKS = 16, SCAN_ROWS = SCAN_BLOCKS * PQ4_BLOCK, AHEAD = 4 };
+
+struct candidate {
+	float estimate;
+	uint32_t row;
+};
+
+struct scan {
+	const struct partitions *p;
+	const struct vectors *v;
+	const struct search_filter *filter;
+	struct pq4_table table;
+	float *query;              /* dim floats, of length 1 for cosine */
+	float *scratch;            /* 16 x groups */
+	float *products;           /* <q, c> of each cell, then less |c|^2 / 2 */
+	struct topk_entry *order;  /* the most promising cells */
+	struct candidate *found;   /* room for 2 x rerank + SCAN_ROWS */
+	uint32_t rerank, count;
+	float bar;                 /* an estimate must be above it */
+	uint16_t sums[SCAN_ROWS];
+	float estimates[SCAN_ROWS];
+	uint64_t above[SCAN_ROWS / 64];
+};
+
+/* Moves the `keep` greatest to the front; returns the least of them. */
+static float candidates_select(struct candidate *a, uint32_t count, uint32_t keep)
+{
+	uint32_t low = 0, high = count;
+
+	while (high - low > 1) {
+		float x = a[low].estimate, y = a[low + (high - low) / 2].estimate,
+		      z = a[high - 1].estimate;
+		float pivot = x > y ? (y > z ? y : (x > z ? z : x)) : (x > z ? x : (y > z ? z : y));
+		uint32_t i = low, j = high - 1;
+		for (;;) {
+			while (a[i].estimate > pivot)
+				i++;
+			while (a[j].estimate < pivot)
+				j--;
+			if (i >= j)
+				break;
+			struct candidate t = a[i];
+			a[i++] = a[j];
+			a[j--] = t;
+		}
+		uint32_t split = j + 1; /* [low, split) >= pivot >= [split, high) */
+		if (split == high)
+			split--;
+		if (keep <= split)
+			high = split;
+		else
+			low = split;
+	}
+	float least = a[0].estimate;
+	for (uint32_t i = 1; i < keep; i++)
+		least = a[i].estimate < least ? a[i].estimate : least;
+	return least;
+}
+
+SEARCH_CLONES
+static void estimates_fill(const uint16_t *sums, const float *scales, const float *adds,
+			   uint32_t count, float step, float offset, float base, float *out)
+{
+	for (uint32_t i = 0; i < count; i++)
+		out[i] = base + adds[i] + scales[i] * (step * (float)sums[i] + offset);
+}
+
+static void candidate_add(struct scan *s, float estimate, uint32_t row)
+{
+	if (rows_is_dead(&s->v->rows, row) || !search_filter_row(s->filter, row))
+		return;
+	s->found[s->count++] = (struct candidate){estimate, row};
+}
+
+static void cell_scan(struct scan *s, const struct cell *c, float base)
+{
+	const struct pq4 *pq = &s->p->pq;
+	uint32_t used = (c->count + PQ4_BLOCK - 1) / PQ4_BLOCK;
+
+	for (uint32_t b = 0; b < used; b += SCAN_BLOCKS) {
+		uint32_t blocks = used - b < SCAN_BLOCKS ? used - b : SCAN_BLOCKS;
+		uint32_t first = b * PQ4_BLOCK, count = blocks * PQ4_BLOCK;
+		const uint32_t *rows = cell_rows(pq, c) + first;
+		simd_active->pq4_scan(c->data + b * pq4_block_bytes(pq), blocks, pq->groups,
+				      s->table.bytes, s->sums);
+		estimates_fill(s->sums, cell_scales(pq, c) + first, cell_adds(pq, c) + first, count,
+			       s->table.step, s->table.offset, base, s->estimates);
+		if (!simd_active->filter_f32(s->estimates, count, SIMD_GT, s->bar, s->above))
+			continue;
+		for (uint32_t w = 0; w < (count + 63) / 64; w++)
+			for (uint64_t bits = s->above[w]; bits; bits &= bits - 1) {
+				uint32_t i = w * 64 + (uint32_t)__builtin_ctzll(bits);
+				candidate_add(s, s->estimates[i], rows[i]);
+			}
+		if (s->count >= 2 * s->rerank) {
+			s->bar = candidates_select(s->found, s->count, s->rerank);
+			s->count = s->rerank;
+		}
+	}
+}
+
+static void row_prefetch(const struct vectors *v, uint32_t row)
+{
+	const char *at = vectors_row(v, row);
+	size_t bytes = v->stride < 1024 ? v->stride : 1024;
+
+	for (size_t i = 0; i < bytes; i += 64)
+		__builtin_prefetch(at + i);
+}
+
+/* Compares the candidates exactly, nearest estimate first in memory order as found. */
+static void candidates_finish(struct scan *s, const float *query, struct search_heap *heap)
+{
+	const struct vectors *v = s->v;
+	enum simd_metric metric = v->config.metric == VECTORS_L2 ? SIMD_L2 : SIMD_DOT;
+	enum simd_type type = v->config.type == VECTORS_F16 ? SIMD_F16 : SIMD_F32;
+	float scale = v->config.metric == VECTORS_COSINE ? vectors_scale(v, query) : 1;
+
+	if (s->count > s->rerank) {
+		candidates_select(s->found, s->count, s->rerank);
+		s->count = s->rerank;
+	}
+	if (type == SIMD_F16) {
+		simd_active->f32_to_f16(query, (uint16_t *)s->scratch, v->config.dim);
+		query = s->scratch;
+	}
+	for (uint32_t i = 0; i < s->count; i++) {
+		uint32_t row = s->found[i].row;
+		if (!i)
+			for (uint32_t k = 0; k < AHEAD && k < s->count; k++)
+				row_prefetch(v, s->found[k].row);
+		if (i + AHEAD < s->count)
+			row_prefetch(v, s->found[i + AHEAD].row);
+		float raw = simd_pair(type, metric, query, vectors_row(v, row), v->config.dim);
+		if (v->config.metric == VECTORS_COSINE)
+			raw *= scale * v->scales[row];
+		else if (v->config.metric == VECTORS_L2)
+			raw = -raw;
+		struct search_hit hit = {v->rows.owners[row], v->rows.parts[row], row, raw};
+		if (raw >= search_heap_bar(heap) &&
+		    search_filter_accept(s->filter, hit.owner, hit.part))
+			search_heap_push(heap, &hit);
+	}
+}
+
+static size_t align64(size_t bytes)
+{
+	return (bytes + 63) & ~(size_t)63;
+}
+
+static int scan_new(const struct partitions *p, const struct vectors *v, const float *query,
+		    uint32_t cells, uint32_t rerank, struct scan **out)
+{
+	size_t entries = (size_t)p->pq.groups * PQ4_VALUES;
+	size_t floats = entries > p->dim ? entries : p->dim;
+	size_t parts[] = {sizeof(struct scan), entries, p->dim * 4, floats * 4, p->cells * 4ull,
+			  cells * sizeof(struct topk_entry),
+			  (2ull * rerank + SCAN_ROWS) * sizeof(struct candidate)};
+	size_t bytes = 0;
+
+	for (unsigned i = 0; i < sizeof(parts) / sizeof(*parts); i++)
+		bytes += align64(parts[i]);
+	uint8_t *at = alloc_aligned(64, bytes);
+	if (!at)
+		return -ENOMEM;
+	struct scan *s = (struct scan *)at;
+	s->p = p;
+	s->v = v;
+	s->table.bytes = at += align64(parts[0]);
+	s->query = (float *)(at += align64(parts[1]));
+	s->scratch = (float *)(at += align64(parts[2]));
+	s->products = (float *)(at += align64(parts[3]));
+	s->order = (struct topk_entry *)(at += align64(parts[4]));
+	s->found = (struct candidate *)(at += align64(parts[5]));
+	s->rerank = rerank;
+	s->count = 0;
+	s->bar = PARTITIONS_NO_BAR;
+	float scale = p->metric == VECTORS_COSINE ? vectors_scale(v, query) : 1;
+	for (uint32_t d = 0; d < p->dim; d++)
+		s->query[d] = query[d] * scale;
+	*out = s;
+	return 0;
+}
+
+SEARCH_CLONES
+static void products_lower(float *products, const float *halves, uint32_t count)
+{
+	for (uint32_t c = 0; c < count; c++)
+		products[c] -= halves[c];
+}
+
+int partitions_search(const struct partitions *p, const struct vectors *v, const float *query,
+		      uint32_t cells, uint32_t rerank, const struct search_filter *filter,
+		      struct search_heap *heap, int *partial)
+{
+	struct topk best;
+	struct scan *s;
+
+	if (cells > p->cells)
+		cells = p->cells;
+	int rc = scan_new(p, v, query, cells, rerank, &s);
+	if (rc)
+		return rc;
+	s->filter = filter;
+	simd_many(SIMD_F32, SIMD_DOT, s->query, p->centroids, p->dim * sizeof(float), NULL, p->cells,
+		  p->dim, s->products);
+	products_lower(s->products, p->halves, p->cells);
+	topk_init(&best, s->order, cells, true);
+	topk_push_many(&best, s->products, NULL, 0, p->cells);
+	cells = (uint32_t)topk_finish(&best);
+	pq4_table_fill(&p->pq, s->query, s->scratch, &s->table);
+	for (uint32_t i = 0; i < cells; i++) {
+		uint32_t c = s->order[i].id;
+		float base = s->order[i].value + p->halves[c];
+
+		if (i % 16 == 0 && search_deadline_passed(filter)) {
+			*partial = 1;
+			break;
+		}
+		if (i + 1 < cells)
+			for (unsigned line = 0; line < 8; line++)
+				__builtin_prefetch(p->built[s->order[i + 1].id].data + 64 * line);
+		cell_scan(s, &p->built[c], base);
+		if (p->added[c].count)
+			cell_scan(s, &p->added[c], base);
+	}
+	candidates_finish(s, query, heap);
+	alloc_free(s);
+	return 0;
+}

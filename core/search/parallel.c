@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Purpose: see parallel.h. Ranges are handed out by one atomic counter. */
+#include "core/search/parallel.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct parallel_job {
+	_Atomic uint64_t next; /* [A] first number not handed out; relaxed: join orders the results */
+	uint64_t count, grain;
+	parallel_body *body;
+	void *arg;
+};
+
+static void *worker(void *arg)
+{
+	struct parallel_job *job = arg;
+
+	for (;;) {
+		uint64_t low =
+			atomic_fetch_add_explicit(&job->next, job->grain, memory_order_relaxed);
+		if (low >= job->count)
+			return NULL;
+		job->body(job->arg, low,
+			  job->count - low < job->grain ? job->count : low + job->grain);
+	}
+}
+
+void parallel_run(uint64_t count, uint64_t grain, unsigned threads, parallel_body *body, void *arg)
+{
+	struct parallel_job job = {.count = count, .grain = grain, .body = body, .arg = arg};
+	pthread_t others[PARALLEL_THREADS_MAX];
+	unsigned started = 0;
+
+	if (threads > PARALLEL_THREADS_MAX)
+		threads = PARALLEL_THREADS_MAX;
+	while (started + 1 < threads && (uint64_t)started * grain < count &&
+	       !pthread_create(&others[started], NULL, worker, &job))
+		started++;
+	worker(&job);
+	while (started)
+		pthread_join(others[--started], NULL);
+}

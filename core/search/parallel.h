@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   work on ranges of numbers by several threads, for building indexes.
+ * Threading: the body is called from several threads at once, each time with another range.
+ * Failure:   with fewer threads than asked for, the work is done by those that there are.
+ */
+#ifndef MNEME_CORE_SEARCH_PARALLEL_H
+#define MNEME_CORE_SEARCH_PARALLEL_H
+
+#include <stdint.h>
+
+enum { PARALLEL_THREADS_MAX = 64 };
+
+typedef void parallel_body(void *arg, uint64_t low, uint64_t high);
+
+/* Calls body for consecutive ranges of at most `grain` that cover [0, count); returns when all are
+ * done. threads 0 or 1: in this thread alone. */
+void parallel_run(uint64_t count, uint64_t grain, unsigned threads, parallel_body *body, void *arg);
+
+#endif

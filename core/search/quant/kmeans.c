@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   see kmeans.h. The nearest centroid maximises <x, c> - |c|^2 / 2; inner products of a
+ *            tile of points with a tile of centroids come from one block kernel call.
+ */
+#include "core/search/quant/kmeans.h"
+#include "core/search/parallel.h"
+#include "pool/alloc.h"
+#include "simd/simd.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdatomic.h>
+#include <string.h>
+
+enum { TILE_POINTS = 32, TILE_CENTROIDS = 256, SMALL_DIM = 8 };
+
+struct assign_job {
+	const float *points, *centroids, *halves; /* halves: |c|^2 / 2 */
+	size_t stride;
+	uint32_t dim, k;
+	uint32_t *nearest;
+	_Atomic int failed; /* [A] relaxed: read after the join */
+};
+
+static void assign_small(const struct assign_job *job, uint64_t low, uint64_t high)
+{
+	for (uint64_t i = low; i < high; i++) {
+		const float *x = job->points + i * job->stride;
+		float best = -INFINITY;
+		for (uint32_t c = 0; c < job->k; c++) {
+			float score = -job->halves[c];
+			for (uint32_t d = 0; d < job->dim; d++)
+				score += x[d] * job->centroids[c * job->dim + d];
+			if (score > best) {
+				best = score;
+				job->nearest[i] = c;
+			}
+		}
+	}
+}
+
+static void assign_tile(const struct assign_job *job, uint64_t low, uint32_t rows, float *tile)
+{
+	float best[TILE_POINTS];
+
+	for (uint32_t i = 0; i < rows; i++)
+		best[i] = -INFINITY;
+	for (uint32_t first = 0; first < job->k; first += TILE_CENTROIDS) {
+		uint32_t width = job->k - first < TILE_CENTROIDS ? job->k - first : TILE_CENTROIDS;
+		simd_block(SIMD_F32, SIMD_DOT, job->points + low * job->stride,
+			   job->stride * sizeof(float), rows,
+			   job->centroids + (size_t)first * job->dim, job->dim * sizeof(float),
+			   width, job->dim, tile, TILE_CENTROIDS);
+		for (uint32_t i = 0; i < rows; i++)
+			for (uint32_t c = 0; c < width; c++) {
+				float score = tile[i * TILE_CENTROIDS + c] - job->halves[first + c];
+				if (score > best[i]) {
+					best[i] = score;
+					job->nearest[low + i] = first + c;
+				}
+			}
+	}
+}
+
+static void assign_body(void *arg, uint64_t low, uint64_t high)
+{
+	struct assign_job *job = arg;
+
+	for (uint64_t i = low; i < high; i++)
+		job->nearest[i] = 0;
+	if (job->dim <= SMALL_DIM) {
+		assign_small(job, low, high);
+		return;
+	}
+	float *tile = alloc_aligned(64, TILE_POINTS * TILE_CENTROIDS * sizeof(*tile));
+	if (!tile) {
+		atomic_store_explicit(&job->failed, 1, memory_order_relaxed);
+		return;
+	}
+	for (; low < high; low += TILE_POINTS)
+		assign_tile(job, low, (uint32_t)(high - low < TILE_POINTS ? high - low : TILE_POINTS),
+			    tile);
+	alloc_free(tile);
+}
+
+int kmeans_assign(const float *points, size_t stride, uint32_t count, uint32_t dim,
+		  const float *centroids, uint32_t k, unsigned threads, uint32_t *nearest)
+{
+	float *halves = alloc_get(k * sizeof(*halves));
+	struct assign_job job = {.points = points, .centroids = centroids, .halves = halves,
+				 .stride = stride, .dim = dim, .k = k, .nearest = nearest};
+
+	if (!halves)
+		return -ENOMEM;
+	for (uint32_t c = 0; c < k; c++) {
+		const float *at = centroids + (size_t)c * dim;
+		halves[c] = simd_pair(SIMD_F32, SIMD_DOT, at, at, dim) / 2;
+	}
+	parallel_run(count, 1024, threads, assign_body, &job);
+	alloc_free(halves);
+	return atomic_load_explicit(&job.failed, memory_order_relaxed) ? -ENOMEM : 0;
+}
+
+/* An empty cluster takes half of the largest one: its centroid, moved a little. */
+static void split_largest(float *centroids, uint32_t *sizes, uint32_t k, uint32_t dim, uint32_t empty)
+{
+	uint32_t largest = 0;
+
+	for (uint32_t c = 1; c < k; c++)
+		if (sizes[c] > sizes[largest])
+			largest = c;
+	for (uint32_t d = 0; d < dim; d++) {
+		float value = centroids[(size_t)largest * dim + d], off = d & 1 ? 1 / 1024.f : -1 / 1024.f;
+		centroids[(size_t)empty * dim + d] = value * (1 + off);
+		centroids[(size_t)largest * dim + d] = value * (1 - off);
+	}
+	sizes[empty] = sizes[largest] / 2;
+	sizes[largest] -= sizes[empty];
+}
+
+static void update(const float *points, size_t stride, uint32_t count, uint32_t dim, uint32_t k,
+		   const uint32_t *nearest, uint32_t *sizes, float *centroids)
+{
+	memset(sizes, 0, k * sizeof(*sizes));
+	memset(centroids, 0, (size_t)k * dim * sizeof(*centroids));
+	for (uint32_t i = 0; i < count; i++) {
+		float *to = centroids + (size_t)nearest[i] * dim;
+		const float *from = points + (size_t)i * stride;
+		for (uint32_t d = 0; d < dim; d++)
+			to[d] += from[d];
+		sizes[nearest[i]]++;
+	}
+	for (uint32_t c = 0; c < k; c++)
+		for (uint32_t d = 0; sizes[c] && d < dim; d++)
+			centroids[(size_t)c * dim + d] /= (float)sizes[c];
+	for (uint32_t c = 0; c < k; c++)
+		if (!sizes[c])
+			split_largest(centroids, sizes, k, dim, c);
+}
+
+int kmeans_train(const float *points, size_t stride, uint32_t count, uint32_t dim, uint32_t k,
+		 unsigned iterations, unsigned threads, float *centroids)
+{
+	uint32_t *nearest = alloc_get(count * sizeof(*nearest));
+	uint32_t *sizes = alloc_get(k * sizeof(*sizes));
+	int rc = nearest && sizes ? 0 : -ENOMEM;
+
+	/* Spread over the points by a step that is prime to any count that matters. */
+	for (uint32_t c = 0; !rc && c < k; c++)
+		memcpy(centroids + (size_t)c * dim,
+		       points + (size_t)((uint64_t)c * 2654435761u % count) * stride,
+		       dim * sizeof(*centroids));
+	for (unsigned i = 0; !rc && i < iterations; i++) {
+		rc = kmeans_assign(points, stride, count, dim, centroids, k, threads, nearest);
+		if (!rc)
+			update(points, stride, count, dim, k, nearest, sizes, centroids);
+	}
+	alloc_free(nearest);
+	alloc_free(sizes);
+	return rc;
+}

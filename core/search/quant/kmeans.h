@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   k-means over many points of some dimensions (Lloyd's iterations, empty clusters split
+ *            the largest ones), for partitions and codebooks.
+ * Threading: pure; may use several threads inside.
+ * Failure:   -ENOMEM.
+ */
+#ifndef MNEME_CORE_SEARCH_KMEANS_H
+#define MNEME_CORE_SEARCH_KMEANS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* points: count rows of dim floats, `stride` floats apart; centroids: k rows of dim floats, filled.
+ * count >= 1; with count < k some centroids coincide. */
+int kmeans_train(const float *points, size_t stride, uint32_t count, uint32_t dim, uint32_t k,
+		 unsigned iterations, unsigned threads, float *centroids);
+/* The nearest centroid of each point. */
+int kmeans_assign(const float *points, size_t stride, uint32_t count, uint32_t dim,
+		  const float *centroids, uint32_t k, unsigned threads, uint32_t *nearest);
+
+#endif
