@@ -347,6 +347,105 @@ static void stream_bench(int type, int metric, size_t dim, uint8_t *data, float 
 		       median(&ours) / median(&theirs), 0.95);
 }
 
+/* Many to many: 32 x 32 vectors that stay in the caches; the limit is the multiply-adds. */
+static void block_bench(int type, int metric, size_t dim, const uint8_t *data, float *out,
+			const struct limits *limits)
+{
+	size_t bytes = simd_vector_bytes(type, dim);
+	struct figure f;
+	char name[64];
+
+	for (int i = 0; i < ROUNDS; i++) {
+		double start = now_ns();
+		for (int t = 0; t < 20; t++)
+			simd_block(type, metric, data, bytes, 32, data + 32 * bytes, bytes, 32, dim,
+				   out, 32);
+		f.rounds[i] = 20 * 32.0 * 32 * (double)dim / (now_ns() - start);
+	}
+	snprintf(name, sizeof(name), "block %s %s %zu", type_names[type], metric_names[metric],
+		 dim);
+	report(name, median(&f), spread_of(&f), "Gmul", "FMA limit", limits->fma_floats,
+	       median(&f) / limits->fma_floats,
+	       type == SIMD_F32 && metric == SIMD_DOT && limits->fma_floats ? 0.9 : 0);
+}
+
+/* Rows named by random ids all over memory, against the same rows one call at a time. */
+static void gather_bench(int type, size_t dim, const uint8_t *data, float *out)
+{
+	enum { IDS = 64, CALLS = 2000 };
+	size_t bytes = simd_vector_bytes(type, dim), rows = stream_bytes / bytes;
+	struct figure ours, single;
+	uint32_t ids[IDS], state = 1;
+	char name[64];
+
+	for (int i = 0; i < ROUNDS; i++) {
+		double times[2];
+		for (int way = 0; way < 2; way++) {
+			double start = now_ns();
+			for (int c = 0; c < CALLS; c++) {
+				for (int k = 0; k < IDS; k++)
+					ids[k] = (uint32_t)((state = state * 1664525 + 1013904223) *
+								    (uint64_t)rows >>
+							    32);
+				if (way)
+					simd_many(type, SIMD_L2, data, data, bytes, ids, IDS, dim,
+						  out);
+				else
+					for (int k = 0; k < IDS; k++)
+						out[k] = simd_pair(type, SIMD_L2, data,
+								   data + ids[k] * bytes, dim);
+			}
+			times[way] = (now_ns() - start) / (IDS * CALLS);
+		}
+		single.rounds[i] = times[0];
+		ours.rounds[i] = times[1];
+	}
+	snprintf(name, sizeof(name), "gather %s l2 %zu", type_names[type], dim);
+	report(name, median(&ours), spread_of(&ours), "ns", "one by one", median(&single),
+	       median(&single) / median(&ours), 1);
+}
+
+/* Times `call` and reports the best level against the scalar one. */
+#define BATCH_BENCH(name, unit, amount, call)                                                      \
+	do {                                                                                       \
+		const struct simd_kernels *k;                                                      \
+		struct figure figures[2];                                                          \
+		for (int i = 0; i < 2 * ROUNDS; i++) {                                             \
+			k = i % 2 ? simd_active : simd_level_get(SIMD_SCALAR);                     \
+			double start = now_ns();                                                   \
+			for (int t = 0; t < 20; t++)                                               \
+				call;                                                              \
+			figures[i % 2].rounds[i / 2] = 20.0 * (amount) / (now_ns() - start);       \
+		}                                                                                  \
+		report(name, median(&figures[1]), spread_of(&figures[1]), unit, "scalar",          \
+		       median(&figures[0]), median(&figures[1]) / median(&figures[0]), 1);         \
+	} while (0)
+
+static void batch_bench(const uint8_t *data, float *out)
+{
+	enum { N = 16384, CODES = 64 };
+	static uint64_t bits[N / 64];
+	float low, high;
+
+	BATCH_BENCH("filter f32", "G/s", N,
+		    sink = (float)k->filter_f32((const float *)data, N, SIMD_LT, 0.01f, bits));
+	BATCH_BENCH("filter i64", "G/s", N,
+		    sink = (float)k->filter_i64((const int64_t *)data, N, SIMD_LT, 5, bits));
+	BATCH_BENCH("minmax f32", "G/s", N, k->minmax_f32((const float *)data, N, &low, &high));
+	BATCH_BENCH("sum f32", "G/s", N, sink = (float)k->sum_f32((const float *)data, N));
+	BATCH_BENCH("bitmap and", "GB/s", N * 8,
+		    sink = (float)k->bitmap_and((const uint64_t *)data, (const uint64_t *)out,
+						(uint64_t *)out, N));
+	BATCH_BENCH("f32 to f16", "G/s", N, k->f32_to_f16((const float *)data, (uint16_t *)out, N));
+	BATCH_BENCH("f16 to f32", "G/s", N, k->f16_to_f32((const uint16_t *)data, out, N));
+	BATCH_BENCH("f32 to bf16", "G/s", N,
+		    k->f32_to_bf16((const float *)data, (uint16_t *)out, N));
+	BATCH_BENCH("pq4 scan, 32 codes of 32", "G/s", CODES * 32 * 32.0,
+		    k->pq4_scan(data, CODES, 32, data, (uint16_t *)out));
+	BATCH_BENCH("b1 x 4 planes, 768", "G/s", 256 * 768.0,
+		    k->b1_planes(data, 4, data, 96, NULL, 256, 96, (uint32_t *)out));
+}
+
 static void crc_bench(const uint8_t *l1)
 {
 	static const char *const names[] = {"crc32c table", "crc32c streams", "crc32c fold"};
@@ -408,7 +507,15 @@ int main(int argc, char **argv)
 				c.base = data + c.bytes;
 				l1_bench(&c, &limits);
 			}
+	for (int type = 0; type < SIMD_TYPES; type++)
+		for (int metric = 0; metric < SIMD_METRICS; metric++)
+			block_bench(type, metric, 768, data, out, &limits);
+	batch_bench(data, out);
 	crc_bench(data);
+	for (int type = 0; type < SIMD_TYPES && !quick; type++) {
+		gather_bench(type, 128, data, out);
+		gather_bench(type, 768, data, out);
+	}
 	for (int type = 0; type < SIMD_TYPES && !quick; type++)
 		for (size_t d = 0; d < sizeof(dims) / sizeof(*dims); d++)
 			for (int metric = 0; metric < (type == SIMD_F32 ? 3 : 1); metric++)

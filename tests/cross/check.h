@@ -15,7 +15,9 @@ struct check_run {
 	const char *names[64];
 	int count;
 };
-typedef struct check_run Suite, TCase, SRunner;
+#define Suite struct check_run
+#define TCase struct check_run
+#define SRunner struct check_run
 enum { CK_ENV };
 static struct check_run check_all;
 
