@@ -126,6 +126,7 @@ static inline __m256 mac_l2(__m256 acc, __m256 q, __m256 r)
 #define REDUCE4_L2(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
 #define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
 #define PAIR_UNROLL 4
+#define ACC_REGS 1
 #include "simd/tile.h"
 
 #define TYPE f16
@@ -146,6 +147,7 @@ static inline __m256 mac_l2(__m256 acc, __m256 q, __m256 r)
 #define REDUCE4_L2(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
 #define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
 #define PAIR_UNROLL 4
+#define ACC_REGS 1
 #include "simd/tile.h"
 
 /* A word of two bf16: the odd element is a float once the even one is masked off, the even one
@@ -209,6 +211,7 @@ static inline __m128 bf16_reduce4(const struct two_ps *acc)
 #define REDUCE4_L2(out, acc) _mm_storeu_ps(out, bf16_reduce4(acc))
 #define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, bf16_reduce4(acc))
 #define PAIR_UNROLL 4
+#define ACC_REGS 2
 #include "simd/tile.h"
 
 /* Bytes are widened to 16 bits; a pair of products goes to 32. Lanes wrap modulo 2^32, and so does
@@ -243,6 +246,7 @@ static inline __m256i mac_l2_epi16(__m256i acc, __m256i q, __m256i r)
 #define REDUCE4_L2(out, acc) _mm_storeu_ps(out, cvtepu32_ps(reduce4_epi32(acc)))
 #define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, cvtepu32_ps(reduce4_epi32(acc)))
 #define PAIR_UNROLL 4
+#define ACC_REGS 1
 #include "simd/tile.h"
 
 #define TYPE u8
@@ -263,6 +267,7 @@ static inline __m256i mac_l2_epi16(__m256i acc, __m256i q, __m256i r)
 #define REDUCE4_L2(out, acc) _mm_storeu_ps(out, cvtepu32_ps(reduce4_epi32(acc)))
 #define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, cvtepu32_ps(reduce4_epi32(acc)))
 #define PAIR_UNROLL 4
+#define ACC_REGS 1
 #include "simd/tile.h"
 
 /* The ones of each 64-bit lane, by a table of nibbles (Mula, Kurz, Lemire, 2018). */
@@ -295,6 +300,7 @@ static inline __m256i popcount_epi64(__m256i v)
 #define REDUCE4_L2(out, acc) _mm_storeu_ps(out, reduce4_epi64(acc))
 #define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, reduce4_epi64(acc))
 #define PAIR_UNROLL 1
+#define ACC_REGS 1
 #include "simd/tile.h"
 
 static void f32_to_f16(const float *in, uint16_t *out, size_t n)

@@ -34,6 +34,7 @@ static inline __m512 mac_l2(__m512 acc, __m512 q, __m512 r)
 #define REDUCE4_L2(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
 #define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
 #define PAIR_UNROLL 4
+#define ACC_REGS 1
 #include "simd/tile.h"
 
 #define TYPE f16
@@ -55,6 +56,7 @@ static inline __m512 mac_l2(__m512 acc, __m512 q, __m512 r)
 #define REDUCE4_L2(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
 #define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
 #define PAIR_UNROLL 4
+#define ACC_REGS 1
 #include "simd/tile.h"
 
 /* A word of two bf16: the odd element is a float once the even one is masked off, the even one
@@ -118,6 +120,7 @@ static inline __m128 bf16_reduce4(const struct two_ps *acc)
 #define REDUCE4_L2(out, acc) _mm_storeu_ps(out, bf16_reduce4(acc))
 #define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, bf16_reduce4(acc))
 #define PAIR_UNROLL 4
+#define ACC_REGS 2
 #include "simd/tile.h"
 
 /* Bytes are widened to 16 bits; a pair of products goes to 32. Lanes wrap modulo 2^32, and so does
@@ -153,6 +156,7 @@ static inline __m512i mac_l2_epi16(__m512i acc, __m512i q, __m512i r)
 #define REDUCE4_L2(out, acc) _mm_storeu_ps(out, _mm_cvtepu32_ps(reduce4_epi32(acc)))
 #define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, _mm_cvtepu32_ps(reduce4_epi32(acc)))
 #define PAIR_UNROLL 4
+#define ACC_REGS 1
 #include "simd/tile.h"
 
 #define TYPE u8
@@ -174,6 +178,7 @@ static inline __m512i mac_l2_epi16(__m512i acc, __m512i q, __m512i r)
 #define REDUCE4_L2(out, acc) _mm_storeu_ps(out, _mm_cvtepu32_ps(reduce4_epi32(acc)))
 #define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, _mm_cvtepu32_ps(reduce4_epi32(acc)))
 #define PAIR_UNROLL 4
+#define ACC_REGS 1
 #include "simd/tile.h"
 
 /* The ones of each 64-bit lane, by a table of nibbles (Mula, Kurz, Lemire, 2018). */
@@ -206,6 +211,7 @@ static inline __m512i popcount_epi64(__m512i v)
 #define REDUCE4_L2(out, acc) _mm_storeu_ps(out, reduce4_epi64(acc))
 #define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, reduce4_epi64(acc))
 #define PAIR_UNROLL 1
+#define ACC_REGS 1
 #include "simd/tile.h"
 
 static void f32_to_f16(const float *in, uint16_t *out, size_t n)

@@ -13,17 +13,17 @@
 /* The first n lanes; n is less than the lanes of the mask. */
 static inline __mmask16 mask16(size_t n)
 {
-	return (__mmask16)((1u << n) - 1);
+	return (__mmask16)_bzhi_u32(0xffff, (uint32_t)n);
 }
 
 static inline __mmask32 mask32(size_t n)
 {
-	return (__mmask32)((UINT64_C(1) << n) - 1);
+	return _bzhi_u32(~UINT32_C(0), (uint32_t)n);
 }
 
 static inline __mmask64 mask64(size_t n)
 {
-	return (UINT64_C(1) << n) - 1;
+	return _bzhi_u64(~UINT64_C(0), n);
 }
 
 static inline float reduce_ps(__m512 v)

@@ -26,6 +26,7 @@ enum { BLOCK_Q = 4, BLOCK_R = 4, BLOCK_COS_Q = 4, BLOCK_COS_R = 3, COS_UNROLL = 
 #define REDUCE4_L2(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
 #define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
 #define PAIR_UNROLL 4
+#define ACC_REGS 1
 #include "simd/tile.h"
 
 void simd_avx512_use_bf16(struct simd_kernels *k)

@@ -12,7 +12,7 @@
  */
 #include "simd/avx512.h"
 
-enum { BLOCK_Q = 2, BLOCK_R = 4, BLOCK_COS_Q = 2, BLOCK_COS_R = 2, COS_UNROLL = 1 };
+enum { BLOCK_Q = 4, BLOCK_R = 4, BLOCK_COS_Q = 4, BLOCK_COS_R = 2, COS_UNROLL = 1 };
 
 struct biased {
 	__m512i main, bias;
@@ -104,6 +104,7 @@ static inline __m128i plus_bias4(const struct biased *acc)
 #define REDUCE4_L2(out, acc) _mm_storeu_ps(out, _mm_cvtepu32_ps(plus_bias4(acc)))
 #define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, _mm_cvtepu32_ps(less_bias4(acc)))
 #define PAIR_UNROLL 2
+#define ACC_REGS 2
 #include "simd/tile.h"
 
 #define TYPE u8
@@ -124,6 +125,7 @@ static inline __m128i plus_bias4(const struct biased *acc)
 #define REDUCE4_L2(out, acc) _mm_storeu_ps(out, _mm_cvtepu32_ps(plus_bias4(acc)))
 #define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, _mm_cvtepu32_ps(plus_bias4(acc)))
 #define PAIR_UNROLL 2
+#define ACC_REGS 2
 #include "simd/tile.h"
 
 #define USE(type, TYPE)                                                                            \

@@ -24,6 +24,7 @@ enum { BLOCK_Q = 4, BLOCK_R = 4, BLOCK_COS_Q = 4, BLOCK_COS_R = 3, COS_UNROLL = 
 #define REDUCE4_L2(out, acc) _mm_storeu_ps(out, reduce4_epi64(acc))
 #define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, reduce4_epi64(acc))
 #define PAIR_UNROLL 1
+#define ACC_REGS 1
 #include "simd/tile.h"
 
 #define POPCOUNT(v) _mm512_popcnt_epi64(v)

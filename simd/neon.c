@@ -72,6 +72,7 @@ static inline uint32x4_t reduce4_u32(const uint32x4_t *v)
 #define REDUCE4_L2(out, acc) vst1q_f32(out, reduce4_ps(acc))
 #define REDUCE4_NORM(out, acc) vst1q_f32(out, reduce4_ps(acc))
 #define PAIR_UNROLL 4
+#define ACC_REGS 1
 #include "simd/tile.h"
 
 #define TYPE f16
@@ -92,6 +93,7 @@ static inline uint32x4_t reduce4_u32(const uint32x4_t *v)
 #define REDUCE4_L2(out, acc) vst1q_f32(out, reduce4_ps(acc))
 #define REDUCE4_NORM(out, acc) vst1q_f32(out, reduce4_ps(acc))
 #define PAIR_UNROLL 4
+#define ACC_REGS 1
 #include "simd/tile.h"
 
 /* A word of two bf16: the odd element is a float once the even one is masked off, the even one
@@ -156,6 +158,7 @@ static inline float32x4_t bf16_reduce4(const struct two_ps *acc)
 #define REDUCE4_L2(out, acc) vst1q_f32(out, bf16_reduce4(acc))
 #define REDUCE4_NORM(out, acc) vst1q_f32(out, bf16_reduce4(acc))
 #define PAIR_UNROLL 2
+#define ACC_REGS 2
 #include "simd/tile.h"
 
 /* Bytes are widened to 16 bits, products accumulated in 32. Lanes wrap modulo 2^32, and so does
@@ -193,6 +196,7 @@ static inline uint32x4_t mac_l2_s16(uint32x4_t acc, int16x8_t q, int16x8_t r)
 #define REDUCE4_L2(out, acc) vst1q_f32(out, vcvtq_f32_u32(reduce4_u32(acc)))
 #define REDUCE4_NORM(out, acc) vst1q_f32(out, vcvtq_f32_u32(reduce4_u32(acc)))
 #define PAIR_UNROLL 4
+#define ACC_REGS 1
 #include "simd/tile.h"
 
 #define TYPE u8
@@ -213,6 +217,7 @@ static inline uint32x4_t mac_l2_s16(uint32x4_t acc, int16x8_t q, int16x8_t r)
 #define REDUCE4_L2(out, acc) vst1q_f32(out, vcvtq_f32_u32(reduce4_u32(acc)))
 #define REDUCE4_NORM(out, acc) vst1q_f32(out, vcvtq_f32_u32(reduce4_u32(acc)))
 #define PAIR_UNROLL 4
+#define ACC_REGS 1
 #include "simd/tile.h"
 
 /* Adds the ones of v, byte by byte, to 32-bit lanes. */
@@ -239,6 +244,7 @@ static inline uint32x4_t mac_ones(uint32x4_t acc, uint8x16_t v)
 #define REDUCE4_L2(out, acc) vst1q_f32(out, vcvtq_f32_u32(reduce4_u32(acc)))
 #define REDUCE4_NORM(out, acc) vst1q_f32(out, vcvtq_f32_u32(reduce4_u32(acc)))
 #define PAIR_UNROLL 2
+#define ACC_REGS 1
 #include "simd/tile.h"
 
 static void f32_to_f16(const float *in, uint16_t *out, size_t n)

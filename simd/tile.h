@@ -14,6 +14,7 @@
  *              REDUCE4_DOT(out, acc), REDUCE4_L2(out, acc), REDUCE4_NORM(out, acc)
  *                            the same for four accumulators at once
  *              PAIR_UNROLL   independent accumulators of a pair
+ *              ACC_REGS      registers that an ACC takes; tiles are so much smaller
  *            and once per file
  *              BLOCK_Q, BLOCK_R          queries and rows of a register tile of the block kernels
  *              BLOCK_COS_Q, BLOCK_COS_R  the same for the cosine, which also keeps the norms
@@ -186,6 +187,12 @@ TILE_INLINE void FN(tile)(const int metric, const int nq, const int nr, const in
 	CALL(tile_finish, &t, metric, nq, nr, unroll, query_norm, out, out_stride);
 }
 
+/* Accumulators a row of one-to-many. */
+enum {
+	FN(MANY_UNROLL) = 2 / ACC_REGS,
+	FN(MANY_COS_UNROLL) = COS_UNROLL > ACC_REGS ? COS_UNROLL / ACC_REGS : 1,
+};
+
 TILE_INLINE float FN(pair)(const int metric, const void *a, const void *b, size_t dim)
 {
 	const int unroll = metric == SIMD_COS ? (PAIR_UNROLL + 1) / 2 : PAIR_UNROLL;
@@ -223,8 +230,9 @@ TILE_INLINE void FN(scan)(const int metric, const uint8_t *q, const uint8_t *row
 
 	for (size_t i = 0; i < count; i += ROWS_AT_ONCE) {
 		UNROLLED for (int j = 0; j < ROWS_AT_ONCE; j++) r[j] = rows + (i + j) * stride;
-		CALL(tile, metric, 1, ROWS_AT_ONCE, metric == SIMD_COS ? COS_UNROLL : 2, &q, r,
-		     bytes, norm, ahead, out + i, 0);
+		CALL(tile, metric, 1, ROWS_AT_ONCE,
+		     metric == SIMD_COS ? FN(MANY_COS_UNROLL) : FN(MANY_UNROLL), &q, r, bytes, norm,
+		     ahead, out + i, 0);
 	}
 }
 
@@ -242,8 +250,9 @@ TILE_INLINE void FN(gather)(const int metric, const uint8_t *q, const uint8_t *r
 			if (i + ROWS_AT_ONCE < count)
 				row_prefetch(rows + ids[i + ROWS_AT_ONCE + j] * stride, bytes);
 		}
-		CALL(tile, metric, 1, ROWS_AT_ONCE, metric == SIMD_COS ? COS_UNROLL : 2, &q, r,
-		     bytes, norm, 0, out + i, 0);
+		CALL(tile, metric, 1, ROWS_AT_ONCE,
+		     metric == SIMD_COS ? FN(MANY_COS_UNROLL) : FN(MANY_UNROLL), &q, r, bytes, norm,
+		     0, out + i, 0);
 	}
 }
 
@@ -315,10 +324,10 @@ TILE_INLINE void FN(block)(const int metric, const int nq, const int nr, const u
 		     row_count, dim, out, out_stride);                                             \
 	}
 #ifndef TILE_WITHOUT_L2
-TILE_KERNELS(SIMD_L2, l2, BLOCK_Q, BLOCK_R)
+TILE_KERNELS(SIMD_L2, l2, BLOCK_Q / ACC_REGS, BLOCK_R)
 #endif
-TILE_KERNELS(SIMD_DOT, dot, BLOCK_Q, BLOCK_R)
-TILE_KERNELS(SIMD_COS, cos, BLOCK_COS_Q, BLOCK_COS_R)
+TILE_KERNELS(SIMD_DOT, dot, BLOCK_Q / ACC_REGS, BLOCK_R)
+TILE_KERNELS(SIMD_COS, cos, BLOCK_COS_Q / ACC_REGS, BLOCK_COS_R)
 
 #undef TILE_KERNELS
 #undef FN
@@ -341,3 +350,4 @@ TILE_KERNELS(SIMD_COS, cos, BLOCK_COS_Q, BLOCK_COS_R)
 #undef REDUCE4_L2
 #undef REDUCE4_NORM
 #undef PAIR_UNROLL
+#undef ACC_REGS
