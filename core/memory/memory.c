@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   opening, the background thread, states; see memory.h.
+ */
+#include "core/memory/memory_inside.h"
+#include "pool/alloc.h"
+#include "simd/crc32c.h"
+#include "simd/simd.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { QUIET_MS = 150, RETRY_MS = 30000 };
+
+uint64_t memory_now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+
+static uint64_t now_ms(void)
+{
+	return memory_now_ns() / 1000000;
+}
+
+/* ---- thread ---- */
+
+static int embed_one(struct memory *mem, uint64_t inode)
+{
+	int rc = memory_embed_file(mem, inode);
+
+	if (rc == -ESTALE) /* changed while it was embedded: after it has been quiet again */
+		return pending_add(&mem->pending, inode, now_ms() + mem->quiet_ms);
+	if (rc < 0 && rc != -EROFS)
+		pending_add(&mem->pending, inode, now_ms() + RETRY_MS);
+	return rc;
+}
+
+static void thread_sleep(struct memory *mem, uint32_t seen, uint64_t next_ms)
+{
+	uint64_t now = now_ms();
+	uint64_t wait = next_ms > now ? next_ms - now : 1;
+	struct timespec t = {wait / 1000, wait % 1000 * 1000000l};
+
+	/* seq_cst: either the toucher sees `sleeping`, or this thread the new entry (Dekker) */
+	atomic_store_explicit(&mem->sleeping, !next_ms, memory_order_seq_cst);
+	if (next_ms || !atomic_load_explicit(&mem->pending.count, memory_order_seq_cst))
+		syscall(SYS_futex, &mem->wake, FUTEX_WAIT_PRIVATE, seen, next_ms ? &t : NULL, NULL,
+			0);
+	atomic_store_explicit(&mem->sleeping, 0, memory_order_relaxed);
+}
+
+static void *thread_main(void *arg)
+{
+	struct memory *mem = arg;
+
+	while (!atomic_load_explicit(&mem->stop, memory_order_acquire)) {
+		uint32_t seen = atomic_load_explicit(&mem->wake, memory_order_acquire);
+		uint64_t next = 0;
+		pthread_mutex_lock(&mem->work.lock);
+		uint64_t inode = pending_take(&mem->pending, now_ms(), &next);
+		if (inode)
+			embed_one(mem, inode);
+		pthread_mutex_unlock(&mem->work.lock);
+		if (!inode)
+			thread_sleep(mem, seen, next);
+	}
+	return NULL;
+}
+
+static void thread_wake(struct memory *mem)
+{
+	atomic_fetch_add_explicit(&mem->wake, 1, memory_order_release);
+	syscall(SYS_futex, &mem->wake, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+void memory_touch(struct memory *mem, uint64_t inode)
+{
+	if (mem->read_only || pending_add(&mem->pending, inode, now_ms() + mem->quiet_ms) < 0)
+		return;
+	if (atomic_load_explicit(&mem->sleeping, memory_order_seq_cst))
+		thread_wake(mem);
+}
+
+void memory_drop(struct memory *mem, uint64_t inode)
+{
+	pending_remove(&mem->pending, inode);
+	memory_index_remove(mem, inode);
+}
+
+int memory_sync(struct memory *mem, uint64_t inode)
+{
+	uint64_t next;
+	int rc = 0;
+
+	if (mem->read_only)
+		return 0;
+	/* Holding `work` means that nothing is half done elsewhere. */
+	pthread_mutex_lock(&mem->work.lock);
+	if (inode) {
+		if (pending_remove(&mem->pending, inode))
+			rc = embed_one(mem, inode);
+	} else {
+		while (rc == 0 && (inode = pending_take(&mem->pending, UINT64_MAX, &next)))
+			rc = embed_one(mem, inode);
+	}
+	pthread_mutex_unlock(&mem->work.lock);
+	return rc;
+}
+
+/* ---- states ---- */
+
+static int state_get(struct memory *mem, uint64_t inode, struct memory_state *state, char *reason)
+{
+	struct mneme_key key = names_key(inode, MNEME_TYPE_PASSAGE);
+	uint8_t value[sizeof *state + MEMORY_REASON_MAX];
+	size_t length;
+	int rc = mneme_get(mem->engine, &key, value, sizeof value, &length);
+
+	if (rc < 0)
+		return rc;
+	if (length < sizeof *state)
+		return -EUCLEAN;
+	memcpy(state, value, sizeof *state);
+	memcpy(reason, value + sizeof *state, length - sizeof *state);
+	reason[length - sizeof *state] = 0;
+	return 0;
+}
+
+int memory_describe(struct memory *mem, uint64_t inode, char *text, size_t size)
+{
+	static const char *const words[] = {"pending", "indexed", "skipped", "error"};
+	struct memory_state state = {0};
+	struct names_inode record;
+	char reason[MEMORY_REASON_MAX + 1] = "";
+	int rc = memory_inode(mem->engine, inode, &record);
+
+	if (rc == 0)
+		rc = state_get(mem, inode, &state, reason);
+	if (rc < 0 && rc != -ENOENT)
+		return rc;
+	if (rc == -ENOENT || state.version != record.version || state.status > MEMORY_ERROR ||
+	    pending_has(&mem->pending, inode))
+		snprintf(text, size, "pending");
+	else
+		snprintf(text, size, "%s%s%s", words[state.status], reason[0] ? ": " : "", reason);
+	return 0;
+}
+
+int memory_vector(struct memory *mem, uint64_t inode, uint32_t part, float *vector, size_t capacity,
+		  uint32_t *dim)
+{
+	uint8_t sub[4];
+	struct mneme_key key = memory_key(inode, MNEME_TYPE_VECTOR, part, sub);
+	uint16_t half[EMBEDDER_DIM_MAX];
+	size_t length;
+	int rc = mneme_get(mem->engine, &key, half, sizeof half, &length);
+
+	if (rc == -ENOENT)
+		return -ENODATA;
+	if (rc < 0)
+		return rc;
+	*dim = length / sizeof half[0];
+	if (*dim > capacity)
+		return -ERANGE;
+	simd_active->f16_to_f32(half, vector, *dim);
+	return 0;
+}
+
+const char *memory_embedder(const struct memory *mem, const char **note)
+{
+	if (note)
+		*note = embedder_note(mem->embedder);
+	return embedder_name(mem->embedder);
+}
+
+void memory_get_stats(struct memory *mem, struct memory_stats *out)
+{
+	struct lexical_stats words;
+	struct vectors_stats rows = {0};
+
+	pthread_rwlock_rdlock(&mem->index);
+	lexical_get_stats(mem->lexical, &words);
+	if (mem->vectors)
+		vectors_get_stats(mem->vectors, &rows);
+	pthread_rwlock_unlock(&mem->index);
+	*out = (struct memory_stats){
+		.files = atomic_load_explicit(&mem->files, memory_order_relaxed),
+		.passages = words.passages,
+		.pending = atomic_load_explicit(&mem->pending.count, memory_order_relaxed),
+		.embedded = atomic_load_explicit(&mem->embedded, memory_order_relaxed),
+		.searches = atomic_load_explicit(&mem->searches, memory_order_relaxed),
+		.search_ns = atomic_load_explicit(&mem->search_ns, memory_order_relaxed),
+		.embed_ns = atomic_load_explicit(&mem->embed_ns, memory_order_relaxed),
+		.bytes = words.bytes + rows.bytes,
+	};
+}
+
+/* ---- opening ---- */
+
+static void bench_fini(struct bench *b)
+{
+	embedder_worker_free(b->worker);
+	words_free(b->words);
+	words_bag_free(&b->bag);
+	passages_free(b->splitter);
+	pthread_mutex_destroy(&b->lock);
+}
+
+static int bench_init(struct memory *mem, struct bench *b, int cuts)
+{
+	pthread_mutex_init(&b->lock, NULL);
+	b->worker = embedder_worker_new(mem->embedder);
+	if (!b->worker || words_new(&b->words) < 0)
+		return -ENOMEM;
+	if (!cuts)
+		return 0;
+	struct passage_settings settings = {.count = embedder_count, .count_context = b->worker};
+	b->splitter = passages_new(&settings, NULL, NULL);
+	return b->splitter ? 0 : -ENOMEM;
+}
+
+static int embedder_choose(struct memory *mem, const struct memory_options *o,
+			   struct mneme_error *error)
+{
+	char path[PATH_MAX] = "", why[EMBEDDER_WHY] = "";
+	const char *model = o->model ? o->model : getenv("MNEME_MODEL");
+
+	if (!model && o->store) {
+		snprintf(path, sizeof path, "%s/model", o->store);
+		model = path;
+	}
+	struct embedder_settings settings = {.kind = "builtin", .model = model, .or_hash = 1};
+	int rc = embedder_open(&settings, &mem->embedder, why);
+	if (rc < 0 && error)
+		snprintf(error->message, sizeof error->message,
+			 "the embedder cannot be opened: %.250s", why);
+	if (rc == 0) {
+		const char *name = embedder_name(mem->embedder);
+		mem->dim = embedder_dim(mem->embedder);
+		mem->model = crc32c(0, name, strlen(name));
+	}
+	return rc;
+}
+
+static int thread_start(struct memory *mem)
+{
+	sigset_t all, old;
+
+	sigfillset(&all);
+	sigdelset(&all, SIGBUS);
+	sigdelset(&all, SIGSEGV);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	int rc = pthread_create(&mem->thread, NULL, thread_main, mem);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	mem->has_thread = rc == 0;
+	return -rc;
+}
+
+int memory_open(struct mneme *engine, const struct memory_options *options, struct memory **out,
+		struct mneme_error *error)
+{
+	struct memory *mem = alloc_zeroed(1, sizeof *mem);
+	int rc = -ENOMEM;
+
+	if (!mem)
+		return rc;
+	mem->engine = engine;
+	mem->quiet_ms = options->quiet_ms ? options->quiet_ms : QUIET_MS;
+	mem->read_only = options->read_only;
+	pthread_rwlock_init(&mem->index, NULL);
+	if (pending_init(&mem->pending) == 0)
+		rc = embedder_choose(mem, options, error);
+	if (rc == 0)
+		rc = bench_init(mem, &mem->work, 1);
+	if (rc == 0)
+		rc = bench_init(mem, &mem->query, 0);
+	if (rc == 0)
+		rc = lexical_new(&mem->lexical);
+	struct vectors_config config = {
+		.dim = mem->dim, .metric = VECTORS_COSINE, .type = VECTORS_F16};
+	if (rc == 0 && mem->dim)
+		rc = vectors_new(&config, &mem->vectors);
+	if (rc == 0)
+		rc = memory_index_load(mem);
+	if (rc == 0 && !mem->read_only)
+		rc = thread_start(mem);
+	if (rc < 0) {
+		if (error && !error->message[0])
+			snprintf(error->message, sizeof error->message,
+				 "the memories cannot be loaded: %s", strerror(-rc));
+		memory_close(mem);
+		return rc;
+	}
+	*out = mem;
+	return 0;
+}
+
+void memory_close(struct memory *mem)
+{
+	if (!mem)
+		return;
+	if (mem->embedder)
+		embedder_stop(mem->embedder);
+	if (mem->has_thread) {
+		atomic_store_explicit(&mem->stop, 1, memory_order_release);
+		thread_wake(mem);
+		pthread_join(mem->thread, NULL);
+	}
+	bench_fini(&mem->work);
+	bench_fini(&mem->query);
+	if (mem->embedder)
+		embedder_close(mem->embedder);
+	lexical_free(mem->lexical);
+	vectors_free(mem->vectors);
+	pending_fini(&mem->pending);
+	pthread_rwlock_destroy(&mem->index);
+	alloc_free(mem);
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   memories: keeps passages, vectors and words of every text file current, and searches them.
+ * Records:   (i, PASSAGE, -): struct memory_state, then a reason. (i, PASSAGE, part 4 BE):
+ *            struct memory_part. (i, VECTOR, part 4 BE): the vector, f16.
+ * Invariants: records are the truth; the search indexes are derived from them at open and live in
+ *            memory. All records of a file change in one transaction, which checks that the file still
+ *            has the version that was read; a file whose version differs is pending, also after a
+ *            crash. A deleted file is out of the indexes when memory_drop() returns.
+ * Threading: all functions are thread-safe. One background thread embeds; memory_sync() embeds in the
+ *            calling thread. Lock order: work, index, then the engine's.
+ * Failure:   0 or -errno; a file that cannot be embedded keeps a state with the reason.
+ */
+#ifndef MNEME_CORE_MEMORY_MEMORY_H
+#define MNEME_CORE_MEMORY_MEMORY_H
+
+#include "core/mneme.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+	MEMORY_REASON_MAX = 160,
+	MEMORY_QUERY_MAX = 4096, /* bytes of a query text */
+	MEMORY_RESULTS_MAX = 1000,
+	MEMORY_PATH_MAX = 4096,
+	MEMORY_SNIPPET_MAX = 200,
+	MEMORY_FILE_MAX = 16 << 20, /* bytes of a text that is embedded */
+	MEMORY_PARTS_MAX = 4000, /* passages of one file; what is behind them is not searchable */
+};
+
+enum memory_status {
+	MEMORY_PENDING = 0,
+	MEMORY_INDEXED = 1,
+	MEMORY_SKIPPED = 2, /* with a reason */
+	MEMORY_ERROR = 3,   /* with a reason; tried again after the next change or open */
+};
+
+/* Stored; little-endian. */
+struct memory_state {
+	uint64_t version; /* of the inode record that was indexed */
+	uint32_t status;  /* enum memory_status */
+	uint32_t parts;
+	uint32_t dim;
+	uint32_t model; /* CRC-32C of the embedder's name */
+	uint64_t reserved;
+};
+_Static_assert(sizeof(struct memory_state) == 32, "memory state");
+
+struct memory_part {
+	uint64_t begin, end; /* byte range in the file */
+	uint32_t line;       /* of begin, from 1 */
+	uint32_t reserved;
+	uint8_t hash[16];
+};
+_Static_assert(sizeof(struct memory_part) == 40, "memory part");
+
+struct memory;
+
+struct memory_options {
+	const char *store; /* directory of the store, for the model */
+	const char *model; /* model file; NULL: $MNEME_MODEL, STORE/model, then none */
+	uint32_t quiet_ms; /* after the last change before a file is embedded; 0: 150 */
+	int read_only;
+};
+
+/* Builds the indexes from the records, finds what is pending, starts the thread. */
+int memory_open(struct mneme *engine, const struct memory_options *options, struct memory **out,
+		struct mneme_error *error);
+/* Stops the thread. The engine is still open. Accepts NULL. */
+void memory_close(struct memory *mem);
+/* Name of the embedder, and a sentence when it is not the best one ("" otherwise). */
+const char *memory_embedder(const struct memory *mem, const char **note);
+
+/* After a transaction that changed the bytes of a file: it will be embedded when it has been quiet.
+ * Cheap, no I/O. */
+void memory_touch(struct memory *mem, uint64_t inode);
+/* The file is gone for good: removes it from the indexes. Its records go with its inode's keys. */
+void memory_drop(struct memory *mem, uint64_t inode);
+/* Embeds the file now if it is pending (0: all pending files). Everything that was touched before is
+ * searchable and its records are committed when it returns. */
+int memory_sync(struct memory *mem, uint64_t inode);
+
+/* What user.mneme.state says: "indexed", "pending", "skipped: why", "error: why". */
+int memory_describe(struct memory *mem, uint64_t inode, char *text, size_t size);
+/* The vector of a part as floats: *dim receives the length. -ENODATA: none. -ERANGE: `capacity`. */
+int memory_vector(struct memory *mem, uint64_t inode, uint32_t part, float *vector, size_t capacity,
+		  uint32_t *dim);
+
+enum memory_mode { MEMORY_HYBRID = 0, MEMORY_VECTOR, MEMORY_LEXICAL };
+
+/* Non-zero: the caller may see that file. */
+typedef int memory_allow(void *arg, uint64_t inode);
+
+struct memory_query {
+	const char *text; /* UTF-8, or NULL with `like` */
+	size_t length;
+	uint64_t like;  /* memories like this file; 0: by text */
+	uint64_t scope; /* directory inode; results lie below it */
+	enum memory_mode mode;
+	int rank_fusion;     /* 1: reciprocal rank instead of standardised scores */
+	uint32_t limit;      /* 0: 10 */
+	memory_allow *allow; /* NULL: everything */
+	void *allow_arg;
+	uint64_t deadline_ns; /* CLOCK_MONOTONIC; 0: none */
+};
+
+struct memory_result {
+	uint64_t inode;
+	uint64_t begin, end;              /* byte range of the best passage */
+	uint32_t part, line;              /* line: of begin, from 1 */
+	float score;                      /* what the ranking is by */
+	float cosine, words;              /* its parts: cosine to the query, BM25 */
+	char path[MEMORY_PATH_MAX];       /* relative to scope */
+	char snippet[MEMORY_SNIPPET_MAX]; /* one line of text, UTF-8 */
+};
+
+struct memory_answer {
+	uint32_t count;
+	int partial;                    /* 1: the deadline came first */
+	struct memory_result results[]; /* best first, one a file */
+};
+
+/* *out is freed with memory_answer_free(). -EINVAL: empty query; -ENODATA: `like` has no vector. */
+int memory_search(struct memory *mem, const struct memory_query *query, struct memory_answer **out);
+void memory_answer_free(struct memory_answer *answer);
+
+struct memory_stats {
+	uint64_t files, passages, pending, embedded, searches, search_ns, embed_ns, bytes;
+};
+void memory_get_stats(struct memory *mem, struct memory_stats *out);
+
+/* Path of an inode relative to `scope`: -EXDEV when it does not lie below it. */
+int memory_path(struct mneme *engine, uint64_t inode, uint64_t scope, char *path, size_t size);
+
+#endif

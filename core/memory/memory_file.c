@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   one file from bytes to records: read, cut, embed what is new, commit, index.
+ * Invariants: passages whose hash was there before keep their vector. The records are committed only if
+ *            the file has still the version that was read; else it is pending again.
+ * Threading: `work` is held.
+ */
+#include "core/memory/memory_inside.h"
+#include "pool/alloc.h"
+#include "simd/simd.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { READ_BLOCK = 64 << 10, EMBED_BATCH = 32 };
+
+struct job {
+	struct memory *mem;
+	uint64_t inode;
+	struct names_inode record;
+	struct memory_state old, state;
+	char reason[MEMORY_REASON_MAX];
+	struct memory_part *parts, *old_parts;
+	struct memory_text *texts; /* composed; offsets first, pointers when all is there */
+	uint32_t count, capacity, old_count;
+	char *bytes; /* of all texts */
+	size_t bytes_used, bytes_size;
+	float *vectors; /* count x dim */
+};
+
+static int reserve(void **mem, size_t *size, size_t need)
+{
+	size_t bigger = *size ? *size : 4096;
+
+	if (need <= *size)
+		return 0;
+	while (bigger < need)
+		bigger *= 2;
+	void *more = alloc_resize(*mem, bigger);
+	if (!more)
+		return -ENOMEM;
+	*mem = more;
+	*size = bigger;
+	return 0;
+}
+
+static int part_room(struct job *j)
+{
+	if (j->count < j->capacity)
+		return 0;
+	uint32_t capacity = j->capacity ? 2 * j->capacity : 64;
+	void *parts = alloc_resize(j->parts, capacity * sizeof j->parts[0]);
+	if (!parts)
+		return -ENOMEM;
+	j->parts = parts;
+	void *texts = alloc_resize(j->texts, capacity * sizeof j->texts[0]);
+	if (!texts)
+		return -ENOMEM;
+	j->texts = texts;
+	j->capacity = capacity;
+	return 0;
+}
+
+static int part_take(void *context, const struct passage *p)
+{
+	struct job *j = context;
+
+	if (j->count == MEMORY_PARTS_MAX)
+		return 1;
+	int rc = part_room(j);
+	if (rc == 0)
+		rc = reserve((void **)&j->bytes, &j->bytes_size, j->bytes_used + PASSAGE_TEXT_MAX);
+	if (rc < 0)
+		return rc;
+	struct memory_part *part = &j->parts[j->count];
+	*part = (struct memory_part){.begin = p->begin, .end = p->end};
+	memcpy(part->hash, p->hash, sizeof part->hash);
+	size_t length = passage_compose(p, j->bytes + j->bytes_used);
+	j->texts[j->count].length = length;
+	j->bytes_used += length;
+	j->count++;
+	return 0;
+}
+
+/* Reads the file in blocks and cuts it. */
+static int text_cut(struct job *j)
+{
+	struct passage_splitter *splitter = j->mem->work.splitter;
+	char *block = alloc_get(READ_BLOCK);
+	int rc = 0;
+
+	if (!block)
+		return -ENOMEM;
+	passages_reset(splitter, part_take, j);
+	for (uint64_t at = 0; at < j->record.size && rc == 0;) {
+		int n = memory_read(j->mem->engine, j->inode, j->record.size, at, block,
+				    READ_BLOCK);
+		if (n <= 0) {
+			rc = n;
+			break;
+		}
+		rc = passages_feed(splitter, block, n);
+		at += n;
+	}
+	if (rc == 0)
+		rc = passages_finish(splitter);
+	alloc_free(block);
+	return rc;
+}
+
+/* Line numbers of the parts, in one more pass over the text: parts ascend by begin. */
+static int lines_count(struct job *j)
+{
+	char *block = alloc_get(READ_BLOCK);
+	uint32_t line = 1, part = 0;
+
+	if (!block)
+		return -ENOMEM;
+	for (uint64_t at = 0; at < j->record.size && part < j->count;) {
+		int n = memory_read(j->mem->engine, j->inode, j->record.size, at, block,
+				    READ_BLOCK);
+		if (n <= 0) {
+			alloc_free(block);
+			return n;
+		}
+		for (int i = 0; i < n; i++) {
+			while (part < j->count && j->parts[part].begin == at + i)
+				j->parts[part++].line = line;
+			line += block[i] == '\n';
+		}
+		at += n;
+	}
+	alloc_free(block);
+	return 0;
+}
+
+static int old_part_take(void *arg, const struct mneme_key *key, const void *value, size_t length)
+{
+	struct job *j = arg;
+
+	if (key->sub_length == 4 && length == sizeof(struct memory_part) &&
+	    j->old_count < j->old.parts)
+		memcpy(&j->old_parts[j->old_count++], value, sizeof(struct memory_part));
+	return 0;
+}
+
+static int old_load(struct job *j)
+{
+	struct mneme_key key = names_key(j->inode, MNEME_TYPE_PASSAGE), last = key;
+	uint8_t value[sizeof(struct memory_state) + MEMORY_REASON_MAX];
+	size_t length;
+	int rc = mneme_get(j->mem->engine, &key, value, sizeof value, &length);
+
+	if (rc == -ENOENT)
+		return 0;
+	if (rc < 0 || length < sizeof j->old)
+		return rc < 0 ? rc : -EUCLEAN;
+	memcpy(&j->old, value, sizeof j->old);
+	if (!j->old.parts || j->old.parts > MEMORY_PARTS_MAX)
+		return 0;
+	j->old_parts = alloc_get(j->old.parts * sizeof j->old_parts[0]);
+	if (!j->old_parts)
+		return -ENOMEM;
+	last.type = MNEME_TYPE_PASSAGE + 1;
+	return mneme_scan(j->mem->engine, &key, &last, 0, old_part_take, j);
+}
+
+/* Takes over the vector of an old part with the same text. */
+static int vector_reuse(struct job *j, uint32_t part)
+{
+	struct memory *mem = j->mem;
+
+	if (j->old.model != mem->model || j->old.dim != mem->dim)
+		return 0;
+	for (uint32_t i = 0; i < j->old_count; i++) {
+		uint32_t at = (part + i) % j->old_count; /* most parts keep their number */
+		uint32_t dim = 0;
+		if (memcmp(j->old_parts[at].hash, j->parts[part].hash, 16))
+			continue;
+		return memory_vector(mem, j->inode, at, j->vectors + (size_t)part * mem->dim,
+				     mem->dim, &dim) == 0 &&
+		       dim == mem->dim;
+	}
+	return 0;
+}
+
+static int vectors_make(struct job *j)
+{
+	struct memory *mem = j->mem;
+	const char *texts[EMBED_BATCH];
+	size_t lengths[EMBED_BATCH];
+	uint32_t numbers[EMBED_BATCH], n = 0;
+	char why[EMBEDDER_WHY] = "";
+	float *out = NULL;
+	int rc = 0;
+
+	if (!mem->dim || !j->count)
+		return 0;
+	j->vectors = alloc_zeroed((size_t)j->count * mem->dim, sizeof *j->vectors);
+	out = alloc_get((size_t)EMBED_BATCH * mem->dim * sizeof *out);
+	if (!j->vectors || !out)
+		rc = -ENOMEM;
+	for (uint32_t i = 0; i <= j->count && rc == 0; i++) {
+		if (i < j->count && !vector_reuse(j, i)) {
+			texts[n] = j->texts[i].text;
+			lengths[n] = j->texts[i].length;
+			numbers[n++] = i;
+		}
+		if (n < EMBED_BATCH && i < j->count)
+			continue;
+		if (n)
+			rc = embedder_embed(mem->work.worker, texts, lengths, n, out, why);
+		for (uint32_t k = 0; k < n && rc == 0; k++)
+			memcpy(j->vectors + (size_t)numbers[k] * mem->dim,
+			       out + (size_t)k * mem->dim, mem->dim * sizeof *out);
+		atomic_fetch_add_explicit(&mem->embedded, n, memory_order_relaxed);
+		n = 0;
+	}
+	alloc_free(out);
+	if (rc < 0)
+		snprintf(j->reason, sizeof j->reason, "%.150s", why[0] ? why : strerror(-rc));
+	return rc;
+}
+
+/* ---- committing ---- */
+
+static int parts_put(struct job *j, struct mneme_txn *txn)
+{
+	struct memory *mem = j->mem;
+	uint16_t *half = alloc_get(mem->dim * sizeof *half + 16);
+	int rc = half ? 0 : -ENOMEM;
+
+	for (uint32_t i = 0; i < j->count && rc == 0; i++) {
+		uint8_t sub[4];
+		struct mneme_key key = memory_key(j->inode, MNEME_TYPE_PASSAGE, i, sub);
+		rc = mneme_txn_put(txn, &key, &j->parts[i], sizeof j->parts[i]);
+		if (rc == 0 && j->vectors) {
+			simd_active->f32_to_f16(j->vectors + (size_t)i * mem->dim, half, mem->dim);
+			key.type = MNEME_TYPE_VECTOR;
+			rc = mneme_txn_put(txn, &key, half, mem->dim * sizeof *half);
+		}
+	}
+	alloc_free(half);
+	return rc;
+}
+
+/* -ESTALE: the file was changed meanwhile. */
+static int records_write(struct job *j, struct mneme_txn *txn)
+{
+	struct mneme_key inode = names_key(j->inode, MNEME_TYPE_INODE);
+	struct mneme_key key = names_key(j->inode, MNEME_TYPE_PASSAGE), last = key;
+	struct names_inode now;
+	size_t length;
+	int rc = mneme_txn_get(txn, &inode, &now, sizeof now, &length);
+
+	if (rc < 0)
+		return rc;
+	if (now.version != j->record.version)
+		return -ESTALE;
+	last.type++;
+	rc = mneme_txn_delete_range(txn, &key, &last);
+	if (rc == 0)
+		rc = mneme_txn_put_parts(txn, &key, &j->state, sizeof j->state, j->reason,
+					 strlen(j->reason));
+	key.type = MNEME_TYPE_VECTOR;
+	last.type = MNEME_TYPE_VECTOR + 1;
+	if (rc == 0)
+		rc = mneme_txn_delete_range(txn, &key, &last);
+	return rc == 0 ? parts_put(j, txn) : rc;
+}
+
+static int records_commit(struct job *j)
+{
+	int rc;
+
+	do {
+		struct mneme_txn *txn;
+		rc = mneme_txn_begin_locked(j->mem->engine, 0, &j->inode, 1, &txn);
+		if (rc < 0)
+			return rc;
+		rc = records_write(j, txn);
+		if (rc < 0) {
+			mneme_txn_abort(txn);
+			return rc;
+		}
+		rc = mneme_txn_commit(txn, MNEME_DURABILITY_DEFAULT);
+	} while (rc == -EAGAIN);
+	return rc;
+}
+
+/* Cuts and embeds; decides the state. An errno is only for what should be tried again. */
+static int job_run(struct job *j)
+{
+	int rc;
+
+	j->state = (struct memory_state){.version = j->record.version,
+					 .status = MEMORY_SKIPPED,
+					 .dim = j->mem->dim,
+					 .model = j->mem->model};
+	if (j->record.size == 0) {
+		snprintf(j->reason, sizeof j->reason, "empty");
+		return 0;
+	}
+	if (j->record.size > MEMORY_FILE_MAX) {
+		snprintf(j->reason, sizeof j->reason, "larger than %d MiB", MEMORY_FILE_MAX >> 20);
+		return 0;
+	}
+	rc = text_cut(j);
+	if (rc == -EILSEQ) {
+		snprintf(j->reason, sizeof j->reason, "%s", passages_reason(j->mem->work.splitter));
+		j->count = 0;
+		return 0;
+	}
+	if (rc == 1)
+		snprintf(j->reason, sizeof j->reason, "the first %d passages", MEMORY_PARTS_MAX);
+	if (rc >= 0)
+		rc = lines_count(j);
+	size_t at = 0;
+	for (uint32_t i = 0; i < j->count; i++) {
+		j->texts[i].text = j->bytes + at;
+		at += j->texts[i].length;
+	}
+	if (rc == 0)
+		rc = vectors_make(j);
+	if (rc == -ENOMEM)
+		return rc;
+	j->state.status = rc == 0 ? MEMORY_INDEXED : MEMORY_ERROR;
+	if (rc < 0)
+		j->count = 0;
+	j->state.parts = j->count;
+	return 0;
+}
+
+int memory_embed_file(struct memory *mem, uint64_t inode)
+{
+	struct job *j = alloc_zeroed(1, sizeof *j);
+	uint64_t begin = memory_now_ns();
+	int rc = j ? 0 : -ENOMEM;
+
+	if (rc == 0) {
+		j->mem = mem;
+		j->inode = inode;
+		rc = memory_inode(mem->engine, inode, &j->record);
+	}
+	if (rc == 0 && (!S_ISREG(j->record.mode) || j->record.nlink == 0))
+		rc = -ENOENT;
+	if (rc == 0)
+		rc = old_load(j);
+	if (rc == 0)
+		rc = job_run(j);
+	if (rc == 0)
+		rc = records_commit(j);
+	if (rc == 0 && j->count)
+		rc = memory_index_put(mem, inode, j->record.version, j->count, j->texts,
+				      j->vectors);
+	else if (rc == 0 || rc == -ENOENT)
+		memory_index_remove(mem, inode);
+	if (j) {
+		alloc_free(j->parts);
+		alloc_free(j->old_parts);
+		alloc_free(j->texts);
+		alloc_free(j->bytes);
+		alloc_free(j->vectors);
+	}
+	alloc_free(j);
+	atomic_fetch_add_explicit(&mem->embed_ns, memory_now_ns() - begin, memory_order_relaxed);
+	return rc == -ENOENT ? 0 : rc;
+}

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   a query from text to ranked files with path and snippet; see memory.h.
+ * Invariants: scope and permission are checked for whatever would be returned, before it counts as a
+ *            result, so what the caller may not see takes no place either.
+ * Threading: `query` while the text is embedded, then `index` for reading.
+ */
+#include "core/memory/memory_inside.h"
+#include "core/search/flat.h"
+#include "core/search/fuse.h"
+#include "pool/alloc.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+enum { CANDIDATES = 200 };
+
+struct search {
+	struct memory *mem;
+	const struct memory_query *query;
+	float *vector; /* of the query, or NULL */
+	struct search_hit hits[2][CANDIDATES];
+	struct fuse_hit fused[2 * CANDIDATES];
+	unsigned counts[2], count;
+	int partial;
+	uint64_t seen_inode; /* of the last check */
+	int seen_allowed;
+	char path[MEMORY_PATH_MAX];
+};
+
+static int accept_hit(void *arg, uint64_t owner, uint32_t part)
+{
+	struct search *s = arg;
+
+	(void)part;
+	if (owner == s->seen_inode)
+		return s->seen_allowed;
+	s->seen_inode = owner;
+	s->seen_allowed =
+		owner != s->query->like &&
+		memory_path(s->mem->engine, owner, s->query->scope, s->path, sizeof s->path) == 0 &&
+		(!s->query->allow || s->query->allow(s->query->allow_arg, owner));
+	return s->seen_allowed;
+}
+
+/* The query's vector and words. `query` is held. */
+static int query_prepare(struct search *s)
+{
+	struct memory *mem = s->mem;
+	const struct memory_query *q = s->query;
+	char why[EMBEDDER_WHY];
+	uint32_t dim;
+
+	words_bag_reset(&mem->query.bag);
+	if (q->text) {
+		int rc = words_count(mem->query.words, q->text, q->length, &mem->query.bag);
+		if (rc < 0)
+			return rc;
+	}
+	if (!mem->dim || q->mode == MEMORY_LEXICAL)
+		return 0;
+	s->vector = alloc_zeroed(mem->dim, sizeof *s->vector);
+	if (!s->vector)
+		return -ENOMEM;
+	if (q->like)
+		return memory_vector(mem, q->like, 0, s->vector, mem->dim, &dim);
+	return embedder_embed(mem->query.worker, &q->text, &q->length, 1, s->vector, why);
+}
+
+/* Both lists, and for hybrid the side that is missing for each candidate. `index` is held. */
+static int candidates_find(struct search *s)
+{
+	struct memory *mem = s->mem;
+	const struct memory_query *q = s->query;
+	const struct words_bag *bag = &mem->query.bag;
+	struct search_filter filter = {
+		.accept = accept_hit, .arg = s, .deadline_ns = q->deadline_ns};
+	int partial[2] = {0, 0}, rc = 0;
+
+	if (q->mode != MEMORY_VECTOR && bag->count)
+		rc = lexical_search(mem->lexical, bag, &filter, CANDIDATES, s->hits[0],
+				    &s->counts[0], &partial[0]);
+	if (rc == 0 && s->vector && mem->vectors)
+		rc = flat_search(mem->vectors, s->vector, &filter, CANDIDATES, s->hits[1],
+				 &s->counts[1], &partial[1]);
+	s->partial = partial[0] | partial[1];
+	if (rc < 0)
+		return rc;
+	s->count = fuse_collect(s->hits[0], s->counts[0], s->hits[1], s->counts[1], s->fused);
+	return 0;
+}
+
+static int side_fill(struct search *s, enum fuse_known side)
+{
+	struct search_hit missing[2 * CANDIDATES];
+	unsigned n = 0;
+	int rc;
+
+	for (unsigned i = 0; i < s->count; i++)
+		if (!(s->fused[i].known & side))
+			missing[n++] = (struct search_hit){.owner = s->fused[i].owner,
+							   .part = s->fused[i].part};
+	if (!n)
+		return 0;
+	rc = side == FUSE_LEXICAL ? lexical_score(s->mem->lexical, &s->mem->query.bag, missing, n)
+				  : flat_score(s->mem->vectors, s->vector, missing, n);
+	for (unsigned i = 0, k = 0; i < s->count && rc == 0; i++) {
+		if (s->fused[i].known & side)
+			continue;
+		if (side == FUSE_LEXICAL)
+			s->fused[i].lexical = missing[k++].score;
+		else
+			s->fused[i].vector = missing[k++].score;
+		s->fused[i].known |= side;
+	}
+	return rc;
+}
+
+static int rank(struct search *s)
+{
+	struct memory *mem = s->mem;
+	const struct memory_query *q = s->query;
+	struct fuse_background background = {0, 1, 0, 1};
+	struct fuse_options options = {.method = q->rank_fusion ? FUSE_RANK : FUSE_STANDARD};
+	int has_words = q->mode != MEMORY_VECTOR && mem->query.bag.count;
+	int has_vector = s->vector && mem->vectors, rc = 0;
+
+	if (has_words)
+		rc = side_fill(s, FUSE_LEXICAL);
+	if (rc == 0 && has_vector)
+		rc = side_fill(s, FUSE_VECTOR);
+	if (rc < 0)
+		return rc;
+	if (has_words)
+		lexical_background(mem->lexical, &mem->query.bag, &background.lexical_mean,
+				   &background.lexical_deviation);
+	if (has_vector)
+		rc = flat_background(mem->vectors, s->vector, &background.vector_mean,
+				     &background.vector_deviation);
+	options.lexical_weight = has_words;
+	options.vector_weight = has_vector;
+	fuse_rank(s->fused, s->count, &background, &options);
+	s->count = fuse_best_of_owners(s->fused, s->count);
+	return rc;
+}
+
+/* One line of the passage: white space folded, cut at a character. */
+static void snippet_make(struct memory *mem, struct memory_result *r)
+{
+	char text[MEMORY_SNIPPET_MAX];
+	struct names_inode record;
+	size_t out = 0;
+
+	r->snippet[0] = 0;
+	if (memory_inode(mem->engine, r->inode, &record) < 0)
+		return;
+	uint64_t length = r->end - r->begin;
+	int n = memory_read(mem->engine, r->inode, record.size, r->begin, text,
+			    length < sizeof text ? length : sizeof text);
+	for (int i = 0; i < n && out + 1 < sizeof r->snippet; i++) {
+		unsigned char c = text[i];
+		if (c <= ' ' || c == 0x7f) {
+			if (out && r->snippet[out - 1] != ' ')
+				r->snippet[out++] = ' ';
+		} else {
+			r->snippet[out++] = c;
+		}
+	}
+	while (out && ((unsigned char)r->snippet[out - 1] & 0xc0) == 0x80)
+		out--;
+	if (out && (unsigned char)r->snippet[out - 1] >= 0xc0)
+		out--;
+	else if (out && n > 0 && out < (size_t)n && (r->snippet[out] & 0xc0) == 0x80)
+		r->snippet[out] = 0;
+	r->snippet[out] = 0;
+}
+
+static int result_fill(struct search *s, const struct fuse_hit *hit, struct memory_result *r)
+{
+	struct memory *mem = s->mem;
+	uint8_t sub[4];
+	struct mneme_key key = memory_key(hit->owner, MNEME_TYPE_PASSAGE, hit->part, sub);
+	struct memory_part part;
+	size_t length;
+	int rc = mneme_get(mem->engine, &key, &part, sizeof part, &length);
+
+	if (rc == 0 && length != sizeof part)
+		rc = -EUCLEAN;
+	if (rc == 0)
+		rc = memory_path(mem->engine, hit->owner, s->query->scope, r->path, sizeof r->path);
+	if (rc < 0)
+		return rc;
+	r->inode = hit->owner;
+	r->part = hit->part;
+	r->begin = part.begin;
+	r->end = part.end;
+	r->line = part.line;
+	r->score = hit->score;
+	r->cosine = hit->known & FUSE_VECTOR && isfinite(hit->vector) ? hit->vector : 0;
+	r->words = hit->known & FUSE_LEXICAL ? hit->lexical : 0;
+	snippet_make(mem, r);
+	return 0;
+}
+
+static int search_run(struct search *s)
+{
+	struct memory *mem = s->mem;
+	int rc;
+
+	pthread_mutex_lock(&mem->query.lock);
+	rc = query_prepare(s);
+	if (rc == 0) {
+		pthread_rwlock_rdlock(&mem->index);
+		rc = candidates_find(s);
+		if (rc == 0)
+			rc = rank(s);
+		pthread_rwlock_unlock(&mem->index);
+	}
+	pthread_mutex_unlock(&mem->query.lock);
+	return rc;
+}
+
+int memory_search(struct memory *mem, const struct memory_query *query, struct memory_answer **out)
+{
+	uint32_t limit = query->limit ? query->limit : 10;
+	uint64_t begin = memory_now_ns();
+	struct memory_answer *answer = NULL;
+	struct search *s;
+	int rc;
+
+	if (limit > MEMORY_RESULTS_MAX || (!query->like && (!query->text || !query->length)) ||
+	    query->length > MEMORY_QUERY_MAX)
+		return -EINVAL;
+	s = alloc_zeroed(1, sizeof *s);
+	if (!s)
+		return -ENOMEM;
+	s->mem = mem;
+	s->query = query;
+	rc = search_run(s);
+	if (rc == 0) {
+		if (limit > s->count)
+			limit = s->count;
+		answer = alloc_zeroed(1, sizeof *answer + limit * sizeof answer->results[0]);
+		rc = answer ? 0 : -ENOMEM;
+	}
+	for (unsigned i = 0; rc == 0 && i < s->count && answer->count < limit; i++)
+		/* A file that went away since it was found is left out. */
+		if (result_fill(s, &s->fused[i], &answer->results[answer->count]) == 0)
+			answer->count++;
+	if (rc == 0) {
+		answer->partial = s->partial;
+		*out = answer;
+	}
+	alloc_free(s->vector);
+	alloc_free(s);
+	atomic_fetch_add_explicit(&mem->searches, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&mem->search_ns, memory_now_ns() - begin, memory_order_relaxed);
+	return rc;
+}
+
+void memory_answer_free(struct memory_answer *answer)
+{
+	alloc_free(answer);
+}
