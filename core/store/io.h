@@ -95,7 +95,11 @@ struct io {
 /* Opens the store directory with plain system calls. With `create` it makes the directory first
  * (0700), parents excluded. The caller destroys it with io->ops->destroy(). */
 int io_posix_new(const char *directory, int create, struct io **out);
-/* The same with io_uring for batches and log writes; -ENOSYS or -EPERM where the kernel does not
+/* Keeps writers out of the store of an io of io_posix_new() without changing a byte of it: -EBUSY when
+ * there is one, and `holder` receives its text. Several may do this at once. 0 also where the store
+ * has no lock file: it never had a writer. Released by destroy. */
+int io_posix_lock_out_writers(struct io *io, const char *name, char *holder, size_t holder_size);
+/* As io_posix_new, with io_uring for batches and log writes; -ENOSYS or -EPERM where the kernel does not
  * permit io_uring. */
 int io_uring_new(const char *directory, int create, struct io **out);
 /* io_uring where it is permitted, plain system calls otherwise. `MNEME_IO=posix|uring` forces one;

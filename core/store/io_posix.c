@@ -492,6 +492,28 @@ out:
 	return rc;
 }
 
+int io_posix_lock_out_writers(struct io *io, const char *name, char *holder, size_t holder_size)
+{
+	struct posix_io *self = posix_io(io);
+	int fd = openat(self->directory, name, O_RDONLY | O_CLOEXEC);
+	int rc;
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (self->lock_file >= 0) {
+		close(fd);
+		return -EINVAL;
+	}
+	rc = lock_byte(fd, F_RDLCK, LOCK_BYTE_WRITER);
+	if (rc == -EBUSY)
+		read_holder(fd, holder, holder_size);
+	if (rc)
+		close(fd);
+	else
+		self->lock_file = fd;
+	return rc;
+}
+
 static int posix_space(struct io *io, uint64_t *free_bytes, uint64_t *total_bytes)
 {
 	struct statvfs st;

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   walks the log from the checkpoint on, as recovery will, without applying anything.
+ * Invariants: a torn end is no finding: that is what a crash leaves. Findings are: a log that does not
+ *            begin at the checkpoint, that ends before what is known to have been durable, or that
+ *            holds operations which cannot be replayed. The walk is written apart from the one of
+ *            recovery, so that a mistake in one of them is seen.
+ */
+#include "core/store/check_inside.h"
+#include "pool/alloc.h"
+#include "simd/crc32c.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+enum { WINDOW_BYTES = 1 << 18 };
+
+struct log_segment {
+	struct fmt_segment head;
+	uint64_t size;
+	uint32_t file;
+	int whole;
+};
+
+struct log_walk {
+	struct check *c;
+	struct log_segment *segments;
+	uint32_t count, capacity;
+	uint8_t *bytes; /* of one block, or a window */
+	uint64_t bytes_size;
+	uint64_t at; /* LSN behind the last whole block */
+	struct io_file *file;
+};
+
+static int segment_add(void *arg, const char *name)
+{
+	struct log_walk *w = arg;
+	char *rest;
+	unsigned long file = strtoul(name, &rest, 16);
+
+	char expected[IO_NAME_MAX];
+
+	wal_name((uint32_t)file, expected);
+	if (*rest || rest == name || strcmp(name, expected + strlen("wal/"))) {
+		check_find(w->c, "the file wal/%.32s is none of the log's", name);
+		return 0;
+	}
+	if (w->count == w->capacity) {
+		uint32_t capacity = w->capacity ? 2 * w->capacity : 16;
+		void *more = alloc_resize(w->segments, capacity * sizeof w->segments[0]);
+		if (!more)
+			return -ENOMEM;
+		w->segments = more;
+		w->capacity = capacity;
+	}
+	w->segments[w->count++] = (struct log_segment){.file = (uint32_t)file};
+	return 0;
+}
+
+static int segment_compare(const void *a, const void *b)
+{
+	const struct log_segment *x = a, *y = b;
+
+	if (x->whole != y->whole)
+		return x->whole - y->whole;
+	return (x->head.sequence > y->head.sequence) - (x->head.sequence < y->head.sequence);
+}
+
+static int segment_open(struct log_walk *w, const struct log_segment *s)
+{
+	char name[IO_NAME_MAX];
+
+	wal_name(s->file, name);
+	return w->c->io->ops->open(w->c->io, name, IO_READ, &w->file);
+}
+
+static void segment_close(struct log_walk *w)
+{
+	w->c->io->ops->close(w->file);
+	w->file = NULL;
+}
+
+static int bytes_need(struct log_walk *w, uint64_t size)
+{
+	if (size <= w->bytes_size)
+		return 0;
+	void *more = alloc_resize(w->bytes, size);
+	if (!more)
+		return -ENOMEM;
+	w->bytes = more;
+	w->bytes_size = size;
+	return 0;
+}
+
+static int head_read(struct log_walk *w, struct log_segment *s)
+{
+	struct check *c = w->c;
+	int rc = segment_open(w, s);
+
+	if (rc < 0)
+		return rc;
+	rc = c->io->ops->size(w->file, &s->size);
+	if (rc == 0 && s->size >= WAL_SEGMENT_HEAD)
+		rc = io_read_full(w->file, c->io, w->bytes, WAL_SEGMENT_HEAD, 0);
+	else if (rc == 0)
+		memset(w->bytes, 0, WAL_SEGMENT_HEAD);
+	segment_close(w);
+	if (rc < 0)
+		return rc;
+	memcpy(&s->head, w->bytes, sizeof s->head);
+	((struct fmt_segment *)w->bytes)->crc = 0;
+	s->whole = s->head.magic == FMT_SEGMENT_MAGIC && s->head.version == FMT_VERSION &&
+		   s->head.bytes == s->size &&
+		   !memcmp(s->head.uuid, c->super.uuid, sizeof s->head.uuid) &&
+		   crc32c(0, w->bytes, WAL_SEGMENT_HEAD) == s->head.crc;
+	return 0;
+}
+
+/* ---- records ---- */
+
+static const char *op_problem(const struct fmt_op *op)
+{
+	uint64_t end = (uint64_t)op->offset + op->value_length;
+
+	if (op->kind < FMT_OP_PUT || op->kind > FMT_OP_TRUNCATE)
+		return "an operation that is none";
+	if (op->sub_length > MNEME_SUBKEY_MAX)
+		return "a key that is too long";
+	if (end > FMT_VALUE_MAX)
+		return "a value that is too long";
+	if (op->kind == FMT_OP_DELETE_RANGE &&
+	    (op->value_length < FMT_KEY_HEAD || op->value_length > FMT_KEY_MAX))
+		return "a range without an end";
+	return NULL;
+}
+
+static const char *record_problem(const uint8_t *bytes, uint64_t left)
+{
+	struct fmt_record record;
+
+	if (left < sizeof record)
+		return "a record without its head";
+	memcpy(&record, bytes, sizeof record);
+	if (record.length < sizeof record || record.length > left)
+		return "a record that is longer than its block";
+	left = record.length - sizeof record;
+	bytes += sizeof record;
+	for (uint32_t i = 0; i < record.count; i++) {
+		struct fmt_op op;
+		if (left < sizeof op)
+			return "a record with fewer operations than it says";
+		memcpy(&op, bytes, sizeof op);
+		uint64_t need = sizeof op + op.sub_length + (uint64_t)op.value_length;
+		if (left < need)
+			return "an operation that is longer than its record";
+		const char *problem = op_problem(&op);
+		if (problem)
+			return problem;
+		bytes += need;
+		left -= need;
+	}
+	return NULL;
+}
+
+static void check_block(struct log_walk *w, const struct fmt_block *b)
+{
+	const uint8_t *bytes = (const uint8_t *)b;
+	uint64_t at = sizeof *b;
+
+	if (b->generation > w->c->super.generation)
+		check_find(
+			w->c,
+			"the log at %llu speaks of checkpoint %llu, the superblock is that of %llu",
+			(unsigned long long)b->lsn, (unsigned long long)b->generation,
+			(unsigned long long)w->c->super.generation);
+	for (uint32_t i = 0; i < b->records; i++) {
+		struct fmt_record record;
+		const char *problem =
+			record_problem(bytes + at, at < b->length ? b->length - at : 0);
+		if (problem) {
+			check_find(w->c, "the log holds %s at %llu", problem,
+				   (unsigned long long)(b->lsn + at));
+			return;
+		}
+		memcpy(&record, bytes + at, sizeof record);
+		at += (record.length + 7) & ~7ull;
+	}
+}
+
+/* Reads the block at `offset` into w->bytes. 1: it is whole and the chain's next; 0: it is not. */
+static int block_read(struct log_walk *w, const struct log_segment *s, uint64_t offset,
+		      uint32_t chain)
+{
+	struct check *c = w->c;
+	struct fmt_block b;
+
+	if (offset + sizeof b > s->size)
+		return 0;
+	int rc = io_read_full(w->file, c->io, &b, sizeof b, offset);
+	if (rc < 0)
+		return rc;
+	if (b.magic != FMT_BLOCK_MAGIC || b.length < sizeof b || b.length > s->size - offset ||
+	    b.salt != s->head.salt || b.lsn != s->head.base + offset - WAL_SEGMENT_HEAD)
+		return 0;
+	rc = bytes_need(w, b.length);
+	if (rc == 0)
+		rc = io_read_full(w->file, c->io, w->bytes, b.length, offset);
+	if (rc < 0)
+		return rc;
+	uint32_t crc = crc32c(chain, w->bytes, offsetof(struct fmt_block, crc));
+	crc = crc32c(crc, w->bytes + sizeof b, b.length - sizeof b);
+	return crc == b.crc;
+}
+
+/* Follows the blocks of one segment: w->at ends behind the last. */
+static int segment_follow(struct log_walk *w, const struct log_segment *s)
+{
+	uint64_t offset = WAL_SEGMENT_HEAD;
+	uint32_t chain = (uint32_t)s->head.salt;
+	int rc = segment_open(w, s);
+
+	if (rc < 0)
+		return rc;
+	w->at = s->head.base;
+	while ((rc = block_read(w, s, offset, chain)) == 1) {
+		const struct fmt_block *b = (const void *)w->bytes;
+		check_block(w, b);
+		chain = b->crc;
+		offset += (b->length + 7) & ~7ull;
+		w->at = s->head.base + offset - WAL_SEGMENT_HEAD;
+	}
+	segment_close(w);
+	return rc;
+}
+
+/* Looks for block heads that prove more durable than w->at. */
+static int segment_prove(struct log_walk *w, const struct log_segment *s, uint64_t *proven)
+{
+	struct check *c = w->c;
+	uint64_t step = WINDOW_BYTES - sizeof(struct fmt_block);
+	int rc = segment_open(w, s);
+
+	for (uint64_t at = WAL_SEGMENT_HEAD; rc == 0 && at < s->size; at += step) {
+		uint64_t length = s->size - at < WINDOW_BYTES ? s->size - at : WINDOW_BYTES;
+		rc = io_read_full(w->file, c->io, w->bytes, length, at);
+		for (uint64_t i = 0; rc == 0 && i + sizeof(struct fmt_block) <= length; i += 8) {
+			const struct fmt_block *b = (const void *)(w->bytes + i);
+			if (b->magic == FMT_BLOCK_MAGIC && b->durable > w->at &&
+			    crc32c(0, b, offsetof(struct fmt_block, head_crc)) == b->head_crc &&
+			    b->durable > *proven)
+				*proven = b->durable;
+		}
+	}
+	if (w->file)
+		segment_close(w);
+	return rc;
+}
+
+static int follow_all(struct log_walk *w)
+{
+	struct check *c = w->c;
+	const struct log_segment *start = NULL, *end = w->segments + w->count;
+	uint64_t reached, proven = c->super.log_durable;
+	int rc;
+
+	for (const struct log_segment *s = w->segments; s < end; s++)
+		if (s->whole && s->head.base <= c->super.lsn)
+			start = s;
+	if (!start) {
+		check_find(c, "the log does not reach back to the checkpoint at %llu",
+			   (unsigned long long)c->super.lsn);
+		return 0;
+	}
+	rc = segment_follow(w, start);
+	for (const struct log_segment *s = start + 1; rc == 0 && s < end; s++)
+		if (s->whole && s->head.base == w->at)
+			rc = segment_follow(w, s);
+	/* The checkpoint may hold records that no flush had written yet. */
+	reached = w->at;
+	if (w->at < c->super.lsn)
+		w->at = c->super.lsn;
+	for (const struct log_segment *s = w->segments; rc == 0 && s < end; s++)
+		rc = segment_prove(w, s, &proven);
+	if (rc == 0 && (reached < c->super.log_durable || proven > w->at))
+		check_find(c,
+			   "the log ends at %llu, but it was durable up to %llu: what lies between "
+			   "is damaged",
+			   (unsigned long long)reached, (unsigned long long)proven);
+	return rc;
+}
+
+int check_log(struct check *c)
+{
+	struct log_walk w = {.c = c};
+	int rc = bytes_need(&w, WINDOW_BYTES);
+
+	if (rc == 0)
+		rc = c->io->ops->list(c->io, "wal", segment_add, &w);
+	if (rc == -ENOENT) {
+		check_find(c, "the directory of the log is missing");
+		rc = 0;
+	}
+	for (uint32_t i = 0; rc == 0 && i < w.count; i++)
+		rc = head_read(&w, &w.segments[i]);
+	if (rc == 0 && w.count)
+		qsort(w.segments, w.count, sizeof w.segments[0], segment_compare);
+	if (rc == 0)
+		rc = follow_all(&w);
+	alloc_free(w.segments);
+	alloc_free(w.bytes);
+	return rc < 0 ? check_refuse(c, rc, "the log cannot be read: %s", strerror(-rc)) : 0;
+}

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   walks the trees from their roots: every page and every value is read and held against
+ *            what its parent and the format say of it.
+ * Invariants: a page is entered once (the `reached` bits) and only with a level below its parent's, so
+ *            the walk ends whatever the bytes are. Keys that bound a subtree point into the buffers of
+ *            the pages above, which stay as they are meanwhile.
+ */
+#include "core/store/check_inside.h"
+#include "simd/crc32c.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <zstd.h>
+
+struct bounds {
+	struct page_key low, high; /* low <= key < high; bytes NULL: no bound */
+};
+
+struct step {
+	uint64_t reference;
+	struct bounds bounds;
+	uint64_t birth; /* of the page above: the largest that this one may have */
+	int level;      /* expected; -1: any */
+	uint32_t shard, depth;
+};
+
+static void key_text(struct page_key key, char out[CHECK_KEY_TEXT])
+{
+	struct mneme_key k;
+	int n;
+
+	if (key.length < FMT_KEY_HEAD) {
+		snprintf(out, CHECK_KEY_TEXT, "a key of %u bytes", key.length);
+		return;
+	}
+	store_decode_key(key, &k);
+	n = snprintf(out, CHECK_KEY_TEXT, "inode %llu, type 0x%02x", (unsigned long long)k.inode,
+		     k.type);
+	if (k.sub_length)
+		n += snprintf(out + n, CHECK_KEY_TEXT - n, ", sub-key ");
+	for (unsigned i = 0; i < k.sub_length && i < 16; i++)
+		n += snprintf(out + n, CHECK_KEY_TEXT - n, "%02x", ((const uint8_t *)k.sub)[i]);
+	if (k.sub_length > 16)
+		snprintf(out + n, CHECK_KEY_TEXT - n, "...");
+}
+
+/* Marks the run as referred to: 0, or what forbids it. */
+static const char *run_mark(struct check *c, uint64_t page, uint64_t count)
+{
+	uint64_t first = page % FMT_GROUP_PAGES;
+
+	if (page >= c->pages || count > c->pages - page)
+		return "lies behind the end of the heap";
+	if (first < FMT_GROUP_FIRST || first + count > FMT_GROUP_PAGES)
+		return "covers pages of the space map";
+	for (uint64_t p = page; p < page + count; p++)
+		if (check_reached(c, p))
+			return "is referred to twice, or overlaps something else";
+	for (uint64_t p = page; p < page + count; p++)
+		c->reached[p / 64] |= 1ull << (p % 64);
+	return NULL;
+}
+
+/* ---- values ---- */
+
+static const char *plain_problem(struct check *c, const struct fmt_value *v)
+{
+	const uint8_t *plain = c->stored;
+
+	if (v->stored < v->length) {
+		if (!(c->super.incompatible & FMT_INCOMPAT_ZSTD))
+			return "is compressed in a store without compression";
+		size_t n = ZSTD_decompress(c->plain, FMT_VALUE_MAX, c->stored, v->stored);
+		if (ZSTD_isError(n) || n != v->length)
+			return "cannot be decompressed";
+		plain = c->plain;
+	}
+	return crc32c(0, plain, v->length) == v->crc_plain
+		       ? NULL
+		       : "has a wrong checksum of its plain bytes";
+}
+
+static const char *value_problem(struct check *c, const struct fmt_value *v, uint64_t leaf_birth)
+{
+	uint64_t page = v->address & FMT_ADDRESS_MASK;
+
+	if (v->address != page)
+		return "has an address that is none";
+	if (v->length > FMT_VALUE_MAX || v->stored > v->length || !v->stored)
+		return "has a length that is not possible";
+	if (!v->birth || v->birth > leaf_birth)
+		return "is younger than its leaf";
+	const char *problem = run_mark(c, page, (v->stored + FMT_PAGE_SIZE - 1) / FMT_PAGE_SIZE);
+	if (problem)
+		return problem;
+	if (io_read_full(c->heap_file, c->io, c->stored, v->stored, page * FMT_PAGE_SIZE) < 0)
+		return "cannot be read";
+	if (crc32c(0, c->stored, v->stored) != v->crc_stored)
+		return "has a wrong checksum";
+	return plain_problem(c, v);
+}
+
+static void check_value(struct check *c, const struct fmt_page *leaf, unsigned position,
+			uint32_t shard)
+{
+	char key[CHECK_KEY_TEXT];
+	struct fmt_value v;
+	uint32_t length;
+	int indirect;
+	const uint8_t *cell = page_value(leaf, position, &length, &indirect);
+
+	if (!indirect)
+		return;
+	memcpy(&v, cell, sizeof v);
+	c->result->values++;
+	const char *problem = value_problem(c, &v, leaf->birth);
+	if (!problem)
+		return;
+	key_text(page_key_at(leaf, position), key);
+	check_find(c, "shard %u, leaf %llu: the value of %s (%u bytes at page %llu) %s", shard,
+		   (unsigned long long)leaf->self, key, v.length,
+		   (unsigned long long)(v.address & FMT_ADDRESS_MASK), problem);
+}
+
+/* ---- pages ---- */
+
+static unsigned cell_bytes(const struct fmt_page *page, unsigned position)
+{
+	unsigned bytes = page_cell_head(page) + page_slots(page)[position].key_length;
+	uint16_t length;
+
+	if (page->level)
+		return bytes;
+	memcpy(&length, page_cell(page, position), sizeof length);
+	return bytes + (length == FMT_INDIRECT ? sizeof(struct fmt_value) : length);
+}
+
+/* What is wrong inside a page; NULL if nothing. */
+static const char *inside_problem(const struct fmt_page *page)
+{
+	unsigned cells = 0;
+
+	if (sizeof *page + page->count * sizeof(struct fmt_slot) > page->top ||
+	    page->top > FMT_PAGE_SIZE)
+		return "its slots and cells overlap";
+	if (page->level && !page->count)
+		return "it is an inner page without children";
+	for (unsigned i = 0; i < page->count; i++) {
+		const struct fmt_slot *slot = &page_slots(page)[i];
+		if (slot->offset < page->top || slot->offset + 2u > FMT_PAGE_SIZE ||
+		    slot->key_length > FMT_KEY_MAX ||
+		    slot->offset + cell_bytes(page, i) > FMT_PAGE_SIZE)
+			return "a cell lies outside of it";
+		if (!page->level && slot->key_length < FMT_KEY_HEAD)
+			return "a key is too short";
+		cells += cell_bytes(page, i);
+	}
+	if (cells + page->garbage != FMT_PAGE_SIZE - page->top)
+		return "its cells overlap, or its count of dead bytes is wrong";
+	for (unsigned i = page->level ? 2 : 1; i < page->count; i++)
+		if (page_key_compare(page_key_at(page, i - 1), page_key_at(page, i)) >= 0)
+			return "its keys are out of order";
+	if (page->reserved || page_verify(page) < 0)
+		return "its slots do not fit its keys";
+	return NULL;
+}
+
+/* Reads the page of a step into its buffer: what is wrong with it, or NULL. */
+static const char *page_problem(struct check *c, const struct step *step)
+{
+	struct fmt_page *page = (struct fmt_page *)check_buffer(c, step->depth);
+	uint64_t number = step->reference & FMT_ADDRESS_MASK;
+
+	if (step->reference & FMT_DIRTY)
+		return "is a reference that only memory has";
+	const char *problem = run_mark(c, number, 1);
+	if (problem)
+		return problem;
+	int rc = io_read_full(c->heap_file, c->io, page, FMT_PAGE_SIZE, number * FMT_PAGE_SIZE);
+	if (rc < 0)
+		return rc == -EIO ? "cannot be read: the disk failed" : "cannot be read";
+	uint32_t crc = crc32c(0, (uint8_t *)page + 4, FMT_PAGE_SIZE - 4);
+	if (crc != page->crc)
+		return "has a wrong checksum";
+	if (page->self != number)
+		return "was written for another place";
+	if (!fmt_reference_fits(step->reference, crc))
+		return "is whole, but not the one that its parent means: it is an old one";
+	if (page->shard != step->shard)
+		return "belongs to another shard";
+	if (page->level > TREE_HEIGHT_MAX || (step->level >= 0 && page->level != step->level))
+		return "has a level that does not fit its parent";
+	if (!page->birth || page->birth > step->birth)
+		return "is younger than the page above it";
+	return inside_problem(page);
+}
+
+/* Keys inside of the bounds and of the shard: reported once a page for each kind. */
+static void check_keys(struct check *c, const struct fmt_page *page, const struct step *step)
+{
+	int bounds_told = 0, shard_told = 0;
+	char text[CHECK_KEY_TEXT];
+
+	for (unsigned i = page->level ? 1 : 0; i < page->count; i++) {
+		struct page_key key = page_key_at(page, i);
+		uint64_t inode;
+		int outside =
+			(step->bounds.low.bytes && page_key_compare(key, step->bounds.low) < 0) ||
+			(step->bounds.high.bytes && page_key_compare(key, step->bounds.high) >= 0);
+		if (outside && !bounds_told++) {
+			key_text(key, text);
+			check_find(c, "shard %u, page %llu: %s is outside of what its parent says",
+				   step->shard, (unsigned long long)page->self, text);
+		}
+		if (page->level)
+			continue;
+		memcpy(&inode, key.bytes, sizeof inode);
+		if ((__builtin_bswap64(inode) & (c->super.shards - 1)) != step->shard &&
+		    !shard_told++) {
+			key_text(key, text);
+			check_find(c, "shard %u, page %llu: %s belongs to another shard",
+				   step->shard, (unsigned long long)page->self, text);
+		}
+	}
+}
+
+static void walk(struct check *c, const struct step *step);
+
+static void walk_children(struct check *c, const struct fmt_page *page, const struct step *step)
+{
+	for (unsigned i = 0; i < page->count; i++) {
+		struct step below = {.reference = page_child(page, i),
+				     .bounds = step->bounds,
+				     .birth = page->birth,
+				     .level = page->level - 1,
+				     .shard = step->shard,
+				     .depth = step->depth + 1};
+		if (i)
+			below.bounds.low = page_key_at(page, i);
+		if (i + 1 < page->count)
+			below.bounds.high = page_key_at(page, i + 1);
+		walk(c, &below);
+	}
+}
+
+/* Recursion is as deep as levels are high: at most CHECK_DEPTH_MAX. */
+static void walk(struct check *c, const struct step *step)
+{
+	const struct fmt_page *page = (const void *)check_buffer(c, step->depth);
+	const char *problem = page_problem(c, step);
+
+	if (problem) {
+		c->lost++;
+		check_find(c, "shard %u, page %llu %s", step->shard,
+			   (unsigned long long)(step->reference & FMT_ADDRESS_MASK), problem);
+		return;
+	}
+	c->result->pages++;
+	check_keys(c, page, step);
+	if (page->level) {
+		walk_children(c, page, step);
+		return;
+	}
+	c->result->keys += page->count;
+	for (unsigned i = 0; i < page->count; i++)
+		check_value(c, page, i, step->shard);
+}
+
+int check_trees(struct check *c)
+{
+	for (uint32_t i = 0; i < FMT_SHARDS_MAX; i++) {
+		struct step root = {.reference = c->super.roots[i],
+				    .birth = c->super.generation,
+				    .level = -1,
+				    .shard = i};
+		if (!root.reference)
+			continue;
+		if (i >= c->super.shards)
+			check_find(c, "the superblock names a root for shard %u of %u", i,
+				   c->super.shards);
+		else
+			walk(c, &root);
+	}
+	return 0;
+}
