@@ -3,8 +3,9 @@
  * Purpose:   the inner loops of the encoder, one table of functions for each instruction set.
  *            The scalar table is the oracle of the others.
  * Invariants: activations are quantised by row to unsigned bytes: byte = value / scale + zero,
- * where zero is 128 for signed values and 0 for those that are never negative. The integer part of
- *            a product is exact in every table, so tables differ by f32 rounding alone.
+ *            where zero is 128 for signed values and 0 for those that are never negative. The
+ *            integer part of a product is exact in every table. Attention is f32 in the scalar
+ *            table and quantised in the others; elsewhere they differ by f32 rounding alone.
  * Threading: pure functions.
  */
 #ifndef MNEME_CORE_MEMORY_ENCODER_KERNELS_H
