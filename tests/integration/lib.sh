@@ -14,17 +14,25 @@ store=$work/store
 mnt=$work/mnt
 daemon=""
 failures=0
+exec 3>&1
 trap work_clean EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
 work_clean()
 {
+	# Not in a child that a signal meets before it has laid off its parent's traps.
+	if [ "$BASHPID" = $$ ]; then
+		work_clean_now
+	fi
+}
+
+work_clean_now()
+{
 	trap '' INT TERM HUP
 	cd /
 	if [ "$failures" != 0 ] && [ -f "$work/daemon.log" ]; then
-		echo "the daemon said:"
-		tail -n 40 "$work/daemon.log"
+		{ echo "the daemon said:"; tail -n 40 "$work/daemon.log"; } >&3
 	fi
 	awk -v d="$work/" 'index($5 "/", d) == 1 { print $5 }' /proc/self/mountinfo | sort -r |
 		while read -r m; do umount "$m" 2>/dev/null || umount -l "$m"; done
@@ -60,10 +68,12 @@ finish()
 	exit
 }
 
+# Ends the script, with its own words though they may be redirected.
 fatal()
 {
 	failures=$((failures + 1))
-	echo "FAIL $*"
+	[ ! -f "$work/round.log" ] || tail -n 20 "$work/round.log" >&3
+	echo "FAIL $*" >&3
 	exit 1
 }
 
@@ -90,7 +100,7 @@ store_mount()
 		return
 	fi
 	mnemefs "$store" "$mnt" -f -o "allow_other,default_permissions,dev,suid${1:+,$1}" \
-		>>"$work/daemon.log" 2>&1 </dev/null &
+		>>"$work/daemon.log" 2>&1 </dev/null 3>&- &
 	daemon=$!
 	for i in $(seq 100); do
 		is_mounted && return 0
@@ -142,9 +152,10 @@ store_kill()
 	umount "$mnt" 2>/dev/null || umount -l "$mnt"
 }
 
-# Is the (unmounted) store consistent?
+# Is the (unmounted) store consistent? Nothing is asked where there is no fsck.mnemefs.
 store_check()
 {
+	command -v fsck.mnemefs >/dev/null || return 0
 	[ "${MNEME_TEST_ON:-}" != tmpfs ] || return 0
 	fsck.mnemefs -n "$store" >"$work/fsck.log" 2>&1 || { cat "$work/fsck.log"; return 1; }
 }

@@ -12,7 +12,7 @@ fill() # until ENOSPC; what was written whole stays readable
 {
 	local i=0
 	mkdir -p "$mnt/fill"
-	while dd if=/dev/urandom of="$mnt/fill/$i" bs=64k count=8 conv=fsync status=none 2>"$work/dd"; do
+	while timeout 30 dd if=/dev/urandom of="$mnt/fill/$i" bs=64k count=8 conv=fsync status=none 2>"$work/dd"; do
 		sha256sum "$mnt/fill/$i" >>"$work/sums"
 		i=$((i + 1))
 		[ $i -lt 1000 ] || { echo "it never fills"; return 1; }
@@ -27,7 +27,7 @@ writable_again() # the freed space comes back within some checkpoints
 {
 	local i
 	for i in $(seq 40); do
-		dd if=/dev/zero of="$mnt/again" bs=64k count=64 conv=fsync status=none 2>"$work/dd" && return 0
+		timeout 30 dd if=/dev/zero of="$mnt/again" bs=64k count=64 conv=fsync status=none 2>"$work/dd" && return 0
 		sleep 0.5
 	done
 	cat "$work/dd"

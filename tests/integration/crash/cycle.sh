@@ -27,9 +27,10 @@ one_round()
 	sleep 0.$((RANDOM % 5))1
 	umount -l "$mnt" || return 1
 	for w in $pids; do
-		( sleep 10; kill -KILL "$w" ) 2>/dev/null & local guard=$!
-		wait "$w" || status=1
-		kill $guard 2>/dev/null
+		local i
+		for i in $(seq 100); do kill -0 "$w" 2>/dev/null || break; sleep 0.1; done
+		kill -KILL "$w" 2>/dev/null && { echo "a caller is stuck"; status=1; }
+		wait "$w" 2>/dev/null
 	done
 	daemon_wait 100 || { echo "the daemon stays"; return 1; }
 	[ $status = 0 ] && [ "$daemon_status" = 0 ] && store_check
