@@ -229,6 +229,8 @@ static void handle_setattr(fuse_req_t req, fuse_ino_t nodeid, struct stat *attr,
 		mneme_txn_abort(txn);
 	else
 		err = fs_commit(fs, txn, MNEME_DURABILITY_DEFAULT, &ino, 1);
+	if (!err && valid & FUSE_SET_ATTR_SIZE)
+		fs_touch(fs, ino);
 	if (err)
 		op_reply_error(&op, err);
 	else

@@ -8,6 +8,7 @@
  *            serves all that wait at the same time.
  * Failure:   0 or -errno to the kernel.
  */
+#include "core/memory/memory.h"
 #include "fs/fs.h"
 
 #include "fs/chunk.h"
@@ -164,7 +165,10 @@ static int write_bytes(struct fs *fs, struct write *write)
 		mneme_txn_abort(txn);
 		return err;
 	}
-	return fs_commit(fs, txn, how, &write->ino, 1);
+	err = fs_commit(fs, txn, how, &write->ino, 1);
+	if (!err)
+		fs_touch(fs, write->ino);
+	return err;
 }
 
 static void handle_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, size_t length,
@@ -201,6 +205,12 @@ static int sync_inode(struct fs *fs, uint64_t ino)
 		return 0;
 	uint64_t lsn = node_get_lsn(fs->nodes, ino);
 
+	if (fs->memory && lsn) { /* what was saved is searchable, too, when fsync returns */
+		int err = memory_sync(fs->memory, ino);
+		if (err)
+			return err;
+		lsn = mneme_lsn_last(fs->engine) > lsn ? mneme_lsn_last(fs->engine) : lsn;
+	}
 	if (lsn && lsn <= mneme_lsn_durable(fs->engine))
 		return 0;
 	return lsn ? mneme_sync_to(fs->engine, lsn) : 0;
@@ -219,7 +229,9 @@ static void handle_fsyncdir(fuse_req_t req, fuse_ino_t nodeid, int datasync,
 {
 	struct op op = op_begin(req, METRICS_FSYNCDIR);
 
-	op_reply_error(&op, mneme_sync(op.fs->engine));
+	int err = op.fs->memory ? memory_sync(op.fs->memory, 0) : 0;
+
+	op_reply_error(&op, err ? err : mneme_sync(op.fs->engine));
 }
 
 void file_set_handlers(struct fuse_lowlevel_ops *ops)

@@ -41,6 +41,7 @@ struct fs {
 	struct metrics *metrics;     /* [I] */
 	struct reaper *reaper;       /* [I] */
 	struct virtual_table *virtual_nodes; /* [I] */
+	struct memory *memory;       /* [I] NULL: texts are not embedded */
 	struct fs_options options;   /* [I] */
 	uint64_t root;               /* [I] inode of the root directory */
 	uint32_t shards;             /* [I] */
@@ -100,6 +101,9 @@ int fs_begin(struct fs *fs, unsigned flags, const uint64_t *inodes, unsigned cou
 /* Commits, and remembers for fsync that these inodes changed. */
 int fs_commit(struct fs *fs, struct mneme_txn *txn, enum mneme_durability durability,
 	      const uint64_t *inodes, unsigned count);
+
+/* After a commit that changed a file's bytes: its memory follows. */
+void fs_touch(struct fs *fs, uint64_t ino);
 
 /* -ENOENT: no such inode; -EUCLEAN: not a record. */
 int inode_load(struct mneme_txn *txn, uint64_t ino, struct names_inode *out);

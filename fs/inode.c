@@ -7,6 +7,7 @@
  * Failure:   -ENOENT: no such inode; -EUCLEAN: the record has a wrong length.
  */
 #include "fs/fs.h"
+#include "core/memory/memory.h"
 
 #include <errno.h>
 #include <linux/fs.h>
@@ -52,6 +53,12 @@ int fs_commit(struct fs *fs, struct mneme_txn *txn, enum mneme_durability durabi
 	for (unsigned i = 0; i < count; i++)
 		node_set_lsn(fs->nodes, inodes[i], lsn);
 	return 0;
+}
+
+void fs_touch(struct fs *fs, uint64_t ino)
+{
+	if (fs->memory)
+		memory_touch(fs->memory, ino);
 }
 
 int inode_load(struct mneme_txn *txn, uint64_t ino, struct names_inode *out)

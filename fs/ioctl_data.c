@@ -214,7 +214,9 @@ int ioctl_write(struct op *op, uint64_t ino, struct mneme_ioc_write *write, size
 		return err;
 	}
 	err = fs_commit(fs, txn, how, &ino, 1);
-	if (!err)
+	if (!err) {
 		reaper_invalidate(fs, ino);
+		fs_touch(fs, ino);
+	}
 	return err;
 }

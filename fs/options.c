@@ -85,6 +85,7 @@ static int parse_pair(struct fs_options *o, const char *option, const char *name
 	static const char *const modes[] = {"memory", "buffered", "strict", NULL};
 	static const char *const transports[] = {"auto", "uring", "classic", NULL};
 	static const char *const opens[] = {"fast", "checked", NULL};
+	static const char *const switches[] = {"on", "off", NULL};
 	static const char *const creates[] = {"direct", "cached", NULL};
 	int i;
 
@@ -104,6 +105,10 @@ static int parse_pair(struct fs_options *o, const char *option, const char *name
 		if ((i = choice(value, creates)) < 0)
 			return refuse(error, option, "say direct or cached");
 		o->cached_create = i;
+	} else if (!strcmp(name, "memory")) {
+		if ((i = choice(value, switches)) < 0)
+			return refuse(error, option, "say on or off");
+		o->no_memory = i;
 	} else if (!strcmp(name, "cache_size")) {
 		if (parse_size(value, &o->cache_bytes) || o->cache_bytes < 4 << 20)
 			return refuse(error, option, "say a size of at least 4M, as in 512M");

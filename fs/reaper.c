@@ -5,6 +5,7 @@
 #include "fs/fs.h"
 
 #include "fs/reaper.h"
+#include "core/memory/memory.h"
 #include "pool/alloc.h"
 
 #include <errno.h>
@@ -100,7 +101,10 @@ static int remove_rest(struct fs *fs, uint64_t ino)
 		err = mneme_txn_delete(txn, &orphan);
 	if (err)
 		goto abort;
-	return mneme_txn_commit(txn, MNEME_DURABILITY_DEFAULT);
+	err = mneme_txn_commit(txn, MNEME_DURABILITY_DEFAULT);
+	if (!err && fs->memory)
+		memory_drop(fs->memory, ino);
+	return err;
 abort:
 	mneme_txn_abort(txn);
 	return err;

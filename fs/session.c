@@ -7,6 +7,7 @@
  * Failure:   -errno and a sentence; everything that was made is taken down again in reverse order.
  */
 #include "fs/session.h"
+#include "core/memory/memory.h"
 
 #include "fs/fs.h"
 #include "fs/reaper.h"
@@ -282,13 +283,21 @@ static void close_session(struct fs_session *session)
 	if (fs->session)
 		fuse_session_destroy(fs->session);
 	reaper_free(fs->reaper);
+	memory_close(fs->memory);
 	virtual_free(fs);
 	metrics_free(fs->metrics);
 	buffers_free(fs->buffers);
 	node_table_free(fs->nodes);
 }
 
-static int open_parts(struct fs *fs, struct mneme_error *error)
+static int open_memory(struct fs *fs, const char *store, struct mneme_error *error)
+{
+	struct memory_options options = {.store = store, .read_only = fs->options.read_only};
+
+	return memory_open(fs->engine, &options, &fs->memory, error);
+}
+
+static int open_parts(struct fs *fs, const char *store, struct mneme_error *error)
 {
 	struct buffers_config config;
 	struct names_inode inode;
@@ -316,9 +325,13 @@ static int open_parts(struct fs *fs, struct mneme_error *error)
 		err = virtual_new(fs);
 	if (!err)
 		err = reaper_new(fs, &fs->reaper);
+	if (!err && !fs->options.no_memory)
+		err = open_memory(fs, store, error);
 	if (!err && !fs->options.read_only)
 		err = reaper_recover(fs);
-	return err ? fail(error, err, "cannot start the filesystem") : 0;
+	if (err && !error->message[0])
+		fail(error, err, "cannot start the filesystem");
+	return err;
 }
 
 static void block_signals(void)
@@ -355,7 +368,7 @@ int fs_session_open(const char *store, const char *directory, const struct fs_op
 		alloc_free(session);
 		return err;
 	}
-	err = open_parts(&session->fs, error);
+	err = open_parts(&session->fs, store, error);
 	if (!err)
 		err = mount_session(session, store, error);
 	if (err) {

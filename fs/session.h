@@ -28,6 +28,7 @@ struct fs_options {
 	unsigned queue_depth;   /* requests of a core's io_uring queue; 0: 8 */
 	int checked_open;       /* 1: every open reaches the daemon */
 	int cached_create;      /* 1: new files are written through the page cache */
+	int no_memory;          /* 1: texts are neither embedded nor searched */
 	int ask_often;          /* 1: the kernel caches no names and attributes (for tests) */
 	int remount;            /* 1: change an existing mount: only ro/rw and the kernel's flags */
 	unsigned long kernel_flags; /* MS_* that mount(2) knows: nosuid, nodev, noexec, noatime, ... */

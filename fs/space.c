@@ -88,6 +88,7 @@ static int fallocate_range(struct fs *fs, struct range *range)
 		err = fs_commit(fs, txn, MNEME_DURABILITY_DEFAULT, &range->ino, 1);
 		if (err)
 			return err;
+		fs_touch(fs, range->ino);
 		range->offset = done;
 	}
 	return 0;
@@ -209,7 +210,10 @@ static int copy_piece(struct fs *fs, struct copy *copy)
 		return got;
 	}
 	err = fs_commit(fs, txn, MNEME_DURABILITY_DEFAULT, inodes + 1, 1);
-	return err ? err : got;
+	if (err)
+		return err;
+	fs_touch(fs, copy->to);
+	return got;
 }
 
 static int copy_range(struct fs *fs, struct copy *copy, size_t *copied)

@@ -4,11 +4,19 @@
  *
  *   inode number: VIRTUAL_BIT | serial << 12 | slot; the serial grows with each use of a slot
  *
+ *   D/.mneme/metrics, stats                     in the root directory only
+ *   D/.mneme/search/QUERY/, QUERY.txt, QUERY.json
+ *   D/.mneme/near/FILE/, FILE.txt, FILE.json    FILE is a name in D
+ *   A directory of results holds symbolic links, one a result. In a query %2F stands for '/', %25 for
+ *   '%'. A query that ends in .txt or .json itself is asked with %2E for that dot.
+ *
  *   To add a name: give it a kind, a line in `children`, and a case in make_text().
  * Threading: all of the table: its mutex. A node's text does not change while the kernel holds the node.
  */
 #include "fs/virtual.h"
 
+#include "fs/dentry.h"
+#include "fs/search.h"
 #include "pool/alloc.h"
 #include "pool/check.h"
 
@@ -18,12 +26,24 @@
 enum { SLOT_BITS = 12, TEXT_MAX = 512 << 10 };
 _Static_assert(1 << SLOT_BITS == VIRTUAL_NODES, "slots");
 
-enum kind { KIND_FREE, KIND_ROOT, KIND_METRICS, KIND_STATS };
+enum kind {
+	KIND_FREE,
+	KIND_ROOT,
+	KIND_METRICS,
+	KIND_STATS,
+	KIND_SEARCH, /* directory whose names are queries */
+	KIND_NEAR,   /* directory whose names are files */
+	KIND_RESULTS, /* directory of links: text is names and targets in turn, each ended by a zero */
+	KIND_TEXT,    /* results as text */
+	KIND_JSON,
+	KIND_LINK, /* text is the target */
+};
 
 struct vnode {
 	enum kind kind;
 	uint64_t ino;
-	uint64_t above;   /* inode of the directory that it was found in */
+	uint64_t above; /* inode of the directory that it was found in */
+	uint64_t home;  /* the real directory that `.mneme` was looked up in */
 	uint64_t lookups;
 	int64_t made_ns;
 	char *text;
@@ -33,7 +53,7 @@ struct vnode {
 
 struct virtual_table {
 	pthread_mutex_t mutex;
-	unsigned free;    /* first free slot, VIRTUAL_NODES: none */
+	unsigned free; /* first free slot, VIRTUAL_NODES: none */
 	uint64_t serial;
 	struct vnode nodes[VIRTUAL_NODES];
 };
@@ -41,8 +61,18 @@ struct virtual_table {
 static const struct {
 	const char *name;
 	enum kind kind;
-} children[] = {{"metrics", KIND_METRICS}, {"stats", KIND_STATS}};
+	int only_root; /* of the mount */
+} children[] = {{"search", KIND_SEARCH, 0},
+		{"near", KIND_NEAR, 0},
+		{"metrics", KIND_METRICS, 1},
+		{"stats", KIND_STATS, 1}};
 enum { CHILDREN = sizeof(children) / sizeof(children[0]) };
+
+static int is_directory(enum kind kind)
+{
+	return kind == KIND_ROOT || kind == KIND_SEARCH || kind == KIND_NEAR ||
+	       kind == KIND_RESULTS;
+}
 
 int virtual_new(struct fs *fs)
 {
@@ -75,13 +105,11 @@ static struct vnode *find(struct virtual_table *table, uint64_t ino)
 	return node->kind != KIND_FREE && node->ino == ino ? node : NULL;
 }
 
-static int make_text(struct fs *fs, struct vnode *node)
+static int make_report(struct fs *fs, struct vnode *node)
 {
-	int err = 0;
-
-	if (node->kind == KIND_ROOT)
-		return 0;
 	char *text = alloc_get(TEXT_MAX);
+	int err;
+
 	if (!text)
 		return -ENOMEM;
 	if (node->kind == KIND_METRICS)
@@ -95,6 +123,90 @@ static int make_text(struct fs *fs, struct vnode *node)
 	char *fitting = alloc_resize(text, node->length ? node->length : 1);
 	node->text = fitting ? fitting : text;
 	return 0;
+}
+
+static int hex_digit(char c)
+{
+	return c >= '0' && c <= '9'   ? c - '0'
+	       : c >= 'A' && c <= 'F' ? c - 'A' + 10
+	       : c >= 'a' && c <= 'f' ? c - 'a' + 10
+				      : -1;
+}
+
+/* Takes the ending off and says what it asks for. `query` has room for the name. */
+static enum kind parse_query(const char *name, char *query)
+{
+	size_t n = strlen(name), out = 0;
+	enum kind kind = KIND_RESULTS;
+
+	if (n > 4 && !strcmp(name + n - 4, ".txt"))
+		kind = KIND_TEXT, n -= 4;
+	else if (n > 5 && !strcmp(name + n - 5, ".json"))
+		kind = KIND_JSON, n -= 5;
+	for (size_t i = 0; i < n; i++) {
+		if (name[i] == '%' && i + 2 < n && hex_digit(name[i + 1]) >= 0 &&
+		    hex_digit(name[i + 2]) >= 0 &&
+		    (hex_digit(name[i + 1]) || hex_digit(name[i + 2]))) {
+			query[out++] = hex_digit(name[i + 1]) << 4 | hex_digit(name[i + 2]);
+			i += 2;
+		} else {
+			query[out++] = name[i];
+		}
+	}
+	query[out] = 0;
+	return kind;
+}
+
+/* What is asked below `search` or `near`. */
+static int make_answer(struct op *op, enum kind above, const char *name, struct vnode *node)
+{
+	char *query = op_temporary(strlen(name) + 1);
+	struct memory_answer *answer;
+	uint64_t like = 0;
+	int err = query ? 0 : -ENOMEM;
+
+	if (!err)
+		node->kind = parse_query(name, query);
+	if (!err && above == KIND_NEAR) {
+		struct dentry found;
+		err = dentry_peek(op->fs, node->home, query, &found);
+		like = found.inode;
+		if (!err && !like)
+			err = -ENOENT;
+	}
+	if (!err)
+		err = search_ask(op, node->home, query, like, &answer);
+	if (err)
+		return err == -ENODATA ? -ENOENT : err;
+	if (node->kind == KIND_TEXT)
+		err = search_write_text(answer, &node->text, &node->length);
+	else if (node->kind == KIND_JSON)
+		err = search_write_json(answer, &node->text, &node->length);
+	else
+		err = search_write_links(answer, &node->text, &node->length);
+	memory_answer_free(answer);
+	return err;
+}
+
+/* The link called `name` in a directory of results. */
+static int make_link(const struct vnode *results, const char *name, struct vnode *node)
+{
+	const char *at = results->text, *end = results->text + results->length;
+
+	while (at < end) {
+		const char *target = at + strlen(at) + 1;
+		if (!strcmp(at, name)) {
+			node->kind = KIND_LINK;
+			node->length = strlen(target);
+			node->text = alloc_get(node->length + 1);
+			if (!node->text)
+				return -ENOMEM;
+			memcpy(node->text, target, node->length + 1);
+			return 0;
+		}
+		at = target + strlen(target) + 1;
+	}
+	return -ENOENT;
 }
 
 /* Puts a finished node into the table. */
@@ -118,48 +230,62 @@ static void attr_of(const struct vnode *node, struct stat *out)
 {
 	memset(out, 0, sizeof(*out));
 	out->st_ino = node->ino;
-	out->st_mode = node->kind == KIND_ROOT ? S_IFDIR | 0555 : S_IFREG | 0444;
-	out->st_nlink = node->kind == KIND_ROOT ? 2 : 1;
-	out->st_size = (off_t)node->length;
+	out->st_mode = is_directory(node->kind)  ? S_IFDIR | 0555
+		       : node->kind == KIND_LINK ? S_IFLNK | 0777
+						 : S_IFREG | 0444;
+	out->st_nlink = is_directory(node->kind) ? 2 : 1;
+	out->st_size = is_directory(node->kind) ? 0 : (off_t)node->length;
 	out->st_blksize = 4096;
 	out->st_atim.tv_sec = node->made_ns / 1000000000;
 	out->st_atim.tv_nsec = node->made_ns % 1000000000;
 	out->st_mtim = out->st_ctim = out->st_atim;
 }
 
-/* What `name` in `directory` is; KIND_FREE: nothing. */
-static enum kind kind_of(struct fs *fs, uint64_t directory, const char *name)
-{
-	enum kind above = KIND_FREE;
+static int borrow(struct fs *fs, uint64_t ino, struct vnode *out);
 
-	if (!virtual_is(directory))
-		return directory == fs->root && virtual_is_name(name) ? KIND_ROOT : KIND_FREE;
-	pthread_mutex_lock(&fs->virtual_nodes->mutex);
-	struct vnode *node = find(fs->virtual_nodes, directory);
-	if (node)
-		above = node->kind;
-	pthread_mutex_unlock(&fs->virtual_nodes->mutex);
-	for (int i = 0; above == KIND_ROOT && i < CHILDREN; i++) {
-		if (!strcmp(children[i].name, name))
-			return children[i].kind;
+/* Makes what `name` in `directory` is. */
+static int make_node(struct op *op, uint64_t directory, const char *name, struct vnode *node)
+{
+	struct fs *fs = op->fs;
+	struct vnode above;
+
+	node->above = directory;
+	if (!virtual_is(directory)) {
+		node->kind = KIND_ROOT;
+		node->home = directory;
+		return virtual_is_name(name) ? 0 : -ENOENT;
 	}
-	return KIND_FREE;
+	int err = borrow(fs, directory, &above);
+	if (err)
+		return err;
+	node->home = above.home;
+	switch (above.kind) {
+	case KIND_ROOT:
+		for (int i = 0; i < CHILDREN; i++) {
+			if (strcmp(children[i].name, name) ||
+			    (children[i].only_root && above.home != fs->root))
+				continue;
+			node->kind = children[i].kind;
+			return is_directory(node->kind) ? 0 : make_report(fs, node);
+		}
+		return -ENOENT;
+	case KIND_SEARCH:
+	case KIND_NEAR:
+		return make_answer(op, above.kind, name, node);
+	case KIND_RESULTS:
+		return make_link(&above, name, node);
+	default:
+		return -ENOTDIR;
+	}
 }
 
 void virtual_lookup(struct op *op, uint64_t directory, const char *name)
 {
 	struct fs *fs = op->fs;
 	struct fuse_entry_param entry;
-	struct vnode node = {.kind = kind_of(fs, directory, name),
-			     .above = directory,
-			     .lookups = 1,
-			     .made_ns = fs_now()};
+	struct vnode node = {.lookups = 1, .made_ns = fs_now()};
+	int err = make_node(op, directory, name, &node);
 
-	if (node.kind == KIND_FREE) {
-		op_reply_error(op, -ENOENT);
-		return;
-	}
-	int err = make_text(fs, &node);
 	if (!err) {
 		err = publish(fs->virtual_nodes, &node);
 		if (err)
@@ -225,7 +351,17 @@ void virtual_getattr(struct op *op, uint64_t ino)
 
 void virtual_readlink(struct op *op, uint64_t ino)
 {
-	op_reply_error(op, -EINVAL); /* no kind is a symbolic link */
+	struct vnode node;
+	int err = borrow(op->fs, ino, &node);
+
+	if (!err && node.kind != KIND_LINK)
+		err = -EINVAL;
+	if (err) {
+		op_reply_error(op, err);
+		return;
+	}
+	fuse_reply_readlink(op->req, node.text);
+	op_end(op, 0);
 }
 
 void virtual_read(struct op *op, uint64_t ino, size_t size, off_t offset)
@@ -233,7 +369,7 @@ void virtual_read(struct op *op, uint64_t ino, size_t size, off_t offset)
 	struct vnode node;
 	int err = borrow(op->fs, ino, &node);
 
-	if (!err && node.kind == KIND_ROOT)
+	if (!err && is_directory(node.kind))
 		err = -EISDIR;
 	if (err) {
 		op_reply_error(op, err);
@@ -243,6 +379,35 @@ void virtual_read(struct op *op, uint64_t ino, size_t size, off_t offset)
 	op_reply_buffer(op, node.text + at, size < node.length - at ? size : node.length - at);
 }
 
+/* The name at a position behind "." and "..", or NULL: of `.mneme` itself, or of results. Queries and
+ * files to be near to are not listed. */
+static const char *child_at(struct fs *fs, const struct vnode *node, int position, mode_t *mode)
+{
+	int seen = 0;
+
+	*mode = S_IFDIR;
+	if (node->kind == KIND_ROOT) {
+		for (int i = 0; i < CHILDREN; i++) {
+			if (children[i].only_root && node->home != fs->root)
+				continue;
+			if (seen++ == position) {
+				*mode = is_directory(children[i].kind) ? S_IFDIR : S_IFREG;
+				return children[i].name;
+			}
+		}
+	} else if (node->kind == KIND_RESULTS) {
+		const char *at = node->text, *end = node->text + node->length;
+		*mode = S_IFLNK;
+		while (at < end) {
+			if (seen++ == position)
+				return at;
+			at += strlen(at) + 1;
+			at += strlen(at) + 1;
+		}
+	}
+	return NULL;
+}
+
 void virtual_list(struct op *op, uint64_t ino, size_t size, off_t offset, int plus)
 {
 	struct vnode node;
@@ -250,17 +415,22 @@ void virtual_list(struct op *op, uint64_t ino, size_t size, off_t offset, int pl
 	size_t used = 0;
 	int err = buffer ? borrow(op->fs, ino, &node) : -ENOMEM;
 
-	if (!err && node.kind != KIND_ROOT)
+	if (!err && !is_directory(node.kind))
 		err = -ENOTDIR;
 	if (err) {
 		op_reply_error(op, err);
 		return;
 	}
-	for (int i = (int)offset; i >= 0 && i < CHILDREN + 2; i++) {
-		const char *name = i == 0 ? "." : i == 1 ? ".." : children[i - 2].name;
+	for (int i = (int)offset; i >= 0; i++) {
 		struct fuse_entry_param entry;
+		mode_t mode = S_IFDIR;
+		const char *name = i == 0   ? "."
+				   : i == 1 ? ".."
+					    : child_at(op->fs, &node, i - 2, &mode);
+		if (!name)
+			break;
 		memset(&entry, 0, sizeof(entry));
-		entry.attr.st_mode = i < 2 ? S_IFDIR : S_IFREG;
+		entry.attr.st_mode = mode;
 		entry.attr.st_ino = i == 0 ? node.ino : i == 1 ? node.above : node.ino + 1;
 		size_t needed = plus ? fuse_add_direntry_plus(op->req, buffer + used, size - used,
 							      name, &entry, i + 1)

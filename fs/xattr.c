@@ -6,6 +6,8 @@
  * Threading: any handler thread.
  * Failure:   0 or -errno to the kernel: -ENODATA, -EEXIST, -ERANGE, -E2BIG, -EOPNOTSUPP (namespace).
  */
+#include "fs/search.h"
+#include "pool/alloc.h"
 #include "fs/fs.h"
 
 #include "fs/acl.h"
@@ -76,6 +78,29 @@ static void get_and_reply(struct op *op, uint64_t ino, const char *name, size_t 
 	buffers_put(fs->buffers, buffer);
 }
 
+/* Attributes that are made when they are asked for. */
+static void get_computed(struct op *op, uint64_t ino, const char *which, const char *name,
+			 size_t size)
+{
+	char *text = NULL;
+	size_t length = 0;
+	int err = search_xattr(op, ino, which, &text, &length);
+
+	if (err == SEARCH_XATTR_OTHER) {
+		get_and_reply(op, ino, name, size);
+		return;
+	}
+	if (!err && size && length > size)
+		err = -ERANGE;
+	if (err)
+		op_reply_error(op, err);
+	else if (!size)
+		op_reply_xattr_size(op, length);
+	else
+		op_reply_buffer(op, text, length);
+	alloc_free(text);
+}
+
 static void handle_getxattr(fuse_req_t req, fuse_ino_t nodeid, const char *name, size_t size)
 {
 	struct op op = op_begin(req, METRICS_GETXATTR);
@@ -83,6 +108,8 @@ static void handle_getxattr(fuse_req_t req, fuse_ino_t nodeid, const char *name,
 
 	if (virtual_is(ino))
 		op_reply_error(&op, -ENODATA);
+	else if (op.fs->memory && !strncmp(name, SEARCH_XATTR, sizeof(SEARCH_XATTR) - 1))
+		get_computed(&op, ino, name + sizeof(SEARCH_XATTR) - 1, name, size);
 	else
 		get_and_reply(&op, ino, name, size);
 }

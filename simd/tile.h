@@ -36,8 +36,10 @@
 #define UNROLLED _Pragma("GCC unroll 16")
 enum { TILE_MAX = 16, ROWS_AT_ONCE = 4, LINE = 64 };
 
-/* A scan of more than half of a usual second-level cache asks for its lines this far ahead. */
-enum { SCAN_BYTES = 512 << 10, SCAN_AHEAD = 8192 };
+/* A scan of more than half of a usual second-level cache is bound by memory. Rows of SCAN_LONG bytes
+ * are taken one by one then, as the hardware follows one stream best, also when others use the
+ * memory; of shorter ones four at a time, the lines asked for SCAN_AHEAD bytes before. */
+enum { SCAN_BYTES = 512 << 10, SCAN_LONG = 384, SCAN_AHEAD = 8192 };
 
 /* Asks for the lines of a row that is needed soon. Long rows are left to the hardware after their
  * first kilobyte. */
@@ -236,6 +238,16 @@ TILE_INLINE void FN(scan)(const int metric, const uint8_t *q, const uint8_t *row
 	}
 }
 
+TILE_INLINE void FN(scan_long)(const int metric, const uint8_t *q, const uint8_t *rows,
+			       size_t stride, size_t count, size_t bytes, const float *norm,
+			       float *out)
+{
+	const int unroll = metric == SIMD_COS ? (PAIR_UNROLL + 1) / 2 : PAIR_UNROLL;
+
+	for (size_t i = 0; i < count; i++, rows += stride)
+		CALL(tile, metric, 1, 1, unroll, &q, &rows, bytes, norm, 0, out + i, 0);
+}
+
 /* The rows that `ids` names; those of the next step are asked for before this one's are summed. */
 TILE_INLINE void FN(gather)(const int metric, const uint8_t *q, const uint8_t *rows, size_t stride,
 			    const uint32_t *ids, size_t count, size_t bytes, const float *norm,
@@ -267,6 +279,8 @@ TILE_INLINE void FN(many)(const int metric, const void *query, const void *base,
 		for (size_t i = 0; i < count && i < ROWS_AT_ONCE; i++)
 			row_prefetch(rows + ids[i] * stride, bytes);
 		CALL(gather, metric, query, rows, stride, ids, whole, bytes, &norm, out);
+	} else if (whole * stride > SCAN_BYTES && bytes >= SCAN_LONG) {
+		CALL(scan_long, metric, query, rows, stride, whole, bytes, &norm, out);
 	} else if (whole * stride > SCAN_BYTES) {
 		CALL(scan, metric, query, rows, stride, whole, bytes, &norm, SCAN_AHEAD, out);
 	} else {

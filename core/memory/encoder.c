@@ -114,6 +114,7 @@ static void apply(const struct encoder *e, struct encoder_scratch *s, uint32_t m
 		.zero = zero,
 		.rows = rows,
 		.out = out,
+		.stride = e->model->packed[matrix].cols,
 		.store = store,
 	};
 

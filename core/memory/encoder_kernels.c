@@ -14,7 +14,7 @@ static void product_scalar(const struct kernel_product *p)
 
 	for (uint32_t r = 0; r < p->rows; r++) {
 		const uint8_t *a = p->a + (size_t)r * w->rows;
-		float *out = p->out + (size_t)r * w->cols;
+		float *out = p->out + (size_t)r * p->stride;
 
 		for (uint32_t block = 0; block < w->cols; block += 16) {
 			const int8_t *b = w->data + (size_t)block * w->rows;

@@ -3,8 +3,9 @@
  * Purpose:   the inner loops of the encoder, one table of functions for each instruction set.
  *            The scalar table is the oracle of the others.
  * Invariants: activations are quantised by row to unsigned bytes: byte = value / scale + zero,
- * where zero is 128 for signed values and 0 for those that are never negative. The integer part of
- *            a product is exact in every table, so tables differ by f32 rounding alone.
+ *            where zero is 128 for signed values and 0 for those that are never negative. The
+ *            integer part of a product is exact in every table. Attention is f32 in the scalar
+ *            table and quantised in the others; elsewhere they differ by f32 rounding alone.
  * Threading: pure functions.
  */
 #ifndef MNEME_CORE_MEMORY_ENCODER_KERNELS_H
@@ -13,7 +14,7 @@
 #include "core/memory/model.h"
 
 enum {
-	KERNEL_PAD = 16, /* tokens of a passage are padded to this in attention's scratch */
+	KERNEL_PAD = 64, /* tokens of a passage are padded to this in attention's scratch */
 	KERNEL_HEAD_MAX = MODEL_WIDTH / MODEL_HEADS,
 };
 
@@ -23,7 +24,7 @@ enum kernel_store {
 	KERNEL_STORE_ADD,  /* out += product + bias */
 };
 
-/* out[rows][w->cols] from bytes a[rows][w->rows], 64-byte aligned both. */
+/* out[rows][w->cols] (rows `stride` apart) from bytes a[rows][w->rows], 64-byte aligned both. */
 struct kernel_product {
 	const struct model_packed *w;
 	const float *bias; /* [w->cols] */
@@ -32,13 +33,20 @@ struct kernel_product {
 	int32_t zero;       /* 0 or 128, of a */
 	uint32_t rows;
 	float *out;
+	uint32_t stride; /* floats from a row of out to the next */
 	enum kernel_store store;
 };
 
-/* Scratch of attention: one head's keys, transposed, and weights. */
+/* Scratch of attention, for one head: keys and values are quantised and packed as weights are. */
 struct kernel_attention {
-	_Alignas(64) float keys[KERNEL_HEAD_MAX * MODEL_TOKENS_MAX];
 	_Alignas(64) float weights[MODEL_TOKENS_MAX * MODEL_TOKENS_MAX];
+	_Alignas(64)
+		uint8_t bytes[MODEL_TOKENS_MAX * MODEL_TOKENS_MAX + 16]; /* queries, then weights */
+	_Alignas(64) int8_t packed[MODEL_TOKENS_MAX * KERNEL_HEAD_MAX];  /* keys, then values */
+	_Alignas(64) float packed_scale[MODEL_TOKENS_MAX];
+	_Alignas(64) int32_t packed_sum[MODEL_TOKENS_MAX];
+	_Alignas(64) float scale[MODEL_TOKENS_MAX];
+	_Alignas(64) uint8_t row[KERNEL_HEAD_MAX];
 };
 
 struct encoder_kernels {

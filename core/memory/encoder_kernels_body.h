@@ -24,7 +24,7 @@ INLINE void finish_vector(const struct kernel_product *p, vi sum, uint32_t row, 
 {
 	const vf scale = vf_load(p->w->scale + col) * vf_set1(p->scale[row]);
 	const vi offset = vi_load(p->w->sum + col) * vi_set1(p->zero);
-	float *out = p->out + (size_t)row * p->w->cols + col;
+	float *out = p->out + (size_t)row * p->stride + col;
 	vf v = vi_to_f(sum - offset) * scale + vf_load(p->bias + col);
 
 	if (p->store == KERNEL_STORE_ADD)
@@ -195,109 +195,127 @@ INLINE vf exp_vector(vf v)
 	return poly * vf_exponent(n);
 }
 
-/* out[R][V * VW] = a[R][depth] * b[depth][V * VW], strides in floats */
-INLINE void dense_tile(const float *a, size_t a_stride, const float *b, size_t b_stride,
-		       uint32_t depth, float *out, size_t out_stride, const int R, const int V)
+/* A row's weights, e^(factor * (score - largest)), as bytes of which the largest is 255; up to VW - 1
+ * zeros follow them. Returns what a byte stands for, so that the weights' sum is 1. */
+INLINE float softmax_bytes(float *score, uint32_t tokens, float factor, uint8_t *out)
 {
-	vf acc[TILE_ROWS][TILE_VECS];
-
-#pragma GCC unroll 16
-	for (int i = 0; i < R; i++)
-#pragma GCC unroll 16
-		for (int j = 0; j < V; j++)
-			acc[i][j] = vf_set1(0);
-	for (uint32_t d = 0; d < depth; d++) {
-		vf w[TILE_VECS];
-
-#pragma GCC unroll 16
-		for (int j = 0; j < V; j++)
-			w[j] = vf_load(b + d * b_stride + j * VW);
-#pragma GCC unroll 16
-		for (int i = 0; i < R; i++) {
-			const vf v = vf_set1(a[i * a_stride + d]);
-
-#pragma GCC unroll 16
-			for (int j = 0; j < V; j++)
-				acc[i][j] = acc[i][j] + v * w[j];
-		}
-	}
-#pragma GCC unroll 16
-	for (int i = 0; i < R; i++)
-#pragma GCC unroll 16
-		for (int j = 0; j < V; j++)
-			vf_store(out + i * out_stride + j * VW, acc[i][j]);
-}
-
-/* out[rows][cols] = a[rows][depth] * b[depth][cols]; cols a multiple of VW */
-INLINE void dense(const float *a, size_t a_stride, uint32_t rows, const float *b, size_t b_stride,
-		  uint32_t depth, float *out, size_t out_stride, uint32_t cols)
-{
-	uint32_t col = 0;
-
-	for (; col + TILE_VECS * VW <= cols; col += TILE_VECS * VW) {
-		uint32_t row = 0;
-
-		for (; row + TILE_ROWS <= rows; row += TILE_ROWS)
-			dense_tile(a + row * a_stride, a_stride, b + col, b_stride, depth,
-				   out + row * out_stride + col, out_stride, TILE_ROWS, TILE_VECS);
-		for (; row < rows; row++)
-			dense_tile(a + row * a_stride, a_stride, b + col, b_stride, depth,
-				   out + row * out_stride + col, out_stride, 1, TILE_VECS);
-	}
-	for (; col < cols; col += VW) {
-		uint32_t row = 0;
-
-		for (; row + TILE_ROWS <= rows; row += TILE_ROWS)
-			dense_tile(a + row * a_stride, a_stride, b + col, b_stride, depth,
-				   out + row * out_stride + col, out_stride, TILE_ROWS, 1);
-		for (; row < rows; row++)
-			dense_tile(a + row * a_stride, a_stride, b + col, b_stride, depth,
-				   out + row * out_stride + col, out_stride, 1, 1);
-	}
-}
-
-/* Weights of one row: softmax over `tokens` of `padded`; the padding becomes 0. */
-INLINE void softmax_row(float *weight, uint32_t tokens, uint32_t padded, float factor)
-{
+	const uint32_t padded = (tokens + VW - 1) / VW * VW;
 	vf tops = vf_set1(-INFINITY), sums = vf_set1(0);
 
 	for (uint32_t t = tokens; t < padded; t++)
-		weight[t] = -INFINITY;
+		score[t] = -INFINITY;
 	for (uint32_t t = 0; t < padded; t += VW)
-		tops = vf_max(tops, vf_load(weight + t));
+		tops = vf_max(tops, vf_load(score + t));
 	const vf top = vf_set1(vf_top(tops) * factor), by = vf_set1(factor);
 	for (uint32_t t = 0; t < padded; t += VW) {
-		const vf e = exp_vector(vf_load(weight + t) * by - top);
+		const vi bytes = vf_to_i(exp_vector(vf_load(score + t) * by - top) * vf_set1(255));
 
-		vf_store(weight + t, e);
-		sums = sums + e;
+		vi_store_bytes(out + t, bytes);
+		sums = sums + vi_to_f(bytes);
 	}
-	float sum = vf_sum(sums);
-	for (uint32_t t = tokens; t < padded; t++)
-		sum -= weight[t];
-	const vf inverse = vf_set1(1 / sum);
-	for (uint32_t t = 0; t < padded; t += VW)
-		vf_store(weight + t, vf_load(weight + t) * inverse);
+	return 1 / vf_sum(sums);
+}
+
+/* Quantises the head's queries, rows `stride` floats apart. */
+INLINE void quantise_queries(const float *q, uint32_t tokens, uint32_t dim, size_t stride,
+			     struct kernel_attention *s)
+{
+	for (uint32_t t = 0; t < tokens; t++, q += stride) {
+		vf top = vf_set1(0);
+
+		for (uint32_t i = 0; i < dim; i += VW)
+			top = vf_max(top, vf_abs(vf_load(q + i)));
+		s->scale[t] = quantise_row(q, dim, top, 127, 128, s->bytes + (size_t)t * dim);
+	}
+}
+
+/* Packs the keys as a matrix [dim][padded]: a token is a column. */
+INLINE void pack_keys(const float *k, uint32_t tokens, uint32_t padded, uint32_t dim, size_t stride,
+		      struct kernel_attention *s)
+{
+	const uint32_t flip = 0x80808080u; /* from unsigned with zero 128 to signed */
+
+	/* the padding's scores are of no account, but must be numbers */
+	for (uint32_t t = tokens; t < padded; t++) {
+		s->packed_scale[t] = 0;
+		s->packed_sum[t] = 0;
+	}
+	for (uint32_t t = 0; t < tokens; t++, k += stride) {
+		int8_t *column = s->packed + (size_t)(t / 16) * 16 * dim + t % 16 * 4;
+		vf top = vf_set1(0), sum = vf_set1(0);
+
+		for (uint32_t i = 0; i < dim; i += VW)
+			top = vf_max(top, vf_abs(vf_load(k + i)));
+		s->packed_scale[t] = quantise_row(k, dim, top, 127, 128, s->row);
+		const vf factor = vf_set1(vf_top(top) > 0 ? 127 / vf_top(top) : 0);
+		for (uint32_t i = 0; i < dim; i += VW)
+			sum = sum + vi_to_f(vf_to_i(vf_load(k + i) * factor));
+		s->packed_sum[t] = (int32_t)vf_sum(sum);
+		for (uint32_t i = 0; i < dim; i += 4) {
+			uint32_t four;
+
+			memcpy(&four, s->row + i, 4);
+			four ^= flip;
+			memcpy(column + (size_t)i * 16, &four, 4);
+		}
+	}
+}
+
+/* Packs the values as a matrix [depth][dim], quantised by column; rows beyond `tokens` are 0. */
+INLINE void pack_values(const float *v, uint32_t tokens, uint32_t depth, uint32_t dim,
+			size_t stride, struct kernel_attention *s)
+{
+	for (uint32_t c = 0; c < dim; c += VW) {
+		int8_t *block = s->packed + (size_t)(c / 16) * 16 * depth + c % 16 * 4;
+		const vf tiny = vf_set1(1e-30f);
+		vf top = tiny;
+		vi sum = vi_zero();
+
+		for (uint32_t t = 0; t < tokens; t++)
+			top = vf_max(top, vf_abs(vf_load(v + t * stride + c)));
+		const vf factor = vf_set1(127) / top;
+		vf_store(s->packed_scale + c, top / vf_set1(127));
+		for (uint32_t t = 0; t < depth; t += 4) {
+			vi four = vi_zero();
+
+			for (uint32_t i = 0; i < 4 && t + i < tokens; i++) {
+				const vi byte = vf_to_i(vf_load(v + (t + i) * stride + c) * factor);
+
+				sum = sum + byte;
+				four = four | (byte & 255) << 8 * i;
+			}
+			memcpy(block + (size_t)t * 16, &four, sizeof(four));
+		}
+		memcpy(s->packed_sum + c, &sum, sizeof(sum));
+	}
 }
 
 static void attention(const float *qkv, uint32_t tokens, uint32_t width, struct kernel_attention *s,
 		      float *out)
 {
+	static const float no_bias[MODEL_TOKENS_MAX];
 	const uint32_t dim = width / MODEL_HEADS, stride = 3 * width;
 	const uint32_t padded = (tokens + KERNEL_PAD - 1) / KERNEL_PAD * KERNEL_PAD;
+	const uint32_t depth = (tokens + 3) / 4 * 4;
 	const float factor = 1 / sqrtf((float)dim);
 
 	for (uint32_t head = 0; head < width; head += dim) {
 		const float *keys = qkv + width + head, *values = keys + width;
+		const struct model_packed k = {s->packed, s->packed_scale, s->packed_sum, dim,
+					       padded};
+		const struct model_packed v = {s->packed, s->packed_scale, s->packed_sum, depth,
+					       dim};
 
-		for (uint32_t t = 0; t < padded; t++)
-			for (uint32_t d = 0; d < dim; d++)
-				s->keys[d * padded + t] =
-					t < tokens ? keys[(size_t)t * stride + d] : 0;
-		dense(qkv + head, stride, tokens, s->keys, padded, dim, s->weights, padded, padded);
-		for (uint32_t r = 0; r < tokens; r++)
-			softmax_row(s->weights + (size_t)r * padded, tokens, padded, factor);
-		dense(s->weights, padded, tokens, values, stride, tokens, out + head, width, dim);
+		quantise_queries(qkv + head, tokens, dim, stride, s);
+		pack_keys(keys, tokens, padded, dim, stride, s);
+		product(&(struct kernel_product){&k, no_bias, s->bytes, s->scale, 128, tokens,
+						 s->weights, padded, KERNEL_STORE});
+		for (uint32_t t = 0; t < tokens; t++)
+			s->scale[t] = softmax_bytes(s->weights + (size_t)t * padded, tokens, factor,
+						    s->bytes + (size_t)t * depth);
+		pack_values(values, tokens, depth, dim, stride, s);
+		product(&(struct kernel_product){&v, no_bias, s->bytes, s->scale, 0, tokens,
+						 out + head, width, KERNEL_STORE});
 	}
 }
 

@@ -121,11 +121,11 @@ static int is_abbreviation(const char *word, size_t len)
 
 /* Whether the full stop at `at` belongs to an abbreviation or to a number at the sentence's start.
  */
-static int stop_within(const char *text, size_t start, size_t at)
+static int stop_within(const char *text, size_t at)
 {
-	size_t word = at, digits = start;
+	size_t word = at, digits = 0;
 
-	while (word > start && !is_blank(text[word - 1]) && text[word - 1] != '(')
+	while (word > 0 && !is_blank(text[word - 1]) && text[word - 1] != '(')
 		word--;
 	while (digits < at && is_digit(text[digits]))
 		digits++;
@@ -143,9 +143,9 @@ static size_t full_width_mark(const char *text, size_t len, size_t at)
 	return 0;
 }
 
-size_t line_sentence_end(const char *text, size_t len, size_t start, size_t from)
+size_t line_sentence_end(const char *text, size_t len, size_t from, size_t most)
 {
-	for (size_t at = from; at < len; at++) {
+	for (size_t at = from; at < len && at < most; at++) {
 		const size_t wide = (text[at] & 0x80) ? full_width_mark(text, len, at) : 0;
 
 		if (wide)
@@ -162,7 +162,7 @@ size_t line_sentence_end(const char *text, size_t len, size_t start, size_t from
 			next++;
 		if (next < len && text[next] >= 'a' && text[next] <= 'z')
 			continue;
-		if (text[at] == '.' && stop_within(text, start, at))
+		if (text[at] == '.' && stop_within(text, at))
 			continue;
 		return end;
 	}

@@ -25,10 +25,9 @@ struct line {
 /* Classifies a line, given without its line end. */
 struct line line_classify(const char *text, size_t len);
 
-/* The end of the sentence that holds byte `from`: the offset just after its last byte, or 0 if it
- * goes on past `len`. `start` is where the sentence began. The end of the text ends a sentence only
- * after a mark that can. */
-size_t line_sentence_end(const char *text, size_t len, size_t start, size_t from);
+/* The end of the sentence text[0..]: the offset just after its last byte, or 0 if no mark in
+ * [from, most) ends it. The end of the text ends a sentence only after a mark that can. */
+size_t line_sentence_end(const char *text, size_t len, size_t from, size_t most);
 
 /* Where to cut text that is too long, at most at `most` (> 0, < len): the last line end, else the
  * last space, else the last boundary between characters, each in the latter half. */

@@ -22,7 +22,7 @@ struct job {
 	uint64_t inode;
 	struct names_inode record;
 	struct memory_state old, state;
-	char reason[MEMORY_REASON_MAX];
+	char reason[MEMORY_REASON_MAX], old_reason[MEMORY_REASON_MAX + 1];
 	struct memory_part *parts, *old_parts;
 	struct memory_text *texts; /* composed; offsets first, pointers when all is there */
 	uint32_t count, capacity, old_count;
@@ -159,6 +159,7 @@ static int old_load(struct job *j)
 	if (rc < 0 || length < sizeof j->old)
 		return rc < 0 ? rc : -EUCLEAN;
 	memcpy(&j->old, value, sizeof j->old);
+	memcpy(j->old_reason, value + sizeof j->old, length - sizeof j->old);
 	if (!j->old.parts || j->old.parts > MEMORY_PARTS_MAX)
 		return 0;
 	j->old_parts = alloc_get(j->old.parts * sizeof j->old_parts[0]);
@@ -291,6 +292,13 @@ static int records_commit(struct job *j)
 	return rc;
 }
 
+/* Files that are no texts are written often (databases, images): their record then stays. */
+static int is_skipped_again(const struct job *j)
+{
+	return j->old.status == MEMORY_SKIPPED && j->state.status == MEMORY_SKIPPED &&
+	       !strcmp(j->old_reason, j->reason);
+}
+
 /* Cuts and embeds; decides the state. An errno is only for what should be tried again. */
 static int job_run(struct job *j)
 {
@@ -351,7 +359,7 @@ int memory_embed_file(struct memory *mem, uint64_t inode)
 		rc = old_load(j);
 	if (rc == 0)
 		rc = job_run(j);
-	if (rc == 0)
+	if (rc == 0 && !is_skipped_again(j))
 		rc = records_commit(j);
 	if (rc == 0 && j->count)
 		rc = memory_index_put(mem, inode, j->record.version, j->count, j->texts,

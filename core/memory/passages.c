@@ -273,7 +273,7 @@ static void add_prose(struct passage_splitter *s, uint64_t begin, uint64_t end)
 	while (s->open_begin < end) {
 		const char *text = bytes_at(s, s->open_begin);
 		const size_t len = end - s->open_begin;
-		size_t cut = line_sentence_end(text, len, 0, from - s->open_begin);
+		size_t cut = line_sentence_end(text, len, from - s->open_begin, UNIT_BYTES + 1);
 
 		if (!cut && len > UNIT_BYTES)
 			cut = line_cut(text, len, UNIT_BYTES);

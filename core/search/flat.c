@@ -165,6 +165,30 @@ int flat_score(const struct vectors *v, const float *query, struct search_hit *h
 	return 0;
 }
 
+int flat_score_owner(const struct vectors *v, const float *query, struct search_hit *hit)
+{
+	struct flat_query *q;
+	int rc = query_new(v, query, &q);
+
+	if (rc)
+		return rc;
+	hit->score = -INFINITY;
+	hit->row = ROWS_NONE;
+	for (uint32_t row = rows_latest(&v->rows, hit->owner); row != ROWS_NONE;
+	     row = rows_before(&v->rows, row)) {
+		if (rows_is_dead(&v->rows, row))
+			continue;
+		float score = score_from(q,
+					 simd_pair(q->type, q->metric, q->values,
+						   vectors_row(v, row), v->config.dim),
+					 row);
+		if (score > hit->score)
+			*hit = (struct search_hit){hit->owner, v->rows.parts[row], row, score};
+	}
+	alloc_free(q);
+	return 0;
+}
+
 int flat_background(const struct vectors *v, const float *query, float *mean, float *deviation)
 {
 	struct flat_query *q;

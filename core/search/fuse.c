@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Purpose: see fuse.h. */
 #include "core/search/fuse.h"
-#include "pool/alloc.h"
 
 #include <math.h>
 #include <stdlib.h>
 
 enum { RANK_OFFSET = 60 };
 
-static int compare_name(const struct fuse_hit *a, const struct fuse_hit *b)
+/* By owner; of one owner lexical hits first, in order of rank. */
+static int compare_owners(const void *a, const void *b)
 {
-	if (a->owner != b->owner)
-		return a->owner < b->owner ? -1 : 1;
-	return (a->part > b->part) - (a->part < b->part);
-}
+	const struct fuse_hit *x = a, *y = b;
 
-static int compare_names(const void *a, const void *b)
-{
-	return compare_name(a, b);
+	if (x->owner != y->owner)
+		return x->owner < y->owner ? -1 : 1;
+	if (x->known != y->known)
+		return x->known < y->known ? -1 : 1;
+	uint32_t one = x->lexical_rank + x->vector_rank, two = y->lexical_rank + y->vector_rank;
+	return (one > two) - (one < two);
 }
 
 static int compare_scores(const void *a, const void *b)
@@ -26,42 +26,63 @@ static int compare_scores(const void *a, const void *b)
 
 	if (x->score != y->score)
 		return x->score > y->score ? -1 : 1;
-	return compare_name(x, y);
+	return (x->owner > y->owner) - (x->owner < y->owner);
+}
+
+static int compare_ranks(const void *a, const void *b)
+{
+	const struct fuse_hit *x = a, *y = b;
+	uint32_t one = x->lexical_rank + x->vector_rank, two = y->lexical_rank + y->vector_rank;
+
+	return (one > two) - (one < two);
+}
+
+/* Keeps each owner's best of one side's list and numbers those that stay. */
+static unsigned side_collect(const struct search_hit *list, unsigned count, enum fuse_known side,
+			     struct fuse_hit *out)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		out[i] = (struct fuse_hit){.owner = list[i].owner,
+					   .known = side,
+					   .lexical_at = list[i].part,
+					   .vector_at = list[i].part,
+					   .lexical = list[i].score,
+					   .vector = list[i].score,
+					   .lexical_rank = i + 1};
+	if (count)
+		qsort(out, count, sizeof(*out), compare_owners);
+	for (unsigned i = 0; i < count; i++)
+		if (!kept || out[kept - 1].owner != out[i].owner)
+			out[kept++] = out[i];
+	if (kept)
+		qsort(out, kept, sizeof(*out), compare_ranks);
+	for (unsigned i = 0; i < kept; i++) {
+		out[i].lexical_rank = side == FUSE_LEXICAL ? i + 1 : 0;
+		out[i].vector_rank = side == FUSE_VECTOR ? i + 1 : 0;
+	}
+	return kept;
 }
 
 unsigned fuse_collect(const struct search_hit *lexical, unsigned lexical_count,
 		      const struct search_hit *vector, unsigned vector_count, struct fuse_hit *out)
 {
-	unsigned all = 0, kept = 0;
+	unsigned all = side_collect(lexical, lexical_count, FUSE_LEXICAL, out), kept = 0;
 
-	for (unsigned i = 0; i < lexical_count; i++)
-		out[all++] = (struct fuse_hit){.owner = lexical[i].owner,
-					       .part = lexical[i].part,
-					       .known = FUSE_LEXICAL,
-					       .lexical = lexical[i].score,
-					       .lexical_rank = i + 1};
-	for (unsigned i = 0; i < vector_count; i++)
-		out[all++] = (struct fuse_hit){.owner = vector[i].owner,
-					       .part = vector[i].part,
-					       .known = FUSE_VECTOR,
-					       .vector = vector[i].score,
-					       .vector_rank = i + 1};
+	all += side_collect(vector, vector_count, FUSE_VECTOR, out + all);
 	if (all)
-		qsort(out, all, sizeof(*out), compare_names);
+		qsort(out, all, sizeof(*out), compare_owners);
 	for (unsigned i = 0; i < all; i++) {
-		if (!kept || compare_name(&out[kept - 1], &out[i])) {
+		if (!kept || out[kept - 1].owner != out[i].owner) {
 			out[kept++] = out[i];
 			continue;
 		}
 		struct fuse_hit *same = &out[kept - 1];
-		if (out[i].known & FUSE_LEXICAL) {
-			same->lexical = out[i].lexical;
-			same->lexical_rank = out[i].lexical_rank;
-		} else {
-			same->vector = out[i].vector;
-			same->vector_rank = out[i].vector_rank;
-		}
-		same->known |= out[i].known;
+		same->vector = out[i].vector;
+		same->vector_at = out[i].vector_at;
+		same->vector_rank = out[i].vector_rank;
+		same->known |= FUSE_VECTOR;
 	}
 	return kept;
 }
@@ -95,34 +116,4 @@ void fuse_rank(struct fuse_hit *hits, unsigned count, const struct fuse_backgrou
 	}
 	if (count)
 		qsort(hits, count, sizeof(*hits), compare_scores);
-}
-
-/* Owners seen so far: open addressing over indexes into the kept hits. */
-unsigned fuse_best_of_owners(struct fuse_hit *hits, unsigned count)
-{
-	unsigned kept = 0, size = 16;
-
-	while (size < count * 2)
-		size *= 2;
-	uint32_t *slots = alloc_zeroed(size, sizeof(*slots));
-	for (unsigned i = 0; i < count; i++) {
-		int seen = 0;
-		if (slots) {
-			uint32_t at = (uint32_t)((hits[i].owner * 0x9e3779b97f4a7c15ull) >> 32);
-			for (at &= size - 1; slots[at]; at = (at + 1) & (size - 1))
-				if (hits[slots[at] - 1].owner == hits[i].owner) {
-					seen = 1;
-					break;
-				}
-			if (!seen)
-				slots[at] = kept + 1;
-		} else { /* without memory: slower, the same answer */
-			for (unsigned k = 0; k < kept && !seen; k++)
-				seen = hits[k].owner == hits[i].owner;
-		}
-		if (!seen)
-			hits[kept++] = hits[i];
-	}
-	alloc_free(slots);
-	return kept;
 }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   one ranking out of two: by words (BM25) and by meaning (vectors).
- * Invariants: FUSE_STANDARD adds standardised scores: how many standard deviations a passage lies
- *            above the mean of the collection, for each side, times the side's weight. Both sides
- *            must be scored for every candidate (fuse_collect() says which are missing).
- *            FUSE_RANK adds weight / (60 + rank) of the sides where the candidate was found
- *            (Cormack, Clarke and Buettcher 2009).
+ * Purpose:   one ranking of memories out of two: by words (BM25) and by meaning (vectors).
+ * Invariants: a memory (an owner) ranks by its best part on each side; the sides may divide a text
+ *            differently. FUSE_STANDARD adds standardised scores: how many standard deviations a
+ *            memory lies above the mean of the collection, for each side, times the side's weight.
+ *            Both sides must be scored for every candidate: where fuse_collect() leaves one unknown,
+ *            the caller fills it (lexical_score_owner(), flat_score_owner()). FUSE_RANK adds
+ *            weight / (60 + rank) of the sides where the memory was found (Cormack, Clarke and
+ *            Buettcher 2009).
  * Threading: plain data.
  * Failure:   none.
  */
@@ -21,9 +23,9 @@ enum fuse_known { FUSE_LEXICAL = 1, FUSE_VECTOR = 2 };
 /* One candidate with the parts of its score. */
 struct fuse_hit {
 	uint64_t owner;
-	uint32_t part;
 	uint32_t known;        /* enum fuse_known: sides whose score is filled in */
-	float lexical, vector; /* raw scores */
+	uint32_t lexical_at, vector_at; /* the part that is its best, where known */
+	float lexical, vector; /* raw scores; -INFINITY: this side has nothing of it */
 	float lexical_part, vector_part; /* what each side adds to `score` */
 	float score;
 	uint32_t lexical_rank, vector_rank; /* from 1; 0: not in that side's list */
@@ -40,15 +42,13 @@ struct fuse_options {
 	float lexical_weight, vector_weight; /* both 0: 1 and 1 */
 };
 
-/* The union of both lists, in no particular order; returns its size. out has room for both counts
- * together. */
+/* The owners of both lists (each best first), each owner once, in no particular order; returns how
+ * many. out has room for both counts together. Ranks count owners. */
 unsigned fuse_collect(const struct search_hit *lexical, unsigned lexical_count,
 		      const struct search_hit *vector, unsigned vector_count, struct fuse_hit *out);
-/* Fills the parts and scores and sorts, best first (ties: lower owner, part). A raw vector score of
- * -INFINITY (no such vector) counts as the mean. */
+/* Fills the parts and scores and sorts, best first (ties: lower owner). A side with nothing of a
+ * memory counts as its mean. */
 void fuse_rank(struct fuse_hit *hits, unsigned count, const struct fuse_background *background,
 	       const struct fuse_options *options);
-/* Keeps the best hit of each owner, in order; returns how many. Hits must be ranked. */
-unsigned fuse_best_of_owners(struct fuse_hit *hits, unsigned count);
 
 #endif

@@ -308,6 +308,27 @@ int lexical_search(const struct lexical *lx, const struct words_bag *query,
 	return 0;
 }
 
+/* Any document's score, whatever was looked at before. */
+static float doc_score(struct scratch *s, uint32_t doc)
+{
+	float score = 0;
+
+	for (unsigned i = 0; i < s->terms; i++) {
+		struct cursor *c = &s->cursors[i];
+		uint32_t low = 0, high = c->term->blocks_count;
+		while (low < high) {
+			uint32_t middle = (low + high) / 2;
+			if (c->term->blocks[middle].last < doc)
+				low = middle + 1;
+			else
+				high = middle;
+		}
+		c->block = low;
+		score += lookup(s, c, doc);
+	}
+	return score;
+}
+
 int lexical_score(const struct lexical *lx, const struct words_bag *query, struct search_hit *hits,
 		  unsigned count)
 {
@@ -317,25 +338,28 @@ int lexical_score(const struct lexical *lx, const struct words_bag *query, struc
 	if (rc)
 		return rc;
 	for (unsigned h = 0; h < count; h++) {
-		uint32_t doc = rows_find(&lx->rows, hits[h].owner, hits[h].part);
-		hits[h].score = 0;
-		hits[h].row = doc;
-		if (doc == ROWS_NONE)
-			continue;
-		for (unsigned i = 0; i < s->terms; i++) {
-			/* binary search for the block: documents come in any order here */
-			struct cursor *c = &s->cursors[i];
-			uint32_t low = 0, high = c->term->blocks_count;
-			while (low < high) {
-				uint32_t middle = (low + high) / 2;
-				if (c->term->blocks[middle].last < doc)
-					low = middle + 1;
-				else
-					high = middle;
-			}
-			c->block = low;
-			hits[h].score += lookup(s, c, doc);
-		}
+		hits[h].row = rows_find(&lx->rows, hits[h].owner, hits[h].part);
+		hits[h].score = hits[h].row == ROWS_NONE ? 0 : doc_score(s, hits[h].row);
+	}
+	alloc_free(s);
+	return 0;
+}
+
+int lexical_score_owner(const struct lexical *lx, const struct words_bag *query,
+			struct search_hit *hit)
+{
+	struct scratch *s;
+	int rc = scratch_new(lx, query, &s);
+
+	if (rc)
+		return rc;
+	hit->score = -INFINITY;
+	hit->row = ROWS_NONE;
+	for (uint32_t doc = rows_latest(&lx->rows, hit->owner); doc != ROWS_NONE;
+	     doc = rows_before(&lx->rows, doc)) {
+		float score = rows_is_dead(&lx->rows, doc) ? -INFINITY : doc_score(s, doc);
+		if (score > hit->score)
+			*hit = (struct search_hit){hit->owner, lx->rows.parts[doc], doc, score};
 	}
 	alloc_free(s);
 	return 0;

@@ -181,6 +181,7 @@ void checkpoint_free(struct mneme *m)
 	alloc_free(c->bitmap);
 	alloc_free(c->stage.bytes);
 	alloc_free(c->compressed);
+	alloc_free(c->table);
 	pthread_mutex_destroy(&c->run);
 	alloc_free(c);
 	m->checkpoint = NULL;

@@ -11,6 +11,8 @@
 #include <errno.h>
 #include <time.h>
 
+enum { SPARE_GROUPS = 4 }; /* by which the heap may grow during a checkpoint */
+
 static uint64_t clock_ns(clockid_t clock)
 {
 	struct timespec t;
@@ -179,24 +181,37 @@ static int bitmaps_write(struct mneme *m, uint64_t generation, uint64_t pages)
 	return rc;
 }
 
+/* Room for the space table: taken before the freeze, after which nothing may run out. */
+static int table_reserve(struct checkpoint *c, uint32_t groups)
+{
+	if (groups <= c->table_groups)
+		return 0;
+	struct fmt_space *more = alloc_resize(c->table, groups * sizeof *more);
+	if (!more)
+		return -ENOMEM;
+	c->table = more;
+	c->table_groups = groups;
+	return 0;
+}
+
 static int super_write(struct mneme *m, struct fmt_super *super)
 {
 	struct checkpoint *c = m->checkpoint;
 	uint32_t groups = (super->heap_pages + FMT_GROUP_PAGES - 1) / FMT_GROUP_PAGES;
 	uint32_t copy = super->generation & 1;
-	struct fmt_space *table = alloc_zeroed(groups, sizeof *table);
+	int rc = table_reserve(c, groups);
 
-	if (!table)
-		return -ENOMEM;
+	if (rc < 0)
+		return rc;
+	struct fmt_space *table = c->table;
 	for (uint32_t g = 0; g < groups; g++)
 		table[g] = (struct fmt_space){.crc = m->heap.groups[g].crc,
 					      .free = m->heap.groups[g].disk_free,
 					      .copy = m->heap.groups[g].copy};
 	super->space_groups = groups;
 	super->space_crc = crc32c(0, table, groups * sizeof *table);
-	int rc = io_write_full(c->super_file, m->io, table, groups * sizeof *table,
-			       (uint64_t)FMT_SPACE_OFFSET * (1 + copy));
-	alloc_free(table);
+	rc = io_write_full(c->super_file, m->io, table, groups * sizeof *table,
+			   (uint64_t)FMT_SPACE_OFFSET * (1 + copy));
 	if (rc < 0)
 		return rc;
 	memset(c->super_page, 0, FMT_PAGE_SIZE);
@@ -229,6 +244,8 @@ static int checkpoint_once(struct mneme *m, int clean)
 	uint64_t begin = clock_ns(CLOCK_MONOTONIC);
 	int rc = store_writable(m);
 
+	if (rc == 0)
+		rc = table_reserve(c, heap_groups(&m->heap) + SPARE_GROUPS);
 	if (rc < 0)
 		return rc;
 	super.generation = store_epoch(m);
@@ -247,7 +264,7 @@ static int checkpoint_once(struct mneme *m, int clean)
 	if (rc == 0)
 		rc = bitmaps_write(m, super.generation, super.heap_pages);
 	if (rc < 0)
-		return store_fail(m, rc, "a checkpoint could not be written");
+		return store_fail_for_good(m, rc, "a checkpoint could not be written");
 	for (uint32_t i = 0; i < m->shard_count; i++)
 		shard_move(m, &m->shards[i]);
 	if (!SEEDED_BUG(9))
@@ -255,7 +272,7 @@ static int checkpoint_once(struct mneme *m, int clean)
 	if (rc == 0)
 		rc = super_write(m, &super);
 	if (rc < 0)
-		return store_fail(m, rc, "a checkpoint could not be made durable");
+		return store_fail_for_good(m, rc, "a checkpoint could not be made durable");
 	m->super = super;
 	release(m, super.lsn);
 	c->stats.count++;

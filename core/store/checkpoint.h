@@ -7,7 +7,7 @@
  *            again. Superblock, space table and bitmaps each exist twice, and the copy that counts is
  *            not touched.
  * Threading: all functions are thread-safe and must be called without a shard lock.
- * Failure:   a failed write or sync makes the store read-only (store_fail) and is not repeated.
+ * Failure:   a failed write or sync makes the store read-only and is not repeated, whatever the error.
  */
 #ifndef MNEME_CORE_STORE_CHECKPOINT_H
 #define MNEME_CORE_STORE_CHECKPOINT_H

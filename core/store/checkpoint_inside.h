@@ -27,6 +27,8 @@ struct checkpoint {
 	struct io_file *super_file;    /* [I] */
 	uint8_t *super_page;           /* [run] 4096 bytes */
 	struct fmt_bitmap *bitmap;     /* [run] 4096 bytes */
+	struct fmt_space *table;       /* [run] table_groups entries */
+	uint32_t table_groups;         /* [run] */
 	uint8_t *compressed;           /* [run] FMT_VALUE_MAX bytes */
 	struct stage stage;            /* [run] */
 	struct checkpoint_stats stats; /* [run]; read without it for display */

@@ -50,10 +50,17 @@ static uint64_t clock_now(clockid_t clock)
 
 int store_fail(struct mneme *m, int rc, const char *what)
 {
+	/* Too little space or memory spoils nothing, unless the log stopped in the middle of it. */
+	if (rc == -EROFS || ((rc == -ENOSPC || rc == -ENOMEM) &&
+			     !atomic_load_explicit(&m->wal.failed, memory_order_acquire)))
+		return rc;
+	return store_fail_for_good(m, rc, what);
+}
+
+int store_fail_for_good(struct mneme *m, int rc, const char *what)
+{
 	int none = 0;
 
-	if (rc == -EROFS || rc == -ENOSPC || rc == -ENOMEM)
-		return rc;
 	if (atomic_compare_exchange_strong(&m->failed, &none, -rc))
 		fprintf(stderr, "mneme: %s (%s); the store is read-only from now on\n", what,
 			strerror(-rc));
@@ -248,19 +255,23 @@ static int super_sane(const struct fmt_super *s)
 	       s->lsn % 8 == 0;
 }
 
-/* The space table of that superblock, or NULL. Freed by the caller. */
-static struct fmt_space *space_read(struct mneme *m, const struct fmt_super *s)
+/* The space table of that superblock: *out is freed by the caller, NULL if it is not whole. */
+static int space_read(struct mneme *m, const struct fmt_super *s, struct fmt_space **out)
 {
 	uint64_t bytes = s->space_groups * sizeof(struct fmt_space);
 	struct fmt_space *table = alloc_get(bytes);
 
-	if (table && (io_read_full(m->checkpoint->super_file, m->io, table, bytes,
-				   FMT_SPACE_OFFSET * (1 + (s->generation & 1))) < 0 ||
-		      crc32c(0, table, bytes) != s->space_crc)) {
-		alloc_free(table);
-		table = NULL;
+	*out = NULL;
+	if (!table)
+		return -ENOMEM;
+	int rc = io_read_full(m->checkpoint->super_file, m->io, table, bytes,
+			      FMT_SPACE_OFFSET * (1 + (s->generation & 1)));
+	if (rc == 0 && crc32c(0, table, bytes) == s->space_crc) {
+		*out = table;
+		return 0;
 	}
-	return table;
+	alloc_free(table);
+	return rc == -ENODATA ? 0 : rc;
 }
 
 static int super_choose(struct mneme *m, struct fmt_space **table, struct mneme_error *error)
@@ -290,7 +301,10 @@ static int super_choose(struct mneme *m, struct fmt_space **table, struct mneme_
 		if (!found[newer].whole)
 			continue;
 		m->super = found[newer].super;
-		*table = space_read(m, &m->super);
+		int rc = space_read(m, &m->super, table);
+		if (rc < 0)
+			return refuse(error, rc, "the space table cannot be read: %s",
+				      strerror(-rc));
 	}
 	if (!*table)
 		return refuse(error, -EUCLEAN,
@@ -434,6 +448,13 @@ static int recover(struct mneme *m, struct mneme_error *error)
 	m->replayed_bytes = r.bytes;
 	if (m->read_only)
 		return 0;
+	/* The superblock that was found may be in the page cache only, after a kill; the next checkpoint
+	 * overwrites the other one. */
+	rc = m->io->ops->sync(m->checkpoint->super_file);
+	if (rc == 0)
+		rc = m->io->ops->sync_dir(m->io, "");
+	if (rc < 0)
+		return refuse(error, rc, "the store cannot be made durable: %s", strerror(-rc));
 	rc = wal_start(&m->wal, end, sequence);
 	if (rc < 0)
 		return refuse(error, rc, "a log segment cannot be made: %s", strerror(-rc));

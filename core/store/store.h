@@ -131,8 +131,11 @@ static inline void store_decode_key(struct page_key in, struct mneme_key *key)
 				  .sub_length = in.length - FMT_KEY_HEAD};
 }
 
-/* Makes the store read-only for good and says why on standard error, once. Returns `rc`. */
+/* Makes the store read-only for good and says why on standard error, once, unless `rc` is a lack of
+ * space or memory that left everything as it was. Returns `rc`. */
 int store_fail(struct mneme *m, int rc, const char *what);
+/* The same for what leaves nothing as it was, whatever `rc` is. */
+int store_fail_for_good(struct mneme *m, int rc, const char *what);
 /* 0, or -EROFS when the store cannot be written. */
 int store_writable(const struct mneme *m);
 

@@ -225,7 +225,12 @@ static int segment_next(struct wal *w, uint64_t lsn, uint64_t need)
 	segment->bytes = bytes;
 	segment->crc = crc32c(0, w->head, sizeof w->head);
 	/* Durable together with the first block: the same sync covers both. */
-	return io_write_full(w->file, w->io, w->head, sizeof w->head, 0);
+	rc = io_write_full(w->file, w->io, w->head, sizeof w->head, 0);
+	if (rc < 0) { /* no block may follow a head that is not there */
+		w->io->ops->close(w->file);
+		w->file = NULL;
+	}
+	return rc;
 }
 
 int wal_start(struct wal *w, uint64_t lsn, uint64_t sequence)

@@ -228,6 +228,29 @@ static int segments_follow(struct replay *r)
 	return rc;
 }
 
+/* A process that was killed leaves in the page cache what no sync has covered. What was replayed is
+ * built upon from now on, so it has to be durable, and the names of all segments too. */
+static int segments_settle(struct replay *r)
+{
+	const struct io *io = r->w->io;
+	int rc = 0;
+
+	for (uint32_t i = 0; i < r->count && rc == 0; i++) {
+		const struct found *f = &r->found[i];
+		char name[IO_NAME_MAX];
+		struct io_file *file;
+		if (!f->valid || f->head.base + f->size <= r->from)
+			continue;
+		wal_name(f->file, name);
+		rc = io->ops->open(r->w->io, name, IO_WRITE, &file);
+		if (rc < 0)
+			break;
+		rc = io->ops->sync(file);
+		io->ops->close(file);
+	}
+	return rc < 0 ? rc : io->ops->sync_dir(r->w->io, "wal");
+}
+
 static int segments_adopt(struct replay *r)
 {
 	struct wal *w = r->w;
@@ -279,6 +302,8 @@ int wal_replay(struct wal *w, uint64_t from, uint64_t durable, uint64_t generati
 		rc = -EUCLEAN;
 	if (rc == 0)
 		rc = segments_check_end(&r);
+	if (rc == 0 && adopt)
+		rc = segments_settle(&r);
 	if (rc == 0 && adopt)
 		rc = segments_adopt(&r);
 	*end = r.at;

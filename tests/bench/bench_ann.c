@@ -272,8 +272,10 @@ static void ours_search(void *index, const float *query, unsigned effort, unsign
 	struct search_hit hits[K];
 	unsigned count;
 
-	if (effort == 0)
+	if (effort == 0) { /* its own setting for that recall */
 		q.recall = (float)rerank / 1000;
+		q.rerank = 0;
+	}
 	if (index_search(index, bench.v, &q, hits, &count, NULL))
 		fail("search");
 	for (unsigned i = 0; i < K; i++)

@@ -226,14 +226,12 @@ static int run_txn(struct mneme *m, const struct op *op)
 
 static int run_reopen(struct history *h)
 {
-	struct mneme_error error = {.message = ""};
 	int rc = mneme_close(h->m);
 
+	h->acknowledged[h->count - 1] = rc == 0;
 	h->m = NULL;
 	if (rc == 0)
-		rc = history_open(h->disk, &h->m, &error);
-	if (rc < 0)
-		fprintf(stderr, "  reopen: %s\n", error.message);
+		rc = history_open(h->disk, &h->m, NULL);
 	return rc;
 }
 
@@ -307,20 +305,44 @@ void history_begin(struct history *h, struct sim *disk, const struct model *base
 	h->opened = sim_events(disk);
 }
 
-void history_run(struct history *h, const struct op *op)
+int history_try(struct history *h, const struct op *op, int *faulted)
 {
 	struct model before;
 	uint32_t i = h->count++;
 
 	history_model(h, i, i, &before);
 	h->ops[i] = *op;
+	h->acknowledged[i] = 0;
 	h->begun[i] = sim_events(h->disk);
 	int expected = expected_result(op, &before), rc = run_op(h, op, &before);
 	h->returned[i] = sim_events(h->disk);
-	ck_assert_msg(rc == expected, "operation %u (%s) gave %s", i, op_name(op), strerror(-rc));
-	if (rc < 0)
-		h->ops[i].count = 0; /* it changed nothing, and acknowledged nothing */
+	*faulted = rc != expected;
+	if (rc == 0)
+		h->acknowledged[i] = 1;
+	if (rc < 0 && !*faulted)
+		h->ops[i].count = 0;
+	if (*faulted && h->m) {
+		uint64_t seen, without = model_sum(&before);
+		int read = store_sum(h->m, &seen);
+		ck_assert_msg(read == 0, "after %s the store cannot be read: %s", strerror(-rc),
+			      strerror(-read));
+		apply_op(&before, op);
+		if (seen == without)
+			h->ops[i].count = 0;
+		else
+			ck_assert_msg(seen == model_sum(&before), "half of %s was applied",
+				      op_name(op));
+	}
 	model_clear(&before);
+	return rc;
+}
+
+void history_run(struct history *h, const struct op *op)
+{
+	int faulted, rc = history_try(h, op, &faulted);
+
+	ck_assert_msg(!faulted, "operation %u (%s) gave %s", h->count - 1, op_name(op),
+		      strerror(-rc));
 }
 
 void history_abandon(struct history *h)
@@ -374,11 +396,11 @@ int history_allows(const struct history *h, uint64_t point, uint64_t sum, uint32
 	for (uint32_t i = 0; i < h->count; i++) {
 		if (h->begun[i] <= point)
 			p_most = i + 1;
-		if (h->returned[i] > point)
+		if (h->returned[i] > point || !h->acknowledged[i])
 			continue;
 		if (h->ops[i].kind >= OP_SYNC)
 			c_least = p_least = i + 1;
-		else if (h->ops[i].durability == MNEME_DURABILITY_STRICT && h->ops[i].count)
+		else if (h->ops[i].durability == MNEME_DURABILITY_STRICT)
 			p_least = i + 1;
 	}
 	for (*c = c_least; *c <= p_most; ++*c)
@@ -390,10 +412,9 @@ int history_allows(const struct history *h, uint64_t point, uint64_t sum, uint32
 
 void history_print(const struct history *h, uint64_t point)
 {
-	fprintf(stderr, "  opened at event %llu, crash behind event %llu\n",
-		(unsigned long long)h->opened, (unsigned long long)point);
+	printf("  opened at event %llu, crash behind event %llu\n", (unsigned long long)h->opened,
+	       (unsigned long long)point);
 	for (uint32_t i = 0; i < h->count; i++)
-		fprintf(stderr, "  %u: events %llu to %llu: %s\n", i,
-			(unsigned long long)h->begun[i], (unsigned long long)h->returned[i],
-			op_name(&h->ops[i]));
+		printf("  %u: events %llu to %llu: %s\n", i, (unsigned long long)h->begun[i],
+		       (unsigned long long)h->returned[i], op_name(&h->ops[i]));
 }

@@ -44,9 +44,10 @@ struct history {
 	struct model base;
 	uint32_t count;
 	struct op ops[HISTORY_MAX];
-	uint64_t begun[HISTORY_MAX];    /* events of the disk before and after an operation */
+	uint64_t begun[HISTORY_MAX]; /* events of the disk before and after an operation */
 	uint64_t returned[HISTORY_MAX];
-	uint64_t opened; /* events when the first open returned */
+	int acknowledged[HISTORY_MAX];                   /* it returned 0 */
+	uint64_t opened;                                 /* events when the first open returned */
 	uint64_t sums[HISTORY_MAX + 1][HISTORY_MAX + 1]; /* [c][p] */
 };
 
@@ -65,6 +66,10 @@ const char *op_name(const struct op *op);
 void history_begin(struct history *h, struct sim *disk, const struct model *base);
 /* Runs one operation and checks what it returns. */
 void history_run(struct history *h, const struct op *op);
+/* The same while faults are about: returns what the operation did. One that failed because of a fault is
+ * kept in the history if the open store shows that it was applied; *faulted says that it failed so. With
+ * a failed reopen h->m is NULL. */
+int history_try(struct history *h, const struct op *op, int *faulted);
 /* Computes what crashes may leave. */
 void history_compute(struct history *h);
 /* Frees the store without closing it. */

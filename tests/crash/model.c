@@ -275,16 +275,16 @@ void store_print_difference(struct mneme *m, const struct model *model)
 	int rc = store_load(m, &seen);
 
 	if (rc < 0)
-		fprintf(stderr, "  the store cannot be read: %s\n", strerror(-rc));
+		printf("  the store cannot be read: %s\n", strerror(-rc));
 	for (uint32_t i = 0; i < MODEL_ALL; i++) {
 		const struct model_value *a = seen.values[i], *b = model->values[i];
 		if (!a && !b)
 			continue;
 		if (a && b && a->hash == b->hash)
 			continue;
-		fprintf(stderr, "  key %u: %d bytes in the store, %d expected%s\n", i,
-			a ? (int)a->length : -1, b ? (int)b->length : -1,
-			a && b && a->length == b->length ? ", other content" : "");
+		printf("  key %u: %d bytes in the store, %d expected%s\n", i,
+		       a ? (int)a->length : -1, b ? (int)b->length : -1,
+		       a && b && a->length == b->length ? ", other content" : "");
 	}
 	model_clear(&seen);
 }

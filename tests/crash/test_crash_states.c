@@ -33,8 +33,8 @@ struct crash_at {
 
 static void print_crash(const struct history *h, const struct crash_at *at, const char *what)
 {
-	fprintf(stderr, "%s: point %llu kind %d seed %llu\n", what, (unsigned long long)at->point,
-		at->kind, (unsigned long long)at->seed);
+	printf("%s: point %llu kind %d seed %llu\n", what, (unsigned long long)at->point, at->kind,
+	       (unsigned long long)at->seed);
 	history_print(h, at->point);
 }
 
@@ -59,7 +59,7 @@ static void check_disk(const struct history *h, struct sim *disk, const struct c
 		struct model all;
 		print_crash(h, at, "a state that the history never had");
 		history_model(h, h->count, h->count, &all);
-		fprintf(stderr, " against the whole history:\n");
+		printf(" against the whole history:\n");
 		store_print_difference(m, &all);
 		ck_abort_msg("wrong state");
 	}
@@ -331,10 +331,44 @@ START_TEST(test_crash_states_many_operations)
 }
 END_TEST
 
-/* A store that crashes, is opened, goes on and crashes again, life after life. */
+static void run_random(struct history *h, uint64_t count, uint64_t *random)
+{
+	for (uint64_t i = 0; i < count; i++)
+		run_template(h, random_below(random, op_templates()), random_next(random));
+	history_compute(h);
+}
+
+/* The process is killed and the store opened again, with nothing settled on the disk in between; then
+ * the power fails. `h` goes on from what was found. */
+static void kill_and_open(struct history *h)
+{
+	struct mneme *m;
+	struct model model;
+	struct sim *disk = h->disk;
+	uint64_t killed = sim_events(disk), sum;
+	uint32_t c, p;
+
+	history_abandon(h);
+	ck_assert_int_eq(history_open(disk, &m, NULL), 0);
+	ck_assert_int_eq(store_sum(m, &sum), 0);
+	ck_assert(history_allows(h, killed, sum, &c, &p));
+	for (uint64_t point = killed; point <= sim_events(disk); point++)
+		for (unsigned kind = 0; kind < SIM_CRASH_KINDS; kind++) {
+			struct crash_at at = {.point = point, .kind = kind, .seed = killed};
+			struct sim *after = crash_disk(h, &at);
+			check_disk(h, after, &at, &c, &p, NULL);
+			sim_free(after);
+		}
+	ck_assert_int_eq(store_load(m, &model), 0);
+	model_clear(&h->base);
+	*h = (struct history){.disk = disk, .m = m, .base = model, .opened = sim_events(disk)};
+}
+
+/* A store that is killed, crashes, is opened, goes on and crashes again, life after life. */
 START_TEST(test_crash_states_many_lives)
 {
 	uint64_t random = tier_seed() + 2, stores = tier_count(4, 20, 2000);
+	static struct history h;
 
 	begin();
 	for (uint64_t s = 0; s < stores; s++) {
@@ -342,17 +376,16 @@ START_TEST(test_crash_states_many_lives)
 		struct model model;
 		model_copy(&model, &bases[s % BASES].model);
 		for (int life = 0; life < 25; life++) {
-			struct history h;
-			uint64_t length = random_below(&random, 8);
 			uint32_t c, p;
 			history_begin(&h, disk, &model);
 			model_clear(&model);
-			for (uint64_t i = 0; i < length; i++)
-				run_template(&h, random_below(&random, op_templates()),
-					     random_next(&random));
-			history_compute(&h);
-			uint64_t events = sim_events(h.disk);
-			struct crash_at at = {.point = events - random_below(&random, events / 3 + 1),
+			run_random(&h, random_below(&random, 8), &random);
+			if (life % 3 == 2) {
+				kill_and_open(&h);
+				run_random(&h, random_below(&random, 8), &random);
+			}
+			uint64_t last = sim_events(h.disk) - h.opened;
+			struct crash_at at = {.point = h.opened + random_below(&random, last + 1),
 					      .kind = random_below(&random, SIM_CRASH_KINDS),
 					      .seed = random_next(&random)};
 			disk = crash_disk(&h, &at);

@@ -355,7 +355,7 @@ END_TEST
 
 static size_t sentence(const char *text)
 {
-	return line_sentence_end(text, strlen(text), 0, 0);
+	return line_sentence_end(text, strlen(text), 0, SIZE_MAX);
 }
 
 START_TEST(test_lines_sentences_end_where_people_end_them)

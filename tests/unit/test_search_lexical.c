@@ -197,6 +197,14 @@ static void check_query(const struct lexical *lx, struct words *w, struct words_
 	ck_assert_int_eq(lexical_score(lx, bag, again, count), 0);
 	for (unsigned h = 0; h < count; h++)
 		ck_assert_float_eq_tol(again[h].score, hits[h].score, 1e-4f * (1 + hits[h].score));
+	for (unsigned h = 0; h < count && !even_only; h++) {
+		struct search_hit best = {.owner = hits[h].owner};
+		unsigned first = 0;
+		while (hits[first].owner != best.owner)
+			first++;
+		ck_assert_int_eq(lexical_score_owner(lx, bag, &best), 0);
+		ck_assert_float_eq_tol(best.score, hits[first].score, 1e-4f * (1 + best.score));
+	}
 	if (even_only)
 		ck_assert_uint_ge(even.calls, count);
 }

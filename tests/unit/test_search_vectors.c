@@ -356,6 +356,7 @@ START_TEST(test_fuse_standardises_both_sides)
 			hits[i].vector = .3f;
 		} else if (hits[i].owner == 3) {
 			ck_assert_uint_eq(hits[i].known, FUSE_VECTOR);
+			hits[i].lexical = 0;
 		}
 	}
 	fuse_rank(hits, count, &background, &options);
@@ -374,19 +375,45 @@ START_TEST(test_fuse_standardises_both_sides)
 }
 END_TEST
 
-START_TEST(test_fuse_keeps_the_best_of_each_owner)
+START_TEST(test_fuse_ranks_owners_by_their_best_parts)
 {
-	struct fuse_hit hits[40];
+	struct search_hit words[] = {{7, 3, 0, 12}, {7, 1, 0, 9}, {8, 0, 0, 8}};
+	struct search_hit meaning[] = {{8, 4, 0, .9f}, {8, 5, 0, .8f}, {7, 2, 0, .5f}};
+	struct fuse_hit hits[6];
 
-	for (int fail = 0; fail < 2; fail++) {
-		for (unsigned i = 0; i < 40; i++)
-			hits[i] = (struct fuse_hit){.owner = i % 7, .part = i, .score = 40 - (float)i};
-		alloc_fail_arm(fail, 0);
-		ck_assert_uint_eq(fuse_best_of_owners(hits, 40), 7);
-		alloc_fail_arm(0, 0);
-		for (unsigned i = 0; i < 7; i++)
-			ck_assert_uint_eq(hits[i].part, i);
+	ck_assert_uint_eq(fuse_collect(words, 3, meaning, 3, hits), 2);
+	ck_assert_uint_eq(hits[0].owner, 7);
+	ck_assert_uint_eq(hits[0].known, FUSE_LEXICAL | FUSE_VECTOR);
+	ck_assert_uint_eq(hits[0].lexical_at, 3);
+	ck_assert_uint_eq(hits[0].vector_at, 2);
+	ck_assert_uint_eq(hits[0].vector_rank, 2);
+	ck_assert_uint_eq(hits[1].lexical_rank, 2);
+	ck_assert_uint_eq(hits[1].vector_at, 4);
+	ck_assert_float_eq(hits[1].vector, .9f);
+	ck_assert_float_eq(hits[1].lexical, 8);
+}
+END_TEST
+
+START_TEST(test_flat_scores_an_owner_by_its_best_part)
+{
+	struct vectors *v = filled(VECTORS_DOT, VECTORS_F32);
+	struct search_hit all[ROWS + 60], hit;
+	float query[DIM];
+	unsigned count;
+
+	random_vector(query);
+	ck_assert_int_eq(flat_search(v, query, NULL, ROWS + 60, all, &count, NULL), 0);
+	for (uint64_t owner = 5; owner < 150; owner++) {
+		hit.owner = owner;
+		ck_assert_int_eq(flat_score_owner(v, query, &hit), 0);
+		unsigned i = 0;
+		while (i < count && all[i].owner != owner)
+			i++;
+		ck_assert_uint_eq(hit.row, i < count ? all[i].row : ROWS_NONE);
+		if (i < count)
+			ck_assert_uint_eq(hit.part, all[i].part);
 	}
+	vectors_free(v);
 }
 END_TEST
 
@@ -402,7 +429,8 @@ int main(void)
 	tcase_add_test(tc, test_vectors_refuse_damage);
 	tcase_add_test(tc, test_vectors_survive_lack_of_memory);
 	tcase_add_test(tc, test_fuse_standardises_both_sides);
-	tcase_add_test(tc, test_fuse_keeps_the_best_of_each_owner);
+	tcase_add_test(tc, test_fuse_ranks_owners_by_their_best_parts);
+	tcase_add_test(tc, test_flat_scores_an_owner_by_its_best_part);
 	suite_add_tcase(s, tc);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);

@@ -344,6 +344,39 @@ START_TEST(test_simd_many_and_block_equal_the_oracle)
 }
 END_TEST
 
+/* More rows than the caches hold take other paths: short rows four at a time, long ones singly. */
+START_TEST(test_simd_scans_beyond_the_caches_equal_the_oracle)
+{
+	enum { SCAN = 3 << 19 };
+	uint8_t *rows = malloc(SCAN), query[2048];
+	float *out = malloc(SCAN / 32 * sizeof(float));
+
+	for (int type = 0; type < SIMD_TYPES; type++)
+		for (size_t dim = 256 + 13; dim <= 512; dim += 211) {
+			size_t bytes = simd_vector_bytes(type, dim), count = SCAN / bytes;
+			fill_vector(type, dim, UNIT, query);
+			for (size_t i = 0; i < count; i++)
+				fill_vector(type, dim, UNIT, rows + i * bytes);
+			for (int level = 1; level < SIMD_LEVELS; level++)
+				for (int m = 0; simd_level_get(level) && m < SIMD_METRICS; m++) {
+					const struct simd_kernels *k = simd_level_get(level);
+					k->many[type][m](query, rows, bytes, NULL, count, dim, out);
+					for (size_t i = 0; i < count; i += 7) {
+						uint8_t *row = rows + i * bytes;
+						struct sums s = {0};
+						if (type < SIMD_I8)
+							s = sums_of(type, query, row, dim);
+						check_result(k, type, m, &s, dim, out[i],
+							     simd_kernels_scalar.pair[type][m](
+								     query, row, dim));
+					}
+				}
+		}
+	free(rows);
+	free(out);
+}
+END_TEST
+
 START_TEST(test_simd_integers_hold_at_the_greatest_dimension)
 {
 	uint8_t *a = malloc(SIMD_DIM_MAX), *b = malloc(SIMD_DIM_MAX);
@@ -720,6 +753,7 @@ int main(int argc, char **argv)
 	tcase_set_timeout(tc, 600);
 	tcase_add_test(tc, test_simd_pair_equals_the_oracle);
 	tcase_add_test(tc, test_simd_many_and_block_equal_the_oracle);
+	tcase_add_test(tc, test_simd_scans_beyond_the_caches_equal_the_oracle);
 	tcase_add_test(tc, test_simd_integers_hold_at_the_greatest_dimension);
 	tcase_add_test(tc, test_simd_cosine_of_zero_is_one_and_of_itself_zero);
 	tcase_add_test(tc, test_simd_f16_and_bf16_round_as_ieee_says);

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   permission.h.
+ * Source:    POSIX.1e draft 17, 23.1.5 (ACL access check algorithm).
+ */
+#include "fs/permission.h"
+#include "fs/acl.h"
+
+#include <errno.h>
+#include <linux/posix_acl.h>
+#include <linux/posix_acl_xattr.h>
+#include <string.h>
+
+enum { DEPTH_MAX = 256, WANT_READ = 4, WANT_SEARCH = 1 };
+
+void permission_of(struct permission *p, struct fs *fs, fuse_req_t req)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+
+	p->fs = fs;
+	p->uid = ctx->uid;
+	p->gid = ctx->gid;
+	p->groups_count = fuse_req_getgroups(req, PERMISSION_GROUPS_MAX, p->groups);
+	if (p->groups_count < 0 || p->groups_count > PERMISSION_GROUPS_MAX)
+		p->groups_count = 0; /* fewer groups grant less */
+}
+
+static int in_group(const struct permission *p, gid_t gid)
+{
+	if (p->gid == gid)
+		return 1;
+	for (int i = 0; i < p->groups_count; i++)
+		if (p->groups[i] == gid)
+			return 1;
+	return 0;
+}
+
+static int by_mode(const struct permission *p, const struct names_inode *inode, unsigned want)
+{
+	unsigned bits = inode->mode & 7;
+
+	if (p->uid == inode->uid)
+		bits = inode->mode >> 6 & 7;
+	else if (in_group(p, inode->gid))
+		bits = inode->mode >> 3 & 7;
+	return (bits & want) == want;
+}
+
+static int by_acl(const struct permission *p, const struct names_inode *inode, const uint8_t *acl,
+		  size_t length, unsigned want)
+{
+	struct posix_acl_xattr_entry e;
+	unsigned mask = 7, other = 0, group_bits = 0;
+	int group_seen = 0, user_seen = 0;
+	unsigned user_bits = 0;
+
+	if (p->uid == inode->uid)
+		return (inode->mode >> 6 & want) == want;
+	for (size_t at = sizeof(struct posix_acl_xattr_header); at + sizeof(e) <= length;
+	     at += sizeof(e)) {
+		memcpy(&e, acl + at, sizeof(e));
+		unsigned tag = e.e_tag, id = e.e_id, bits = e.e_perm;
+		if (tag == ACL_MASK) {
+			mask = bits;
+		} else if (tag == ACL_OTHER) {
+			other = bits;
+		} else if (tag == ACL_USER && id == p->uid) {
+			user_seen = 1;
+			user_bits = bits;
+		} else if ((tag == ACL_GROUP && in_group(p, id)) ||
+			   (tag == ACL_GROUP_OBJ && in_group(p, inode->gid))) {
+			group_seen = 1;
+			if ((bits & want) == want)
+				group_bits = bits;
+		}
+	}
+	if (user_seen)
+		return (user_bits & mask & want) == want;
+	if (group_seen)
+		return (group_bits & mask & want) == want;
+	return (other & want) == want;
+}
+
+static int allows(const struct permission *p, uint64_t ino, const struct names_inode *inode,
+		  unsigned want)
+{
+	static _Thread_local uint8_t acl[ACL_SIZE_MAX]; /* not on the stack: handlers have 3 KiB */
+	size_t length;
+
+	if (!(inode->state & NAMES_HAS_ACL_ACCESS))
+		return by_mode(p, inode, want);
+	struct mneme_key key = {.inode = ino,
+				.type = MNEME_TYPE_XATTR,
+				.sub = ACL_ACCESS_NAME,
+				.sub_length = sizeof(ACL_ACCESS_NAME) - 1};
+	int err = mneme_get(p->fs->engine, &key, acl, sizeof(acl), &length);
+	if (err == -ENOENT)
+		return by_mode(p, inode, want);
+	return !err && by_acl(p, inode, acl, length, want);
+}
+
+static int first_parent(void *arg, const struct mneme_key *key, const void *value, size_t length)
+{
+	(void)value;
+	(void)length;
+	if (key->sub_length != 16)
+		return -EUCLEAN;
+	*(uint64_t *)arg = names_get_be64(key->sub);
+	return 1;
+}
+
+/* The directory of the inode's first name, 0 if there is none. */
+static uint64_t parent_of(struct fs *fs, uint64_t ino)
+{
+	struct mneme_key first = names_key(ino, MNEME_TYPE_PARENT);
+	struct mneme_key last = names_key(ino, MNEME_TYPE_PARENT + 1);
+	uint64_t parent = 0;
+
+	return mneme_scan(fs->engine, &first, &last, 1, first_parent, &parent) == 1 ? parent : 0;
+}
+
+int permission_may_read(struct permission *p, uint64_t ino)
+{
+	struct names_inode inode;
+	unsigned want = WANT_READ;
+
+	if (p->uid == 0)
+		return 1;
+	for (int depth = 0; depth < DEPTH_MAX; depth++) {
+		if (inode_read(p->fs, ino, &inode) || !allows(p, ino, &inode, want))
+			return 0;
+		if (ino == p->fs->root)
+			return 1;
+		ino = parent_of(p->fs, ino);
+		if (!ino)
+			return 0;
+		want = WANT_SEARCH;
+	}
+	return 0;
+}
