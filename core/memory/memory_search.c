@@ -91,30 +91,39 @@ static int candidates_find(struct search *s)
 	return 0;
 }
 
+/* Scores the best part of every candidate that the other side alone has found. */
 static int side_fill(struct search *s, enum fuse_known side)
 {
-	struct search_hit missing[2 * CANDIDATES];
-	unsigned n = 0;
-	int rc;
+	int rc = 0;
 
-	for (unsigned i = 0; i < s->count; i++)
-		if (!(s->fused[i].known & side))
-			missing[n++] = (struct search_hit){.owner = s->fused[i].owner,
-							   .part = s->fused[i].part};
-	if (!n)
-		return 0;
-	rc = side == FUSE_LEXICAL ? lexical_score(s->mem->lexical, &s->mem->query.bag, missing, n)
-				  : flat_score(s->mem->vectors, s->vector, missing, n);
-	for (unsigned i = 0, k = 0; i < s->count && rc == 0; i++) {
-		if (s->fused[i].known & side)
+	for (unsigned i = 0; i < s->count && rc == 0; i++) {
+		struct fuse_hit *f = &s->fused[i];
+		struct search_hit one = {.owner = f->owner};
+		if (f->known & side)
 			continue;
-		if (side == FUSE_LEXICAL)
-			s->fused[i].lexical = missing[k++].score;
-		else
-			s->fused[i].vector = missing[k++].score;
-		s->fused[i].known |= side;
+		f->known |= side;
+		if (side == FUSE_LEXICAL) {
+			rc = lexical_score_owner(s->mem->lexical, &s->mem->query.bag, &one);
+			f->lexical = one.score;
+			f->lexical_at = one.part;
+		} else {
+			rc = flat_score_owner(s->mem->vectors, s->vector, &one);
+			f->vector = one.score;
+			f->vector_at = one.part;
+		}
 	}
 	return rc;
+}
+
+/* The passage that is shown: that of the side which says more for this memory. */
+static uint32_t part_shown(const struct fuse_hit *f)
+{
+	int has_words = f->known & FUSE_LEXICAL && isfinite(f->lexical);
+	int has_vector = f->known & FUSE_VECTOR && isfinite(f->vector);
+
+	if (has_words && (!has_vector || f->lexical_part >= f->vector_part))
+		return f->lexical_at;
+	return f->vector_at;
 }
 
 static int rank(struct search *s)
@@ -126,6 +135,10 @@ static int rank(struct search *s)
 	int has_words = q->mode != MEMORY_VECTOR && mem->query.bag.count;
 	int has_vector = s->vector && mem->vectors, rc = 0;
 
+	for (unsigned i = 0; i < s->count; i++) { /* a side that is not asked says nothing */
+		s->fused[i].lexical = has_words ? s->fused[i].lexical : -INFINITY;
+		s->fused[i].vector = has_vector ? s->fused[i].vector : -INFINITY;
+	}
 	if (has_words)
 		rc = side_fill(s, FUSE_LEXICAL);
 	if (rc == 0 && has_vector)
@@ -141,7 +154,6 @@ static int rank(struct search *s)
 	options.lexical_weight = has_words;
 	options.vector_weight = has_vector;
 	fuse_rank(s->fused, s->count, &background, &options);
-	s->count = fuse_best_of_owners(s->fused, s->count);
 	return rc;
 }
 
@@ -180,7 +192,8 @@ static int result_fill(struct search *s, const struct fuse_hit *hit, struct memo
 {
 	struct memory *mem = s->mem;
 	uint8_t sub[4];
-	struct mneme_key key = memory_key(hit->owner, MNEME_TYPE_PASSAGE, hit->part, sub);
+	uint32_t shown = part_shown(hit);
+	struct mneme_key key = memory_key(hit->owner, MNEME_TYPE_PASSAGE, shown, sub);
 	struct memory_part part;
 	size_t length;
 	int rc = mneme_get(mem->engine, &key, &part, sizeof part, &length);
@@ -192,13 +205,13 @@ static int result_fill(struct search *s, const struct fuse_hit *hit, struct memo
 	if (rc < 0)
 		return rc;
 	r->inode = hit->owner;
-	r->part = hit->part;
+	r->part = shown;
 	r->begin = part.begin;
 	r->end = part.end;
 	r->line = part.line;
 	r->score = hit->score;
 	r->cosine = hit->known & FUSE_VECTOR && isfinite(hit->vector) ? hit->vector : 0;
-	r->words = hit->known & FUSE_LEXICAL ? hit->lexical : 0;
+	r->words = hit->known & FUSE_LEXICAL && isfinite(hit->lexical) ? hit->lexical : 0;
 	snippet_make(mem, r);
 	return 0;
 }
