@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   opens embedders by their settings, cuts work into batches, and holds the ways that
- * need no partner: builtin, hash, none.
+ *            need no partner: builtin, hash, none.
  */
 #include "core/memory/embedder.h"
 

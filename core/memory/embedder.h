@@ -4,18 +4,20 @@
  *
  *     builtin  the sentence encoder (encoder.h) with a converted model file
  *     hash     hashed words and n-grams (fallback.h), no model
- *     http     a server that speaks POST {url}/embeddings as OpenAI's does: {"model", "input":
- * [..]} in, {"data": [{"index", "embedding": [..]}]} out command  a program that is kept running: a
- * line {"text": ".."} in, a line [0.1, ..] out for each, in order and flushed. Its words are
- * separated by spaces, no shell looks at them. none     nothing is embedded
+ *     http     a server that speaks POST {url}/embeddings as OpenAI's does:
+ *              {"model": .., "input": [..]} in, {"data": [{"index", "embedding": [..]}]} out
+ *     command  a program that is kept running: a line {"text": ".."} in, a line [0.1, ..] out for
+ *              each, in order and flushed. Its words are separated by spaces, no shell sees them.
+ *     none     nothing is embedded
  *
  * Invariants: an embedder has one name and, once known, one dimension; an answer with another one
- * is refused. Keys appear in no name and no sentence. Values are finite and as they came.
+ *            is refused. Keys appear in no name and no sentence. Values are finite and as they
+ *            came.
  * Threading: an embedder is shared; a worker belongs to one thread. embedder_stop() may be called
- * from any thread and makes every wait end soon with -ECANCELED. Failure:   -errno and a sentence
- * in `why` (EMBEDDER_WHY bytes). -EAGAIN, -ETIMEDOUT: it may go better later (retries are used up);
- * -ENOTSUP: none; -EPROTO: an answer that is not one; -EMEDIUMTYPE: another dimension; -EACCES:
- * refused by the server.
+ *            from any thread and makes every wait end soon with -ECANCELED.
+ * Failure:   -errno and a sentence in `why` (EMBEDDER_WHY bytes). -EAGAIN, -ETIMEDOUT: it may go
+ *            better later (retries are used up); -ENOTSUP: none; -EPROTO: an answer that is not
+ *            one; -EMEDIUMTYPE: another dimension; -EACCES: refused by the server.
  */
 #ifndef MNEME_CORE_MEMORY_EMBEDDER_H
 #define MNEME_CORE_MEMORY_EMBEDDER_H

@@ -2,9 +2,10 @@
 /*
  * Purpose:   embedding by a program that is started once a worker and kept: a line in, a line out.
  * Invariants: no shell; the program has its own process group, so that all of it is ended. Writing
- * and reading go on together, so neither side waits for the other with a full pipe. Its input is a
- * socket (a write to a program that is gone is an error there, not a signal). Failure:   after any
- * failure the program is ended; the next batch starts it again.
+ *            and reading go on together, so neither side waits for the other with a full pipe. Its
+ *            input is a socket (a write to a program that is gone is an error there, not a
+ *            signal).
+ * Failure:   after any failure the program is ended; the next batch starts it again.
  */
 #include "core/memory/embedder_json.h"
 #include "core/memory/embedder_private.h"

@@ -2,10 +2,11 @@
 /*
  * Purpose:   embedding by a server that speaks OpenAI's /v1/embeddings, through libcurl.
  * Invariants: only http and https, no redirects (the key goes to the server that was named and
- * nowhere else). What a server says is cut, made printable and freed of the key before it is shown.
+ *            nowhere else). What a server says is cut, made printable and freed of the key before
+ *            it is shown.
  * Threading: one handle a worker; curl_global_init() once.
  * Failure:   429, 5xx and broken connections are tried again after a growing, jittered pause (or
- * the server's Retry-After); other refusals are final.
+ *            the server's Retry-After); other refusals are final.
  */
 #include "core/memory/embedder_json.h"
 #include "core/memory/embedder_private.h"

@@ -3,7 +3,7 @@
  * Purpose:   requests and answers of remote embedders as JSON, by jansson.
  * Threading: pure functions.
  * Failure:   -EPROTO for an answer that is not one, -EMEDIUMTYPE for another dimension, -ENOMEM;
- * and a sentence.
+ *            and a sentence.
  */
 #ifndef MNEME_CORE_MEMORY_EMBEDDER_JSON_H
 #define MNEME_CORE_MEMORY_EMBEDDER_JSON_H

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   the int8 forward pass over a group of passages whose tokens lie one after the other as
- * rows, so that a pass over the weights serves them all. encoder_f32.c has the formulas.
+ * Purpose:   the int8 forward pass over a group of passages whose tokens lie one after the other
+ *            as rows, so that a pass over the weights serves them all. encoder_f32.c has the
+ *            formulas.
  * Invariants: a group has at most GROUP_ROWS rows and GROUP_TEXTS passages; only attention and the
- * means look at passages, everything else at rows. The last feed-forward's second matrix is linear
- * and only its mean over a passage is wanted: it is applied once, to the mean.
+ *            means look at passages, everything else at rows. The last feed-forward's second
+ *            matrix is linear and only its mean over a passage is wanted: it is applied once, to
+ *            the mean.
  */
 #include "core/memory/encoder.h"
 

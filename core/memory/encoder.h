@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   the built-in sentence encoder: text to a vector of MODEL_DIM floats of length 1, by
- * int8 kernels for the processor at hand. Cosine is the measure of similarity. Invariants: a text's
- * vector does not depend on what else is in the batch. Texts beyond MODEL_TOKENS_MAX pieces are cut
- * there: passages.h makes passages that are not. Threading: an encoder is immutable and shared; a
- * scratch belongs to one thread. Nothing is allocated after encoder_scratch_new(). Failure: -errno
- * when made; embedding cannot fail: a text without pieces gives the zero vector.
+ *            int8 kernels for the processor at hand. Cosine is the measure of similarity.
+ * Invariants: a text's vector does not depend on what else is in the batch. Texts beyond
+ *            MODEL_TOKENS_MAX pieces are cut there: passages.h makes passages that are not.
+ * Threading: an encoder is immutable and shared; a scratch belongs to one thread. Nothing is
+ *            allocated after encoder_scratch_new().
+ * Failure:   -errno when made; embedding cannot fail: a text without pieces gives the zero vector.
  */
 #ifndef MNEME_CORE_MEMORY_ENCODER_H
 #define MNEME_CORE_MEMORY_ENCODER_H

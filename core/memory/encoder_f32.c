@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   the forward pass, one formula a function: Universal Sentence Encoder Lite (Cer and
- * others 2018), two pre-norm transformer layers (Vaswani and others 2017).
+ *            others 2018), two pre-norm transformer layers (Vaswani and others 2017).
  *
  *     x      = 2 E[id] + timing(position)
  *     layer 0: h = R x + attention(norm x), layer 1: h = h + attention(norm h)

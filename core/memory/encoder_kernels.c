@@ -4,8 +4,13 @@
  */
 #include "core/memory/encoder_kernels.h"
 
+#include "simd/simd.h"
+
 #include <math.h>
 #include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 static void product_scalar(const struct kernel_product *p)
 {
@@ -155,9 +160,14 @@ static int runs_avx2(void)
 	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 
+enum { LEAF7_1_EAX_AVXVNNI = 1 << 4 }; /* some compilers have no name for it */
+
 static int runs_avxvnni(void)
 {
-	return runs_avx2() && __builtin_cpu_supports("avxvnni");
+	unsigned eax, ebx, ecx, edx;
+
+	return runs_avx2() && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) &&
+	       (eax & LEAF7_1_EAX_AVXVNNI);
 }
 
 static int runs_avx512(void)
@@ -178,17 +188,19 @@ const struct encoder_kernels *encoder_kernels_get(const char *name)
 	static const struct {
 		const struct encoder_kernels *kernels;
 		int (*runs)(void);
+		enum simd_level level;
 	} tables[] = {
 #if defined(__x86_64__)
-		{&encoder_kernels_avx512, runs_avx512},
-		{&encoder_kernels_avxvnni, runs_avxvnni},
-		{&encoder_kernels_avx2, runs_avx2},
+		{&encoder_kernels_avx512, runs_avx512, SIMD_AVX512},
+		{&encoder_kernels_avxvnni, runs_avxvnni, SIMD_AVX2},
+		{&encoder_kernels_avx2, runs_avx2, SIMD_AVX2},
 #endif
-		{&encoder_kernels_scalar, runs_always},
+		{&encoder_kernels_scalar, runs_always, SIMD_SCALAR},
 	};
 
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
-		if (tables[i].runs() && (!name || !strcmp(name, tables[i].kernels->name)))
+		if (tables[i].runs() && (name ? !strcmp(name, tables[i].kernels->name)
+					      : tables[i].level <= simd_active->level))
 			return tables[i].kernels;
 	return NULL;
 }

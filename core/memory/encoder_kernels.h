@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   the inner loops of the encoder, one table of functions for each instruction set.
- *            The scalar table is the oracle of the others.
+ * Purpose:   the inner loops of the encoder, one table of functions for each instruction set. The
+ *            scalar table is the oracle of the others.
  * Invariants: activations are quantised by row to unsigned bytes: byte = value / scale + zero,
  *            where zero is 128 for signed values and 0 for those that are never negative. The
  *            integer part of a product is exact in every table. Attention is f32 in the scalar
@@ -75,8 +75,9 @@ extern const struct encoder_kernels encoder_kernels_avxvnni;
 extern const struct encoder_kernels encoder_kernels_avx512;
 #endif
 
-/* The best table that this processor can run, or with a name ("scalar", "avx2", "avxvnni",
- * "avx512vnni") that one; NULL if it cannot run or there is none of that name. */
+/* The best table that this processor can run, within the level of simd.h (MNEME_SIMD lowers it); with
+ * a name ("scalar", "avx2", "avxvnni", "avx512vnni") that one. NULL if it cannot run or there is none
+ * of that name. */
 const struct encoder_kernels *encoder_kernels_get(const char *name);
 
 #endif

@@ -10,7 +10,7 @@
  *     vi_dot(acc, bytes, weights)        acc + four-byte dot products, unsigned * signed, exact
  *
  * Invariants: tiles are functions with constant bounds, inlined, so that accumulators live in
- * registers.
+ *            registers.
  */
 #include "core/memory/encoder_kernels.h"
 

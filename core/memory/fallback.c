@@ -2,9 +2,9 @@
 /*
  * Purpose:   hashed words and character n-grams, see fallback.h.
  * Invariants: a word is written ^word$; features are the word itself and its 3-, 4- and 5-grams.
- * Each distinct feature adds sign * weight * (1 + log count) * idf to one of the dimensions, both
- * taken from its hash. A word counts WORD_WEIGHT n-grams. The table is at most half full; features
- * beyond are left out.
+ *            Each distinct feature adds sign * weight * (1 + log count) * idf to one of the
+ *            dimensions, both taken from its hash. A word counts WORD_WEIGHT n-grams. The table is
+ *            at most half full; features beyond are left out.
  */
 #include "core/memory/fallback.h"
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   an embedder without a model: hashed words and character 3- to 5-grams (feature
- * hashing, Weinberger and others 2009), log tf x idf, length 1. Invariants: pure function of the
- * text; the same on every machine. Threading: thread-safe with a scratch for each thread; no
- * allocation. Failure:   none: a text without words gives the zero vector.
+ *            hashing, Weinberger and others 2009), log tf x idf, length 1.
+ * Invariants: pure function of the text; the same on every machine.
+ * Threading: thread-safe with a scratch for each thread; no allocation.
+ * Failure:   none: a text without words gives the zero vector.
  */
 #ifndef MNEME_CORE_MEMORY_FALLBACK_H
 #define MNEME_CORE_MEMORY_FALLBACK_H

@@ -27,18 +27,22 @@
  *
  *     kind  section
  *        1  tensor in f32, row-major [rows][columns] (rows: inputs, columns: outputs)
- *        2  tensor in int8, packed for four-byte dot products: int8 [columns / 16][rows /
- * 4][16][4], then f32 scale [columns], then i32 sum over the rows of each column [columns] 3
- * pieces: u32 begin [pieces + 1], f32 score [pieces], then the bytes of the pieces 4  trie over the
- * pieces' bytes, a double array: for each slot i32 base, u32 check, i32 piece
- *           (-1: no piece ends here). Slot 0 is the root; from slot s the byte c leads to slot
- *           base[s] + c if check of that slot is s. Control pieces (the first six) are not in it.
+ *        2  tensor in int8, packed for four-byte dot products:
+ *           int8 [columns / 16][rows / 4][16][4], then f32 scale [columns], then
+ *           i32 sum over the rows of each column [columns]
+ *        3  pieces: u32 begin [pieces + 1], f32 score [pieces], then the bytes of the pieces
+ *        4  trie over the pieces' bytes, a double array: for each slot i32 base, u32 check, i32
+ *           piece (-1: no piece ends here). Slot 0 is the root; from slot s the byte c leads to
+ *           slot base[s] + c if check of that slot is s. Control pieces (the first six) are not in
+ *           it.
  *
  * Invariants: a model that model_open() accepted has every section that was asked for, in its
- * bounds, with a good checksum; piece offsets ascend, scores are finite, trie values are < pieces.
- * So a reader needs bounds checks for trie steps only. Threading: immutable once open; any number
- * of readers. Failure:   -errno; -EUCLEAN for a damaged file, -EPROTONOSUPPORT for another version,
- * and a sentence in `why` (never NULL, at most MODEL_WHY bytes).
+ *            bounds, with a good checksum; piece offsets ascend, scores are finite, trie values are
+ *            less than the number of pieces. So a reader needs bounds checks for trie steps only.
+ * Threading: immutable once open; any number of readers.
+ * Failure:   -errno; -EUCLEAN for a damaged file, -EPROTONOSUPPORT for another version, and a
+ *            sentence in `why` (never NULL, MODEL_WHY bytes). A file that is cut short while it is
+ *            mapped is a SIGBUS: model_convert() replaces files whole, others must do so too.
  */
 #ifndef MNEME_CORE_MEMORY_MODEL_H
 #define MNEME_CORE_MEMORY_MODEL_H

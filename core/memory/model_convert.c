@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   makes a model file from an unpacked package of the sentence encoder: package.json
- * (name, version, licence), dist/model.json (names, shapes and order of the weights), its shards
- *            (f32, concatenated) and dist/vocab.json (pieces and scores).
+ *            (name, version, licence), dist/model.json (names, shapes and order of the weights),
+ *            its shards (f32, concatenated) and dist/vocab.json (pieces and scores).
  * Invariants: the output appears under its name only when it is complete and on disk.
- * Failure:   -errno and a sentence; the package is input from outside, every size in it is checked.
+ * Failure:   -errno and a sentence; the package is input from outside, every size in it is
+ *            checked.
  */
 #include "core/memory/model.h"
 #include "core/memory/model_format.h"

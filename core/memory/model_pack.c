@@ -2,7 +2,7 @@
 /*
  * Purpose:   int8 packing of weights, and a double-array trie over the vocabulary.
  * Invariants: the trie's pieces are sorted first, so each node is a range of them, and nodes are
- * placed breadth first: work is bounded by slots, recursion is not used.
+ *            placed breadth first: work is bounded by slots, recursion is not used.
  */
 #include "core/memory/model_pack.h"
 

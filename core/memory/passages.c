@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   passages of a text, see passages.h. Bytes become lines, lines become units (a
- * sentence, an item, a heading, a line of code), units are gathered into passages.
+ *            sentence, an item, a heading, a line of code), units are gathered into passages.
  *
  *     buffer   |..kept for the passage..|..open unit..|..not yet a line..|
  *              base                                                      base + used
  *
  * Invariants: offsets are of the source; the buffer holds every byte from the first gathered unit
- * on. Units ascend and do not overlap; gathered ones have at most `most` tokens and
+ *            on. Units ascend and do not overlap; gathered ones have at most `most` tokens and
  *            PASSAGE_BYTES_MAX bytes in all. A unit is at most UNIT_BYTES, an open one is cut
- * there.
+ *            there.
  */
 #include "core/memory/passages.h"
 

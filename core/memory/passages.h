@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   cuts a text into passages that an encoder can take whole: along sentences and
- * structure (paragraphs, headings, list items, code blocks), about `target` tokens each, never more
- *            than `most`, with overlap where a passage ends only because it is full.
+ *            structure (paragraphs, headings, list items, code blocks), about `target` tokens
+ *            each, never more than `most`, with overlap where a passage ends only because it is
+ *            full.
  * Invariants: passages ascend by begin and by end; each is a byte range of the source, and all that
- * is not white space lies in at least one. Memory is bounded (PASSAGE_BUFFER) whatever the text's
- * length: it is fed in blocks of any size, and the result does not depend on them. Threading: a
- * splitter belongs to one thread; after passages_new() it allocates nothing. Failure:   -EILSEQ
- * when the bytes turn out not to be text (passages_reason() says why); what the sink returns, if
- * not 0.
+ *            is not white space lies in at least one. Memory is bounded (PASSAGE_BUFFER) whatever
+ *            the text's length: it is fed in blocks of any size, and the result does not depend on
+ *            them.
+ * Threading: a splitter belongs to one thread; after passages_new() it allocates nothing.
+ * Failure:   -EILSEQ when the bytes turn out not to be text (passages_reason() says why); what the
+ *            sink returns, if not 0.
  */
 #ifndef MNEME_CORE_MEMORY_PASSAGES_H
 #define MNEME_CORE_MEMORY_PASSAGES_H

@@ -3,7 +3,7 @@
  * Purpose:   normalised characters of a text, by utf8proc where they are not plain ASCII.
  * Invariants: an ASCII character that an ASCII character follows is normal already and composes
  *            with nothing, so runs begin at an ASCII character before a non-ASCII one at the
- * earliest and end before the next ASCII character.
+ *            earliest and end before the next ASCII character.
  */
 #include "core/memory/text.h"
 

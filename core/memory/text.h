@@ -3,8 +3,10 @@
  * Purpose:   reads text as normalised characters: UTF-8 decoded, NFKC, white space and control
  *            characters as one kind of space. Both embedders see text through it.
  * Invariants: always advances; a malformed byte reads as U+FFFD and takes one byte. A run of
- *            characters that combine is normalised at most TEXT_RUN at a time, so memory is bounded
- * whatever comes. Threading: a reader belongs to one thread. No allocation. Failure:   none.
+ *            characters that combine is normalised at most TEXT_RUN at a time, so memory is
+ *            bounded whatever comes.
+ * Threading: a reader belongs to one thread. No allocation.
+ * Failure:   none.
  */
 #ifndef MNEME_CORE_MEMORY_TEXT_H
 #define MNEME_CORE_MEMORY_TEXT_H

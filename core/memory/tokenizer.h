@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   text to pieces of the encoder's vocabulary: the unigram language model of
- * SentencePiece (Kudo 2018), best segmentation by Viterbi over the trie of the model file.
+ *            SentencePiece (Kudo 2018), best segmentation by Viterbi over the trie of the model
+ *            file.
  * Invariants: words are split at white space, each begins with U+2581, runs of white space count
- * once. No piece of the vocabulary spans words, so words are segmented one by one. A character that
- * no piece covers is piece 0; neighbours of that kind merge. Threading: a tokenizer_scratch belongs
- * to one thread; the model is shared. No allocation. Failure:   none: any bytes give some pieces.
+ *            once. No piece of the vocabulary spans words, so words are segmented one by one. A
+ *            character that no piece covers is piece 0; neighbours of that kind merge.
+ * Threading: a tokenizer_scratch belongs to one thread; the model is shared. No allocation.
+ * Failure:   none: any bytes give some pieces.
  */
 #ifndef MNEME_CORE_MEMORY_TOKENIZER_H
 #define MNEME_CORE_MEMORY_TOKENIZER_H

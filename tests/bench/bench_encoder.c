@@ -2,10 +2,10 @@
 /*
  * Purpose:   how fast texts become vectors: the int8 encoder in each instruction set beside the
  *            plain f32 pass in C (compiled for any processor, and for this one), a query, the
- *            fallback, the cutting into passages.
- *            MNEME_MODEL names a converted model. --quick: fewer rounds; --json.
- * Invariants: every figure of a round is taken in that round, so that noise strikes both sides; times
- *            are of this thread's processor time: others on the machine are not counted.
+ *            fallback, the cutting into passages. MNEME_MODEL names a converted model. --quick:
+ *            fewer rounds; --json.
+ * Invariants: every figure of a round is taken in that round, so that noise strikes both sides;
+ *            times are of this thread's processor time: others on the machine are not counted.
  */
 #include "core/memory/encoder.h"
 #include "core/memory/encoder_f32.h"

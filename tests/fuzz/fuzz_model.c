@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   fuzzes the model file's reader: whatever it accepts can be tokenised with.
- * Invariants: checksums are made good after mutation, so that damage reaches the checks behind them. The
- *            input is the header and small sections; tensors are asked for, so most inputs end there.
+ * Invariants: checksums are made good after mutation, so that damage reaches the checks behind
+ *            them. The large tensors are not asked for, so that inputs stay small.
  */
 #include "core/memory/model_format.h"
 #include "core/memory/tokenizer.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   fuzzes the JSON files of an encoder's package. The first byte of an input says which one
- *            the rest is.
+ * Purpose:   fuzzes the JSON files of an encoder's package. The first byte of an input says which
+ *            one the rest is.
  */
 #include "core/memory/model_pack.h"
 #include "core/memory/model_package.h"

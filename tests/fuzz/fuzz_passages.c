@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   fuzzes what any text meets: cutting into passages, normalisation, the fallback embedder. The
- *            first byte of an input sets the size of the blocks it is fed in.
- * Invariants: checked on every input: passages ascend, are the source's bytes, have at most 128 tokens,
- *            and do not depend on the blocks.
+ * Purpose:   fuzzes what any text meets: cutting into passages, normalisation, the fallback
+ *            embedder. The first byte of an input sets the size of the blocks it is fed in.
+ * Invariants: checked on every input: passages ascend, are the source's bytes, have at most 128
+ *            tokens, and do not depend on the blocks.
  */
 #include "core/memory/fallback.h"
 #include "core/memory/lines.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose: tests of core/memory/embedder*.c. The http cases talk to a small server of this
- * program's own on the loopback, which follows a script of answers; the command cases to shell
- *          scripts in a temporary directory.
+ * Purpose:   tests of core/memory/embedder*.c. The http cases talk to a small server of this
+ *            program's own on the loopback, which follows a script of answers; the command cases
+ *            to shell scripts in files without names.
  */
 #include "core/memory/embedder.h"
 #include "core/memory/embedder_json.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose: tests of the sentence encoder: model file, tokenizer, kernels, both passes, fallback.
- *          MNEME_MODEL names a converted model, MNEME_DATA_DIR the directory of the reference
- *          vectors and sentences; what needs them is skipped without.
+ * Purpose:   tests of the sentence encoder: model file, tokenizer, kernels, both passes, fallback.
+ *            MNEME_MODEL names a converted model, MNEME_DATA_DIR the directory of the reference
+ *            vectors and sentences; what needs them is skipped without.
  */
 #include "core/memory/encoder.h"
 #include "core/memory/encoder_f32.h"
