@@ -4,6 +4,7 @@
  */
 #include "core/store/commit.h"
 #include "core/store/checkpoint.h"
+#include "core/store/heap_fault.h"
 #include "core/store/value.h"
 #include "pool/check.h"
 
@@ -253,7 +254,8 @@ int commit_apply(struct mneme *m, const struct commit_op *ops, uint32_t count, u
 		if (rc < 0)
 			return rc;
 	}
-	rc = ops_prepare(m, ops, count, flags, &budget, &path, bytes);
+	uint64_t faults = heap_faults(&m->heap);
+	rc = store_read_fault(m, faults, ops_prepare(m, ops, count, flags, &budget, &path, bytes));
 	if (rc < 0) {
 		pages_unpromise(m, &budget);
 		if (log)

@@ -3,6 +3,7 @@
  * Purpose:   the heap file; see heap.h.
  */
 #include "core/store/heap.h"
+#include "core/store/heap_fault.h"
 #include "core/store/page.h"
 #include "pool/alloc.h"
 #include "pool/check.h"
@@ -47,6 +48,8 @@ int heap_open(struct heap *h, struct io *io, int read_only, uint64_t reserve, ui
 	if (rc < 0)
 		goto out;
 	rc = io->ops->map(h->file, reserve, &h->base);
+	if (rc == 0)
+		rc = heap_fault_watch(h);
 	if (rc < 0)
 		goto out;
 	uint64_t size;
@@ -64,6 +67,7 @@ out:
 
 void heap_close(struct heap *h)
 {
+	heap_fault_forget(h);
 	if (h->groups) {
 		for (uint32_t g = 0; g < FMT_SPACE_MAX && h->groups[g].bits; g++) {
 			alloc_free(h->groups[g].bits);

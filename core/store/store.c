@@ -10,6 +10,7 @@
 #include "core/store/store.h"
 #include "core/store/checkpoint_inside.h"
 #include "core/store/commit.h"
+#include "core/store/heap_fault.h"
 #include "core/store/txn.h"
 #include "pool/alloc.h"
 #include "pool/check.h"
@@ -68,6 +69,13 @@ int store_fail_for_good(struct mneme *m, int rc, const char *what)
 	none = 0;
 	atomic_compare_exchange_strong(&m->wal.failed, &none, -rc);
 	return rc;
+}
+
+int store_read_fault(struct mneme *m, uint64_t faults, int rc)
+{
+	if (__builtin_expect(heap_faults(&m->heap) == faults, 1))
+		return rc;
+	return store_fail(m, -EIO, "the heap could not be read");
 }
 
 int store_writable(const struct mneme *m)

@@ -139,6 +139,10 @@ int store_fail_for_good(struct mneme *m, int rc, const char *what);
 /* 0, or -EROFS when the store cannot be written. */
 int store_writable(const struct mneme *m);
 
+/* At the end of a read that began when `faults` reads of the map had failed: `rc`, or -EIO with the
+ * store read-only when one more has failed since. */
+int store_read_fault(struct mneme *m, uint64_t faults, int rc);
+
 /* The options that only tests need. */
 struct store_tuning {
 	uint64_t heap_reserve; /* bytes of address space; 0: default */

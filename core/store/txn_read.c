@@ -3,6 +3,7 @@
  * Purpose:   what a transaction reads: the tree, its own writes on top, and validation; see txn.h.
  */
 #include "core/store/txn_inside.h"
+#include "core/store/heap_fault.h"
 #include "core/store/value.h"
 #include "pool/alloc.h"
 #include "pool/check.h"
@@ -17,17 +18,18 @@ int txn_tree_get(struct mneme *m, const struct mneme_key *key, const void **valu
 	uint8_t bytes[FMT_KEY_MAX];
 	struct page_key encoded = {bytes, store_encode_key(key, bytes)};
 	struct tree_path path;
-	uint32_t n;
+	uint32_t n = 0;
+	uint64_t faults = heap_faults(&m->heap);
 	int error = 0, rc = tree_seek(m, store_shard(m, key->inode), encoded, &path);
 
 	if (rc < 0)
-		return rc;
+		return store_read_fault(m, faults, rc);
 	if (!path.depth || !path.found)
-		return -ENOENT;
+		return store_read_fault(m, faults, -ENOENT);
 	*value = value_read(m, path.pages[path.depth - 1], path.positions[path.depth - 1], &n,
 			    &error);
 	*length = n;
-	return *value ? 0 : error;
+	return store_read_fault(m, faults, *value ? 0 : error);
 }
 
 int txn_tree_scan(struct mneme *m, const struct mneme_key *first, const struct mneme_key *last,
@@ -38,10 +40,11 @@ int txn_tree_scan(struct mneme *m, const struct mneme_key *first, const struct m
 	struct page_key from = {first_bytes, store_encode_key(first, first_bytes)};
 	struct page_key to = {last_bytes, store_encode_key(last, last_bytes)};
 	struct tree_path path;
+	uint64_t faults = heap_faults(&m->heap);
 	int rc = tree_seek(m, store_shard(m, first->inode), from, &path);
 
 	if (rc < 0)
-		return rc;
+		return store_read_fault(m, faults, rc);
 	uint64_t given = 0;
 	for (rc = tree_settle(m, &path); rc > 0; rc = tree_next(m, &path)) {
 		const struct fmt_page *leaf = path.pages[path.depth - 1];
@@ -54,7 +57,8 @@ int txn_tree_scan(struct mneme *m, const struct mneme_key *first, const struct m
 		uint32_t length;
 		int error = 0;
 		const void *value = value_read(m, leaf, position, &length, &error);
-		if (!value)
+		error = store_read_fault(m, faults, value ? 0 : error);
+		if (error)
 			return error;
 		if (hash)
 			*hash = txn_hash(txn_hash(*hash, at.bytes, at.length), value, length);
@@ -65,7 +69,7 @@ int txn_tree_scan(struct mneme *m, const struct mneme_key *first, const struct m
 		if (limit && ++given == limit)
 			return 0;
 	}
-	return rc;
+	return store_read_fault(m, faults, rc);
 }
 
 /* ---- own writes ---- */

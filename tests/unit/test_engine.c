@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { KEYS = 600, SHARDS = 2, VALUE_MOST = 20000 };
 
@@ -449,6 +450,60 @@ START_TEST(test_kv_versions_swap_and_ordered_scan)
 }
 END_TEST
 
+static int read_all(struct mneme *m, int *failed)
+{
+	int found = 0;
+
+	*failed = 0;
+	for (uint32_t i = 0; i < 4000; i++) {
+		uint8_t value[600];
+		size_t length;
+		int rc = mneme_kv_get(m, &i, sizeof i, value, sizeof value, &length, NULL);
+		ck_assert_msg(rc == 0 || rc == -EIO || rc == -EUCLEAN, "key %u: %d", i, rc);
+		if (rc == 0) {
+			ck_assert_uint_eq(length, 500);
+			ck_assert_uint_eq(value[499], (uint8_t)i);
+			found++;
+		} else {
+			++*failed;
+		}
+	}
+	return found;
+}
+
+START_TEST(test_heap_cut_short_under_the_map_is_an_error_not_a_death)
+{
+	char directory[] = "/tmp/test_engine.XXXXXX", path[64], heap[96];
+	struct mneme_stats stats;
+	struct mneme *m;
+	int failed;
+
+	ck_assert_ptr_nonnull(mkdtemp(directory));
+	snprintf(path, sizeof path, "%s/store", directory);
+	snprintf(heap, sizeof heap, "%s/heap", path);
+	ck_assert_int_eq(mneme_create(path, NULL, NULL), 0);
+	ck_assert_int_eq(mneme_open(path, NULL, &m, NULL), 0);
+	for (uint32_t i = 0; i < 4000; i++) {
+		uint8_t value[500];
+		memset(value, (uint8_t)i, sizeof value);
+		ck_assert_int_eq(mneme_kv_put(m, &i, sizeof i, value, sizeof value, NULL, 0), 0);
+	}
+	ck_assert_int_eq(mneme_close(m), 0);
+	ck_assert_int_eq(mneme_open(path, NULL, &m, NULL), 0);
+	ck_assert_int_eq(read_all(m, &failed), 4000);
+	ck_assert_int_eq(truncate(heap, 64 * 4096), 0); /* behind the engine's back */
+	ck_assert_int_lt(read_all(m, &failed), 4000);
+	ck_assert_int_gt(failed, 0);
+	mneme_get_stats(m, &stats);
+	ck_assert_int_eq(stats.read_only, EIO);
+	ck_assert_int_eq(mneme_kv_put(m, "k", 1, "v", 1, NULL, 0), -EROFS);
+	ck_assert_int_ne(mneme_close(m), 0);
+	char command[128];
+	snprintf(command, sizeof command, "rm -r %s", directory);
+	ck_assert_int_eq(system(command), 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("engine");
@@ -460,6 +515,7 @@ int main(void)
 	tcase_add_test(tc, test_txn_run_lets_every_thread_finish_on_one_key);
 	tcase_add_test(tc, test_log_verifies_and_finds_a_changed_event);
 	tcase_add_test(tc, test_kv_versions_swap_and_ordered_scan);
+	tcase_add_test(tc, test_heap_cut_short_under_the_map_is_an_error_not_a_death);
 	suite_add_tcase(s, tc);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
