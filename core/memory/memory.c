@@ -149,8 +149,8 @@ int memory_describe(struct memory *mem, uint64_t inode, char *text, size_t size)
 		rc = state_get(mem, inode, &state, reason);
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
-	if (rc == -ENOENT || (state.version != record.version && state.status != MEMORY_SKIPPED) || state.status > MEMORY_ERROR ||
-	    pending_has(&mem->pending, inode))
+	if (rc == -ENOENT || (state.version != record.version && state.status != MEMORY_SKIPPED) ||
+	    state.status > MEMORY_ERROR || pending_has(&mem->pending, inode))
 		snprintf(text, size, "pending");
 	else
 		snprintf(text, size, "%s%s%s", words[state.status], reason[0] ? ": " : "", reason);
