@@ -177,8 +177,8 @@ static int prepare(struct bench *b)
 	b->long_text = alloc_get(SPLIT_BYTES);
 	if (!b->scratch || !b->f32_scratch || !b->fallback || !b->long_text)
 		return -1;
-	memset(b->long_text, ' ', SPLIT_BYTES);
-	make_text(b->long_text, SPLIT_BYTES, 1);
+	const size_t made = make_text(b->long_text, SPLIT_BYTES, 1);
+	memset(b->long_text + made, ' ', SPLIT_BYTES - made);
 	while (b->len < 512 || tokenizer_count(b->model, &b->tokenizer, b->text, b->len) < 128)
 		b->len = make_text(b->text, b->len + 64, 7);
 	return tokenizer_encode(b->model, &b->tokenizer, b->text, b->len, b->ids, NULL,
