@@ -311,7 +311,10 @@ MNEME_EXPORT void mneme_uuid(const struct mneme *m, uint8_t out[16]);
 
 /* ---- check ------------------------------------------------------------------------------------ */
 
-enum mneme_check_flags { MNEME_CHECK_REPAIR = 1 };
+enum mneme_check_flags {
+	MNEME_CHECK_REPAIR = 1,
+	MNEME_CHECK_LOSE_NOTHING = 2, /* with REPAIR: only what loses no byte that can be read */
+};
 /* A finding: a sentence, and whether it was repaired. */
 typedef void mneme_check_report(void *arg, const char *finding, int repaired);
 struct mneme_check_result {

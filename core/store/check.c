@@ -3,6 +3,7 @@
  * Purpose:   the order of the check, and its public side; see check.h.
  */
 #include "core/store/check_inside.h"
+#include "core/store/check_names.h"
 #include "core/store/io_posix.h"
 #include "pool/alloc.h"
 
@@ -12,18 +13,46 @@
 
 enum { HOLDER_SIZE = 160 };
 
-void check_find(struct check *c, const char *format, ...)
+void check_find(struct check *c, enum check_class class, const char *format, ...)
 {
 	char text[MNEME_MESSAGE_SIZE];
 	va_list list;
 
-	c->result->findings++;
-	if (!c->report)
+	if (c->mute)
 		return;
+	c->result->findings++;
+	c->found |= 1u << class;
 	va_start(list, format);
-	vsnprintf(text, sizeof text, format, list);
+	int length = vsnprintf(text, sizeof text, format, list);
 	va_end(list);
-	c->report(c->arg, text, 0);
+	if (c->flags & STORE_CHECK_REPAIR) {
+		struct check_finding *f = alloc_get(sizeof *f + sizeof text);
+		if (f) {
+			f->next = NULL;
+			f->class = class;
+			memcpy(f->text, text,
+			       length < (int)sizeof text ? length + 1 : (int)sizeof text);
+			*c->findings_end = f;
+			c->findings_end = &f->next;
+			return;
+		}
+	}
+	if (c->report)
+		c->report(c->arg, text, 0);
+}
+
+/* Reports what waited for its repair. */
+static void findings_report(struct check *c)
+{
+	for (struct check_finding *f = c->findings, *next; f; f = next) {
+		int repaired = c->repaired >> f->class & 1;
+		next = f->next;
+		c->result->repaired += repaired;
+		if (c->report)
+			c->report(c->arg, f->text, repaired);
+		alloc_free(f);
+	}
+	c->findings = NULL;
 }
 
 int check_refuse(struct check *c, int rc, const char *format, ...)
@@ -51,7 +80,8 @@ static int files_open(struct check *c)
 	if (rc == 0)
 		rc = c->io->ops->size(c->heap_file, &size);
 	if (rc == -ENOENT) {
-		check_find(c, "the heap file is missing: everything in the store is lost");
+		check_find(c, CHECK_BEYOND,
+			   "the heap file is missing: everything in the store is lost");
 		rc = 0;
 	}
 	c->pages = size / FMT_PAGE_SIZE;
@@ -77,11 +107,29 @@ static void free_all(struct check *c)
 		c->io->ops->close(c->super_file);
 	if (c->heap_file)
 		c->io->ops->close(c->heap_file);
+	check_salvage_end(c);
 	alloc_free(c->table);
+	alloc_free(c->segments);
+	alloc_free(c->busy);
+	alloc_free(c->before);
 	alloc_free(c->reached);
 	alloc_free(c->buffers);
 	alloc_free(c->stored);
 	alloc_free(c->plain);
+}
+
+static int repair(struct check *c)
+{
+	uint32_t classes = 1u << CHECK_SUPER | 1u << CHECK_SPACE;
+
+	if (!(c->flags & MNEME_CHECK_LOSE_NOTHING))
+		classes |= 1u << CHECK_TREE | 1u << CHECK_LOG;
+	if (!(c->found & classes) || !c->heap_file)
+		return 0;
+	/* What a damaged tree uses is not known before it is built anew. */
+	if ((c->lost || c->damaged) && !(classes >> CHECK_TREE & 1))
+		return 0;
+	return check_repair(c, c->found & classes);
 }
 
 static int run(struct check *c)
@@ -99,6 +147,8 @@ static int run(struct check *c)
 		rc = check_space(c);
 	if (rc == 0)
 		rc = check_log(c);
+	if (rc == 0 && c->flags & STORE_CHECK_REPAIR)
+		rc = repair(c);
 	return rc;
 }
 
@@ -116,7 +166,9 @@ int store_check(struct io *io, unsigned flags, mneme_check_report *report, void 
 	c->arg = arg;
 	c->result = &own;
 	c->error = error;
+	c->findings_end = &c->findings;
 	int rc = run(c);
+	findings_report(c);
 	free_all(c);
 	alloc_free(c);
 	if (result)
@@ -124,25 +176,106 @@ int store_check(struct io *io, unsigned flags, mneme_check_report *report, void 
 	return rc;
 }
 
+/* ---- the public check ---- */
+
+struct check_call {
+	const char *directory;
+	unsigned flags;
+	mneme_check_report *report;
+	void *arg;
+	struct mneme_check_result *result;
+	struct mneme_error *error;
+};
+
+static int call_refuse(const struct check_call *call, int rc, const char *what)
+{
+	struct check c = {.error = call->error};
+
+	return check_refuse(&c, rc, "%s: %s", what, strerror(-rc));
+}
+
+/* The names of a store whose structure is sound; opens it as the engine does. */
+static int names_run(const struct check_call *call, unsigned flags, mneme_check_report *report)
+{
+	struct mneme_options options = {.read_only = !(flags & STORE_CHECK_REPAIR), .io = "posix"};
+	struct mneme *m;
+	int rc = mneme_open(call->directory, &options, &m, call->error);
+
+	if (rc < 0)
+		return rc;
+	rc = check_names(m, flags, report, call->arg, call->result);
+	if (rc < 0)
+		call_refuse(call, rc, "the names cannot be read");
+	int closed = mneme_close(m);
+	if (rc == 0 && closed < 0)
+		rc = call_refuse(call, closed, "the repair could not be written");
+	return rc;
+}
+
+static int names_check(const struct check_call *call, struct io **io)
+{
+	struct mneme_check_result before = *call->result;
+	int repairs = call->flags & STORE_CHECK_REPAIR;
+
+	if (before.findings != before.repaired)
+		return 0; /* first things first */
+	int rc = names_run(call, 0, repairs ? NULL : call->report);
+	if (rc < 0 || !repairs || call->result->findings == before.findings)
+		return rc;
+	/* The engine takes the lock itself. */
+	(*io)->ops->destroy(*io);
+	*io = NULL;
+	*call->result = before;
+	return names_run(call, call->flags, call->report);
+}
+
+/* A lock file is made only in a store. */
+static int is_store(struct io *io)
+{
+	struct io_file *file;
+
+	if (io->ops->open(io, "super", IO_READ, &file) < 0)
+		return 0;
+	io->ops->close(file);
+	return 1;
+}
+
+static int lock_take(const struct check_call *call, struct io *io)
+{
+	struct check c = {.error = call->error};
+	char holder[HOLDER_SIZE] = "";
+	int rc = call->flags & STORE_CHECK_REPAIR
+			 ? io->ops->lock(io, "lock", holder, sizeof holder)
+			 : io_posix_lock_out_writers(io, "lock", holder, sizeof holder);
+
+	if (rc == -EBUSY)
+		return check_refuse(&c, rc, "the store is in use by %s; unmount it there first",
+				    holder);
+	return rc < 0 ? call_refuse(call, rc, "the lock file cannot be used") : 0;
+}
+
 int mneme_check(const char *directory, unsigned flags, mneme_check_report *report, void *arg,
 		struct mneme_check_result *result, struct mneme_error *error)
 {
-	struct check c = {.error = error};
-	char holder[HOLDER_SIZE] = "";
+	struct mneme_check_result own;
+	struct check_call call = {.directory = directory,
+				  .flags = flags & (MNEME_CHECK_REPAIR | MNEME_CHECK_LOSE_NOTHING),
+				  .report = report,
+				  .arg = arg,
+				  .result = result ? result : &own,
+				  .error = error};
 	struct io *io;
 	int rc = io_posix_new(directory, 0, &io);
 
-	if (result)
-		*result = (struct mneme_check_result){0};
+	*call.result = (struct mneme_check_result){0};
 	if (rc < 0)
-		return check_refuse(&c, rc, "%s: %s", directory, strerror(-rc));
-	rc = io_posix_lock_out_writers(io, "lock", holder, sizeof holder);
-	if (rc == -EBUSY)
-		check_refuse(&c, rc, "the store is in use by %s; unmount it there first", holder);
-	else if (rc < 0)
-		check_refuse(&c, rc, "the lock file cannot be used: %s", strerror(-rc));
-	else
-		rc = store_check(io, flags & MNEME_CHECK_REPAIR, report, arg, result, error);
-	io->ops->destroy(io);
+		return call_refuse(&call, rc, directory);
+	rc = is_store(io) ? lock_take(&call, io) : call_refuse(&call, -ENOENT, directory);
+	if (rc == 0)
+		rc = store_check(io, call.flags, report, arg, call.result, error);
+	if (rc == 0)
+		rc = names_check(&call, &io);
+	if (io)
+		io->ops->destroy(io);
 	return rc;
 }

@@ -15,26 +15,17 @@
 
 enum { WINDOW_BYTES = 1 << 18 };
 
-struct log_segment {
-	struct fmt_segment head;
-	uint64_t size;
-	uint32_t file;
-	int whole;
-};
-
 struct log_walk {
 	struct check *c;
-	struct log_segment *segments;
-	uint32_t count, capacity;
 	uint8_t *bytes; /* of one block, or a window */
 	uint64_t bytes_size;
-	uint64_t at; /* LSN behind the last whole block */
 	struct io_file *file;
 };
 
 static int segment_add(void *arg, const char *name)
 {
 	struct log_walk *w = arg;
+	struct check *c = w->c;
 	char *rest;
 	unsigned long file = strtoul(name, &rest, 16);
 
@@ -42,31 +33,32 @@ static int segment_add(void *arg, const char *name)
 
 	wal_name((uint32_t)file, expected);
 	if (*rest || rest == name || strcmp(name, expected + strlen("wal/"))) {
-		check_find(w->c, "the file wal/%.32s is none of the log's", name);
+		check_find(c, CHECK_BEYOND, "the file wal/%.32s is none of the log's; move it away",
+			   name);
 		return 0;
 	}
-	if (w->count == w->capacity) {
-		uint32_t capacity = w->capacity ? 2 * w->capacity : 16;
-		void *more = alloc_resize(w->segments, capacity * sizeof w->segments[0]);
+	if (c->segments_count == c->segments_capacity) {
+		uint32_t capacity = c->segments_capacity ? 2 * c->segments_capacity : 16;
+		void *more = alloc_resize(c->segments, capacity * sizeof c->segments[0]);
 		if (!more)
 			return -ENOMEM;
-		w->segments = more;
-		w->capacity = capacity;
+		c->segments = more;
+		c->segments_capacity = capacity;
 	}
-	w->segments[w->count++] = (struct log_segment){.file = (uint32_t)file};
+	c->segments[c->segments_count++] = (struct check_segment){.file = (uint32_t)file};
 	return 0;
 }
 
 static int segment_compare(const void *a, const void *b)
 {
-	const struct log_segment *x = a, *y = b;
+	const struct check_segment *x = a, *y = b;
 
 	if (x->whole != y->whole)
 		return x->whole - y->whole;
 	return (x->head.sequence > y->head.sequence) - (x->head.sequence < y->head.sequence);
 }
 
-static int segment_open(struct log_walk *w, const struct log_segment *s)
+static int segment_open(struct log_walk *w, const struct check_segment *s)
 {
 	char name[IO_NAME_MAX];
 
@@ -92,7 +84,7 @@ static int bytes_need(struct log_walk *w, uint64_t size)
 	return 0;
 }
 
-static int head_read(struct log_walk *w, struct log_segment *s)
+static int head_read(struct log_walk *w, struct check_segment *s)
 {
 	struct check *c = w->c;
 	int rc = segment_open(w, s);
@@ -162,33 +154,37 @@ static const char *record_problem(const uint8_t *bytes, uint64_t left)
 	return NULL;
 }
 
-static void check_block(struct log_walk *w, const struct fmt_block *b)
+/* 1: the block can be replayed. */
+static int check_block(struct check *c, const struct fmt_block *b)
 {
 	const uint8_t *bytes = (const uint8_t *)b;
 	uint64_t at = sizeof *b;
 
-	if (b->generation > w->c->super.generation)
+	if (b->generation > c->super.generation && b->generation > c->log_generation) {
+		c->log_generation = b->generation;
 		check_find(
-			w->c,
+			c, CHECK_LOG,
 			"the log at %llu speaks of checkpoint %llu, the superblock is that of %llu",
 			(unsigned long long)b->lsn, (unsigned long long)b->generation,
-			(unsigned long long)w->c->super.generation);
+			(unsigned long long)c->super.generation);
+	}
 	for (uint32_t i = 0; i < b->records; i++) {
 		struct fmt_record record;
 		const char *problem =
 			record_problem(bytes + at, at < b->length ? b->length - at : 0);
 		if (problem) {
-			check_find(w->c, "the log holds %s at %llu", problem,
+			check_find(c, CHECK_LOG, "the log holds %s at %llu", problem,
 				   (unsigned long long)(b->lsn + at));
-			return;
+			return 0;
 		}
 		memcpy(&record, bytes + at, sizeof record);
 		at += (record.length + 7) & ~7ull;
 	}
+	return 1;
 }
 
 /* Reads the block at `offset` into w->bytes. 1: it is whole and the chain's next; 0: it is not. */
-static int block_read(struct log_walk *w, const struct log_segment *s, uint64_t offset,
+static int block_read(struct log_walk *w, const struct check_segment *s, uint64_t offset,
 		      uint32_t chain)
 {
 	struct check *c = w->c;
@@ -212,29 +208,35 @@ static int block_read(struct log_walk *w, const struct log_segment *s, uint64_t 
 	return crc == b.crc;
 }
 
-/* Follows the blocks of one segment: w->at ends behind the last. */
-static int segment_follow(struct log_walk *w, const struct log_segment *s)
+/* Follows the blocks of one segment: c->log_at ends behind the last. */
+static int segment_follow(struct log_walk *w, struct check_segment *s)
 {
+	struct check *c = w->c;
 	uint64_t offset = WAL_SEGMENT_HEAD;
 	uint32_t chain = (uint32_t)s->head.salt;
 	int rc = segment_open(w, s);
 
 	if (rc < 0)
 		return rc;
-	w->at = s->head.base;
+	s->followed = 1;
+	c->log_at = s->head.base;
 	while ((rc = block_read(w, s, offset, chain)) == 1) {
 		const struct fmt_block *b = (const void *)w->bytes;
-		check_block(w, b);
+		if (!check_block(c, b)) {
+			rc = 0;
+			break;
+		}
 		chain = b->crc;
 		offset += (b->length + 7) & ~7ull;
-		w->at = s->head.base + offset - WAL_SEGMENT_HEAD;
+		c->log_at = s->head.base + offset - WAL_SEGMENT_HEAD;
 	}
 	segment_close(w);
 	return rc;
 }
 
-/* Looks for block heads that prove more durable than w->at. */
-static int segment_prove(struct log_walk *w, const struct log_segment *s, uint64_t *proven)
+/* Looks for block heads that prove more durable than `end_at`. */
+static int segment_prove(struct log_walk *w, const struct check_segment *s, uint64_t end_at,
+			 uint64_t *proven)
 {
 	struct check *c = w->c;
 	uint64_t step = WINDOW_BYTES - sizeof(struct fmt_block);
@@ -245,7 +247,7 @@ static int segment_prove(struct log_walk *w, const struct log_segment *s, uint64
 		rc = io_read_full(w->file, c->io, w->bytes, length, at);
 		for (uint64_t i = 0; rc == 0 && i + sizeof(struct fmt_block) <= length; i += 8) {
 			const struct fmt_block *b = (const void *)(w->bytes + i);
-			if (b->magic == FMT_BLOCK_MAGIC && b->durable > w->at &&
+			if (b->magic == FMT_BLOCK_MAGIC && b->durable > end_at &&
 			    crc32c(0, b, offsetof(struct fmt_block, head_crc)) == b->head_crc &&
 			    b->durable > *proven)
 				*proven = b->durable;
@@ -259,30 +261,30 @@ static int segment_prove(struct log_walk *w, const struct log_segment *s, uint64
 static int follow_all(struct log_walk *w)
 {
 	struct check *c = w->c;
-	const struct log_segment *start = NULL, *end = w->segments + w->count;
-	uint64_t reached, proven = c->super.log_durable;
+	struct check_segment *start = NULL, *end = c->segments + c->segments_count;
+	uint64_t reached, end_at, proven = c->super.log_durable;
 	int rc;
 
-	for (const struct log_segment *s = w->segments; s < end; s++)
+	for (struct check_segment *s = c->segments; s < end; s++)
 		if (s->whole && s->head.base <= c->super.lsn)
 			start = s;
 	if (!start) {
-		check_find(c, "the log does not reach back to the checkpoint at %llu",
+		check_find(c, CHECK_LOG, "the log does not reach back to the checkpoint at %llu",
 			   (unsigned long long)c->super.lsn);
 		return 0;
 	}
+	c->log_begins = 1;
 	rc = segment_follow(w, start);
-	for (const struct log_segment *s = start + 1; rc == 0 && s < end; s++)
-		if (s->whole && s->head.base == w->at)
+	for (struct check_segment *s = start + 1; rc == 0 && s < end; s++)
+		if (s->whole && s->head.base == c->log_at)
 			rc = segment_follow(w, s);
 	/* The checkpoint may hold records that no flush had written yet. */
-	reached = w->at;
-	if (w->at < c->super.lsn)
-		w->at = c->super.lsn;
-	for (const struct log_segment *s = w->segments; rc == 0 && s < end; s++)
-		rc = segment_prove(w, s, &proven);
-	if (rc == 0 && (reached < c->super.log_durable || proven > w->at))
-		check_find(c,
+	reached = c->log_at;
+	end_at = reached < c->super.lsn ? c->super.lsn : reached;
+	for (const struct check_segment *s = c->segments; rc == 0 && s < end; s++)
+		rc = segment_prove(w, s, end_at, &proven);
+	if (rc == 0 && (reached < c->super.log_durable || proven > end_at))
+		check_find(c, CHECK_LOG,
 			   "the log ends at %llu, but it was durable up to %llu: what lies between "
 			   "is damaged",
 			   (unsigned long long)reached, (unsigned long long)proven);
@@ -297,16 +299,80 @@ int check_log(struct check *c)
 	if (rc == 0)
 		rc = c->io->ops->list(c->io, "wal", segment_add, &w);
 	if (rc == -ENOENT) {
-		check_find(c, "the directory of the log is missing");
+		check_find(c, CHECK_LOG, "the directory of the log is missing");
 		rc = 0;
 	}
-	for (uint32_t i = 0; rc == 0 && i < w.count; i++)
-		rc = head_read(&w, &w.segments[i]);
-	if (rc == 0 && w.count)
-		qsort(w.segments, w.count, sizeof w.segments[0], segment_compare);
+	for (uint32_t i = 0; rc == 0 && i < c->segments_count; i++)
+		rc = head_read(&w, &c->segments[i]);
+	if (rc == 0 && c->segments_count)
+		qsort(c->segments, c->segments_count, sizeof c->segments[0], segment_compare);
 	if (rc == 0)
 		rc = follow_all(&w);
-	alloc_free(w.segments);
 	alloc_free(w.bytes);
 	return rc < 0 ? check_refuse(c, rc, "the log cannot be read: %s", strerror(-rc)) : 0;
+}
+
+/* ---- cutting ---- */
+
+/* Zeros a segment behind the last whole block. */
+static int segment_cut(struct check *c, const struct check_segment *s)
+{
+	enum { ZEROS = 1 << 16 };
+	uint64_t at = WAL_SEGMENT_HEAD + c->log_at - s->head.base;
+	char name[IO_NAME_MAX];
+	struct io_file *file;
+	uint8_t *zeros = alloc_zeroed(1, ZEROS);
+
+	if (!zeros)
+		return -ENOMEM;
+	wal_name(s->file, name);
+	int rc = c->io->ops->open(c->io, name, IO_WRITE, &file);
+	if (rc < 0)
+		goto out;
+	for (; rc == 0 && at < s->size; at += ZEROS)
+		rc = io_write_full(file, c->io, zeros, s->size - at < ZEROS ? s->size - at : ZEROS,
+				   at);
+	if (rc == 0)
+		rc = c->io->ops->sync(file);
+	c->io->ops->close(file);
+out:
+	alloc_free(zeros);
+	return rc;
+}
+
+/* A log with nothing in it. */
+static int log_begin(struct check *c)
+{
+	struct wal *wal = alloc_zeroed(1, sizeof *wal);
+
+	if (!wal)
+		return -ENOMEM;
+	int rc = wal_init(wal, c->io, c->super.uuid, c->super.segment_bytes);
+	if (rc == 0) {
+		rc = wal_start(wal, c->super.lsn, 0);
+		wal_fini(wal);
+	}
+	alloc_free(wal);
+	return rc;
+}
+
+int check_log_cut(struct check *c)
+{
+	int rc = c->io->ops->mkdir(c->io, "wal");
+
+	if (rc == -EEXIST)
+		rc = 0;
+	for (uint32_t i = 0; i < c->segments_count && rc == 0; i++) {
+		const struct check_segment *s = &c->segments[i];
+		char name[IO_NAME_MAX];
+		if (s->followed && c->log_at - s->head.base <= s->size - WAL_SEGMENT_HEAD) {
+			rc = segment_cut(c, s);
+		} else if (!s->followed) {
+			wal_name(s->file, name);
+			rc = c->io->ops->unlink(c->io, name);
+		}
+	}
+	if (rc == 0)
+		rc = c->io->ops->sync_dir(c->io, "wal");
+	return rc == 0 && !c->log_begins ? log_begin(c) : rc;
 }

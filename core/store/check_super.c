@@ -104,15 +104,16 @@ static void compare_other(struct check *c, const struct super_seen *other, uint3
 	if (other->empty && c->super.generation == 1)
 		return; /* never written */
 	if (other->problem) {
-		check_find(c, "superblock %s is damaged: %s; superblock %s is used", name_of(copy),
-			   other->problem, name_of(!copy));
+		check_find(c, CHECK_SUPER, "superblock %s is damaged: %s; superblock %s is used",
+			   name_of(copy), other->problem, name_of(!copy));
 		return;
 	}
 	if (memcmp(a->uuid, b->uuid, sizeof a->uuid) || a->shards != b->shards ||
 	    a->segment_bytes != b->segment_bytes)
-		check_find(c, "superblocks A and B belong to different stores");
+		check_find(c, CHECK_SUPER, "superblocks A and B belong to different stores");
 	else if (b->generation + 1 != a->generation && b->generation != a->generation + 1)
-		check_find(c, "superblock %s has generation %llu beside generation %llu",
+		check_find(c, CHECK_SUPER,
+			   "superblock %s has generation %llu beside generation %llu",
 			   name_of(copy), (unsigned long long)b->generation,
 			   (unsigned long long)a->generation);
 }
@@ -136,10 +137,11 @@ static int choose(struct check *c, const struct super_seen seen[2])
 		if (!problem)
 			return check_refuse(c, -ENOMEM, "out of memory");
 		if (!(c->flags & STORE_CHECK_CRASHED))
-			check_find(c, "the space table of superblock %s is damaged: %s",
+			check_find(c, CHECK_SUPER,
+				   "the space table of superblock %s is damaged: %s",
 				   name_of(newer), problem);
 	}
-	check_find(c,
+	check_find(c, CHECK_BEYOND,
 		   "no superblock is whole (A: %s; B: %s): this is no mnemefs store, or it is "
 		   "damaged beyond what can be checked",
 		   seen[0].problem ? seen[0].problem : "its space table is damaged",
@@ -174,18 +176,20 @@ int check_supers(struct check *c)
 				    (unsigned long long)(c->super.incompatible &
 							 ~(uint64_t)FMT_INCOMPAT_KNOWN));
 	if (!all_zero(c->super.reserved, sizeof c->super.reserved))
-		check_find(c, "the superblock's reserved bytes are not zero");
+		check_find(c, CHECK_SUPER, "the superblock's reserved bytes are not zero");
 	if (c->heap_file && c->pages < c->super.heap_pages)
-		check_find(c, "the heap file has %llu pages, the superblock speaks of %llu",
+		check_find(c, CHECK_SPACE,
+			   "the heap file has %llu pages, the superblock speaks of %llu",
 			   (unsigned long long)c->pages, (unsigned long long)c->super.heap_pages);
 	return 0;
 }
 
 /* ---- bitmaps ---- */
 
-static const char *bitmap_problem(struct check *c, uint32_t group, uint64_t page)
+const char *check_bitmap(struct check *c, uint32_t group)
 {
 	struct fmt_bitmap *b = &c->bitmap;
+	uint64_t page = (uint64_t)group * FMT_GROUP_PAGES + (c->table[group].copy ? 1 : 0);
 	const struct fmt_space *space = &c->table[group];
 
 	if (space->copy > 1)
@@ -215,11 +219,12 @@ static void report_run(struct check *c, uint32_t group, uint32_t first, uint32_t
 	unsigned long long page = (uint64_t)group * FMT_GROUP_PAGES + first;
 
 	if (used)
-		check_find(c, "pages %llu to %llu are marked as used, but nothing refers to them",
+		check_find(c, CHECK_SPACE,
+			   "pages %llu to %llu are marked as used, but nothing refers to them",
 			   page, page + (end - first) - 1);
 	else
-		check_find(c, "pages %llu to %llu are in use, but marked as free", page,
-			   page + (end - first) - 1);
+		check_find(c, CHECK_SPACE, "pages %llu to %llu are in use, but marked as free",
+			   page, page + (end - first) - 1);
 }
 
 static void bitmap_compare(struct check *c, uint32_t group)
@@ -229,12 +234,12 @@ static void bitmap_compare(struct check *c, uint32_t group)
 	int kind = -1; /* of the run: -1 none, 0 free but reached, 1 used but not reached */
 
 	if (!in_use(&c->bitmap, 0) || !in_use(&c->bitmap, 1))
-		check_find(c, "group %u: its bitmap pages are marked as free", group);
+		check_find(c, CHECK_SPACE, "group %u: its bitmap pages are marked as free", group);
 	for (i = 0; i < extent; i++)
 		used += in_use(&c->bitmap, i);
 	if (extent - used != c->table[group].free)
-		check_find(c, "group %u has %u free pages, the space table says %u", group,
-			   extent - used, c->table[group].free);
+		check_find(c, CHECK_SPACE, "group %u has %u free pages, the space table says %u",
+			   group, extent - used, c->table[group].free);
 	for (i = FMT_GROUP_FIRST; i < FMT_GROUP_PAGES; i++) {
 		int bit = in_use(&c->bitmap, i);
 		int now = bit == (i < extent && check_reached(c, begin + i)) ? -1 : bit;
@@ -253,9 +258,10 @@ int check_space(struct check *c)
 {
 	for (uint32_t g = 0; g < c->super.space_groups; g++) {
 		uint64_t page = (uint64_t)g * FMT_GROUP_PAGES + (c->table[g].copy ? 1 : 0);
-		const char *problem = bitmap_problem(c, g, page);
+		const char *problem = check_bitmap(c, g);
 		if (problem)
-			check_find(c, "the bitmap of group %u (page %llu) is damaged: %s", g,
+			check_find(c, CHECK_SPACE,
+				   "the bitmap of group %u (page %llu) is damaged: %s", g,
 				   (unsigned long long)page, problem);
 		else if (c->lost)
 			continue; /* what is in use cannot be known */

@@ -13,19 +13,7 @@
 #include <stdio.h>
 #include <zstd.h>
 
-struct bounds {
-	struct page_key low, high; /* low <= key < high; bytes NULL: no bound */
-};
-
-struct step {
-	uint64_t reference;
-	struct bounds bounds;
-	uint64_t birth; /* of the page above: the largest that this one may have */
-	int level;      /* expected; -1: any */
-	uint32_t shard, depth;
-};
-
-static void key_text(struct page_key key, char out[CHECK_KEY_TEXT])
+void check_key_text(struct page_key key, char out[CHECK_KEY_TEXT])
 {
 	struct mneme_key k;
 	int n;
@@ -62,6 +50,12 @@ static const char *run_mark(struct check *c, uint64_t page, uint64_t count)
 	return NULL;
 }
 
+void check_unmark(struct check *c, uint64_t page, uint64_t count)
+{
+	for (uint64_t p = page; p < page + count; p++)
+		c->reached[p / 64] &= ~(1ull << (p % 64));
+}
+
 /* ---- values ---- */
 
 static const char *plain_problem(struct check *c, const struct fmt_value *v)
@@ -81,7 +75,8 @@ static const char *plain_problem(struct check *c, const struct fmt_value *v)
 		       : "has a wrong checksum of its plain bytes";
 }
 
-static const char *value_problem(struct check *c, const struct fmt_value *v, uint64_t leaf_birth)
+static const char *value_problem(struct check *c, const struct fmt_value *v, uint64_t leaf_birth,
+				 struct check_seen *seen)
 {
 	uint64_t page = v->address & FMT_ADDRESS_MASK;
 
@@ -89,20 +84,23 @@ static const char *value_problem(struct check *c, const struct fmt_value *v, uin
 		return "has an address that is none";
 	if (v->length > FMT_VALUE_MAX || v->stored > v->length || !v->stored)
 		return "has a length that is not possible";
-	if (!v->birth || v->birth > leaf_birth)
-		return "is younger than its leaf";
-	const char *problem = run_mark(c, page, (v->stored + FMT_PAGE_SIZE - 1) / FMT_PAGE_SIZE);
+	const char *problem = run_mark(c, page, check_pages_of(v));
 	if (problem)
 		return problem;
+	seen->marked = 1;
 	if (io_read_full(c->heap_file, c->io, c->stored, v->stored, page * FMT_PAGE_SIZE) < 0)
 		return "cannot be read";
 	if (crc32c(0, c->stored, v->stored) != v->crc_stored)
 		return "has a wrong checksum";
-	return plain_problem(c, v);
+	problem = plain_problem(c, v);
+	if (problem)
+		return problem;
+	seen->soft = 1;
+	return v->birth && v->birth <= leaf_birth ? NULL : "is younger than its leaf";
 }
 
-static void check_value(struct check *c, const struct fmt_page *leaf, unsigned position,
-			uint32_t shard)
+void check_value(struct check *c, const struct fmt_page *leaf, unsigned position,
+		 struct check_seen *seen)
 {
 	char key[CHECK_KEY_TEXT];
 	struct fmt_value v;
@@ -110,17 +108,19 @@ static void check_value(struct check *c, const struct fmt_page *leaf, unsigned p
 	int indirect;
 	const uint8_t *cell = page_value(leaf, position, &length, &indirect);
 
+	*seen = (struct check_seen){0};
 	if (!indirect)
 		return;
 	memcpy(&v, cell, sizeof v);
-	c->result->values++;
-	const char *problem = value_problem(c, &v, leaf->birth);
-	if (!problem)
+	c->result->values += !c->mute;
+	seen->problem = value_problem(c, &v, leaf->birth, seen);
+	if (!seen->problem)
 		return;
-	key_text(page_key_at(leaf, position), key);
-	check_find(c, "shard %u, leaf %llu: the value of %s (%u bytes at page %llu) %s", shard,
-		   (unsigned long long)leaf->self, key, v.length,
-		   (unsigned long long)(v.address & FMT_ADDRESS_MASK), problem);
+	c->damaged |= 1ull << leaf->shard;
+	check_key_text(page_key_at(leaf, position), key);
+	check_find(c, CHECK_TREE, "shard %u, leaf %llu: the value of %s (%u bytes at page %llu) %s",
+		   leaf->shard, (unsigned long long)leaf->self, key, v.length,
+		   (unsigned long long)(v.address & FMT_ADDRESS_MASK), seen->problem);
 }
 
 /* ---- pages ---- */
@@ -136,8 +136,7 @@ static unsigned cell_bytes(const struct fmt_page *page, unsigned position)
 	return bytes + (length == FMT_INDIRECT ? sizeof(struct fmt_value) : length);
 }
 
-/* What is wrong inside a page; NULL if nothing. */
-static const char *inside_problem(const struct fmt_page *page)
+const char *check_inside(const struct fmt_page *page)
 {
 	unsigned cells = 0;
 
@@ -166,8 +165,8 @@ static const char *inside_problem(const struct fmt_page *page)
 	return NULL;
 }
 
-/* Reads the page of a step into its buffer: what is wrong with it, or NULL. */
-static const char *page_problem(struct check *c, const struct step *step)
+static const char *page_problem(struct check *c, const struct check_step *step,
+				struct check_seen *seen)
 {
 	struct fmt_page *page = (struct fmt_page *)check_buffer(c, step->depth);
 	uint64_t number = step->reference & FMT_ADDRESS_MASK;
@@ -177,6 +176,7 @@ static const char *page_problem(struct check *c, const struct step *step)
 	const char *problem = run_mark(c, number, 1);
 	if (problem)
 		return problem;
+	seen->marked = 1;
 	int rc = io_read_full(c->heap_file, c->io, page, FMT_PAGE_SIZE, number * FMT_PAGE_SIZE);
 	if (rc < 0)
 		return rc == -EIO ? "cannot be read: the disk failed" : "cannot be read";
@@ -191,96 +191,128 @@ static const char *page_problem(struct check *c, const struct step *step)
 		return "belongs to another shard";
 	if (page->level > TREE_HEIGHT_MAX || (step->level >= 0 && page->level != step->level))
 		return "has a level that does not fit its parent";
-	if (!page->birth || page->birth > step->birth)
-		return "is younger than the page above it";
-	return inside_problem(page);
+	problem = check_inside(page);
+	if (problem)
+		return problem;
+	seen->soft = 1;
+	return page->birth && page->birth <= step->birth ? NULL
+							 : "is younger than the page above it";
+}
+
+void check_page(struct check *c, const struct check_step *step, struct check_seen *seen)
+{
+	*seen = (struct check_seen){0};
+	seen->problem = page_problem(c, step, seen);
+	if (!seen->problem)
+		return;
+	c->damaged |= 1ull << step->shard;
+	check_find(c, CHECK_TREE, "shard %u, page %llu %s", step->shard,
+		   (unsigned long long)(step->reference & FMT_ADDRESS_MASK), seen->problem);
+}
+
+static int key_inside(const struct check_step *step, struct page_key key)
+{
+	return !(step->bounds.low.bytes && page_key_compare(key, step->bounds.low) < 0) &&
+	       !(step->bounds.high.bytes && page_key_compare(key, step->bounds.high) >= 0);
+}
+
+static uint32_t shard_of(const struct check *c, struct page_key key)
+{
+	uint64_t inode;
+
+	memcpy(&inode, key.bytes, sizeof inode);
+	return __builtin_bswap64(inode) & (c->super.shards - 1);
+}
+
+int check_key_fits(const struct check *c, const struct check_step *step, struct page_key key)
+{
+	return key_inside(step, key) && shard_of(c, key) == step->shard;
 }
 
 /* Keys inside of the bounds and of the shard: reported once a page for each kind. */
-static void check_keys(struct check *c, const struct fmt_page *page, const struct step *step)
+static void check_keys(struct check *c, const struct fmt_page *page, const struct check_step *step)
 {
 	int bounds_told = 0, shard_told = 0;
 	char text[CHECK_KEY_TEXT];
 
 	for (unsigned i = page->level ? 1 : 0; i < page->count; i++) {
 		struct page_key key = page_key_at(page, i);
-		uint64_t inode;
-		int outside =
-			(step->bounds.low.bytes && page_key_compare(key, step->bounds.low) < 0) ||
-			(step->bounds.high.bytes && page_key_compare(key, step->bounds.high) >= 0);
-		if (outside && !bounds_told++) {
-			key_text(key, text);
-			check_find(c, "shard %u, page %llu: %s is outside of what its parent says",
-				   step->shard, (unsigned long long)page->self, text);
-		}
-		if (page->level)
+		int inside = key_inside(step, key);
+		int at_home = page->level || shard_of(c, key) == step->shard;
+		if (inside && at_home)
 			continue;
-		memcpy(&inode, key.bytes, sizeof inode);
-		if ((__builtin_bswap64(inode) & (c->super.shards - 1)) != step->shard &&
-		    !shard_told++) {
-			key_text(key, text);
-			check_find(c, "shard %u, page %llu: %s belongs to another shard",
+		c->damaged |= 1ull << step->shard;
+		check_key_text(key, text);
+		if (!inside && !bounds_told++)
+			check_find(c, CHECK_TREE,
+				   "shard %u, page %llu: %s is outside of what its parent says",
 				   step->shard, (unsigned long long)page->self, text);
-		}
+		if (!at_home && !shard_told++)
+			check_find(c, CHECK_TREE,
+				   "shard %u, page %llu: %s belongs to another shard", step->shard,
+				   (unsigned long long)page->self, text);
 	}
 }
 
-static void walk(struct check *c, const struct step *step);
-
-static void walk_children(struct check *c, const struct fmt_page *page, const struct step *step)
+struct check_step check_child(const struct check_step *step, const struct fmt_page *page,
+			      unsigned position)
 {
-	for (unsigned i = 0; i < page->count; i++) {
-		struct step below = {.reference = page_child(page, i),
-				     .bounds = step->bounds,
-				     .birth = page->birth,
-				     .level = page->level - 1,
-				     .shard = step->shard,
-				     .depth = step->depth + 1};
-		if (i)
-			below.bounds.low = page_key_at(page, i);
-		if (i + 1 < page->count)
-			below.bounds.high = page_key_at(page, i + 1);
-		walk(c, &below);
-	}
+	struct check_step below = {.reference = page_child(page, position),
+				   .bounds = step->bounds,
+				   .birth = page->birth,
+				   .level = page->level - 1,
+				   .shard = step->shard,
+				   .depth = step->depth + 1};
+
+	if (position)
+		below.bounds.low = page_key_at(page, position);
+	if (position + 1 < page->count)
+		below.bounds.high = page_key_at(page, position + 1);
+	return below;
 }
 
 /* Recursion is as deep as levels are high: at most CHECK_DEPTH_MAX. */
-static void walk(struct check *c, const struct step *step)
+static void walk(struct check *c, const struct check_step *step)
 {
 	const struct fmt_page *page = (const void *)check_buffer(c, step->depth);
-	const char *problem = page_problem(c, step);
+	struct check_seen seen;
 
-	if (problem) {
+	check_page(c, step, &seen);
+	if (seen.problem && !seen.soft) {
 		c->lost++;
-		check_find(c, "shard %u, page %llu %s", step->shard,
-			   (unsigned long long)(step->reference & FMT_ADDRESS_MASK), problem);
 		return;
 	}
-	c->result->pages++;
+	c->result->pages += !c->mute;
 	check_keys(c, page, step);
-	if (page->level) {
-		walk_children(c, page, step);
-		return;
+	for (unsigned i = 0; page->level && i < page->count; i++) {
+		struct check_step below = check_child(step, page, i);
+		walk(c, &below);
 	}
-	c->result->keys += page->count;
+	if (page->level)
+		return;
+	c->result->keys += c->mute ? 0 : page->count;
 	for (unsigned i = 0; i < page->count; i++)
-		check_value(c, page, i, step->shard);
+		check_value(c, page, i, &seen);
+}
+
+void check_shard(struct check *c, uint32_t shard)
+{
+	struct check_step root = {.reference = c->super.roots[shard],
+				  .birth = c->super.generation,
+				  .level = -1,
+				  .shard = shard};
+
+	if (root.reference)
+		walk(c, &root);
 }
 
 int check_trees(struct check *c)
 {
-	for (uint32_t i = 0; i < FMT_SHARDS_MAX; i++) {
-		struct step root = {.reference = c->super.roots[i],
-				    .birth = c->super.generation,
-				    .level = -1,
-				    .shard = i};
-		if (!root.reference)
-			continue;
-		if (i >= c->super.shards)
-			check_find(c, "the superblock names a root for shard %u of %u", i,
-				   c->super.shards);
-		else
-			walk(c, &root);
-	}
+	for (uint32_t i = 0; i < c->super.shards; i++)
+		check_shard(c, i);
+	for (uint32_t i = c->super.shards; i < FMT_SHARDS_MAX; i++)
+		if (c->super.roots[i])
+			check_find(c, CHECK_SUPER, "the superblock names a root for shard %u of %u",
+				   i, c->super.shards);
 	return 0;
 }

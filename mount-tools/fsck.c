@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   fsck.mnemefs: checks a store, and repairs what can be repaired without guessing.
+ * Failure:   exit status of fsck(8): 0 no errors, 1 errors corrected, 4 errors left uncorrected,
+ *            8 the check could not be made, 16 usage, 32 cancelled. 2 (restart the system) never
+ *            happens: a store that is in use is not touched.
+ */
+#include "core/mneme.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+	EXIT_CLEAN = 0,
+	EXIT_CORRECTED = 1,
+	EXIT_UNCORRECTED = 4,
+	EXIT_OPERATION = 8,
+	EXIT_USAGE = 16,
+	EXIT_CANCELLED = 32,
+};
+
+static const char usage[] =
+	"usage: fsck.mnemefs [options] STORE\n"
+	"Checks the store in the directory STORE, which must not be mounted.\n\n"
+	"  -n    change nothing: say what is found\n"
+	"  -y    repair everything that can be repaired, also where something is lost by it\n"
+	"        (a damaged end of the log, damaged pages): what is lost is listed\n"
+	"  -p    repair without questions what loses nothing, leave the rest (-a: the same)\n"
+	"  -f    check also a store that looks clean (it is always checked)\n"
+	"  -v    say what was looked at\n"
+	"  -h, --help\n"
+	"  -V, --version\n\n"
+	"Without -n, -y, -p it asks on a terminal, and changes nothing elsewhere.\n"
+	"Exit status: 0 no errors, 1 errors corrected, 4 errors left, 8 the store could not be\n"
+	"checked, 16 usage, 32 interrupted.\n";
+
+enum mode { MODE_ASK, MODE_NO, MODE_YES, MODE_SAFE };
+
+struct run {
+	const char *store;
+	enum mode mode;
+	int verbose;
+	struct mneme_check_result result;
+};
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+	(void)number;
+	interrupted = 1;
+}
+
+static int usage_error(const char *sentence, const char *what)
+{
+	fprintf(stderr, "fsck.mnemefs: %s%s\n%s", sentence, what, usage);
+	return EXIT_USAGE;
+}
+
+static void print_finding(void *arg, const char *finding, int repaired)
+{
+	const struct run *run = arg;
+
+	printf("%s: %s%s\n", run->store, finding, repaired ? " (repaired)" : "");
+}
+
+static int check(struct run *run, unsigned flags)
+{
+	struct mneme_error error = {""};
+	int rc = mneme_check(run->store, flags, print_finding, run, &run->result, &error);
+
+	if (rc < 0)
+		fprintf(stderr, "fsck.mnemefs: %s: %s\n", run->store,
+			error.message[0] ? error.message : strerror(-rc));
+	return rc;
+}
+
+static int ask(const struct run *run)
+{
+	char line[16];
+
+	printf("%s: repair? What is lost by it will be listed. [y/N] ", run->store);
+	fflush(stdout);
+	return fgets(line, sizeof line, stdin) && (line[0] == 'y' || line[0] == 'Y');
+}
+
+static int conclude(const struct run *run)
+{
+	const struct mneme_check_result *r = &run->result;
+	unsigned long long left = r->findings - r->repaired;
+
+	if (run->verbose)
+		printf("%s: %llu pages, %llu values outside of pages, %llu keys\n", run->store,
+		       (unsigned long long)r->pages, (unsigned long long)r->values,
+		       (unsigned long long)r->keys);
+	if (!r->findings)
+		printf("%s: clean\n", run->store);
+	else
+		printf("%s: %llu findings, %llu repaired, %llu left%s\n", run->store,
+		       (unsigned long long)r->findings, (unsigned long long)r->repaired, left,
+		       left && run->mode != MODE_YES ? "; fsck.mnemefs -y repairs what it can"
+						     : "");
+	if (interrupted)
+		return EXIT_CANCELLED;
+	if (left)
+		return EXIT_UNCORRECTED;
+	return r->findings ? EXIT_CORRECTED : EXIT_CLEAN;
+}
+
+static unsigned flags_of(enum mode mode)
+{
+	return mode == MODE_YES    ? MNEME_CHECK_REPAIR
+	       : mode == MODE_SAFE ? MNEME_CHECK_REPAIR | MNEME_CHECK_LOSE_NOTHING
+				   : 0;
+}
+
+/* Returns -1 to go on, else the exit status. */
+static int parse(int argc, char **argv, struct run *run)
+{
+	static const struct option options[] = {{"help", no_argument, NULL, 'h'},
+						{"version", no_argument, NULL, 'V'},
+						{NULL, 0, NULL, 0}};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "nypafvhV", options, NULL)) != -1) {
+		enum mode wanted = option == 'n' ? MODE_NO : option == 'y' ? MODE_YES : MODE_SAFE;
+		switch (option) {
+		case 'n':
+		case 'y':
+		case 'p':
+		case 'a':
+			if (run->mode != MODE_ASK && run->mode != wanted)
+				return usage_error("choose one of -n, -y and -p", "");
+			run->mode = wanted;
+			break;
+		case 'f':
+			break;
+		case 'v':
+			run->verbose = 1;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			return 0;
+		case 'V':
+			puts("fsck.mnemefs " MNEME_VERSION);
+			return 0;
+		default:
+			return usage_error("unknown option", "");
+		}
+	}
+	if (optind + 1 != argc)
+		return usage_error("name one directory", "");
+	run->store = argv[optind];
+	return -1;
+}
+
+int main(int argc, char **argv)
+{
+	struct sigaction action = {.sa_handler = on_signal};
+	struct run run = {0};
+	int status = parse(argc, argv, &run);
+
+	if (status >= 0)
+		return status;
+	/* A repair that was begun is ended: it writes its superblock last. */
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	if (check(&run, flags_of(run.mode)) < 0)
+		return EXIT_OPERATION;
+	if (run.mode == MODE_ASK && run.result.findings && !interrupted && isatty(STDIN_FILENO) &&
+	    ask(&run) && check(&run, MNEME_CHECK_REPAIR) < 0)
+		return EXIT_OPERATION;
+	return conclude(&run);
+}
