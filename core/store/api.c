@@ -211,11 +211,9 @@ int mneme_scan(struct mneme *m, const struct mneme_key *first, const struct mnem
 			return b.rc;
 		if (rc <= 0 || (limit && b.given >= limit))
 			return rc < 0 ? rc : 0;
-		/* The next key is the last one with a zero byte behind it. */
 		from = b.at;
-		if (from.sub_length == MNEME_SUBKEY_MAX)
-			return -ENAMETOOLONG;
-		b.last[from.sub_length++] = 0;
+		if (!store_key_after(&from))
+			from = (struct mneme_key){.inode = from.inode + m->shard_count};
 		rc = 0;
 	}
 	return rc;

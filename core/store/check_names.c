@@ -412,15 +412,12 @@ static int scan_shard(struct names_check *n, uint32_t shard)
 			see_row(n, &n->rows[i]);
 		if (rc == 0)
 			break;
-		/* Behind the last one: its sub-key and a zero byte, or the type behind a full one. */
 		const struct names_row *row = &n->rows[n->count - 1];
 		next = row->key;
 		next.sub = sub;
 		memcpy(sub, row->sub, row->key.sub_length);
-		if (next.sub_length < MNEME_SUBKEY_MAX)
-			sub[next.sub_length++] = 0;
-		else
-			next = (struct mneme_key){.inode = next.inode, .type = next.type + 1};
+		if (!store_key_after(&next))
+			next = (struct mneme_key){.inode = next.inode + n->shards};
 	}
 	inode_end(n);
 	return 0;

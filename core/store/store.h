@@ -131,6 +131,25 @@ static inline void store_decode_key(struct page_key in, struct mneme_key *key)
 				  .sub_length = in.length - FMT_KEY_HEAD};
 }
 
+/* Turns a key into the smallest one behind it. `key->sub` must point to MNEME_SUBKEY_MAX bytes that may be
+ * written. A key of full length is followed by the next of its bytes; 0 if there is none. */
+static inline int store_key_after(struct mneme_key *key)
+{
+	uint8_t *sub = (uint8_t *)(uintptr_t)key->sub;
+
+	if (key->sub_length < MNEME_SUBKEY_MAX) {
+		sub[key->sub_length++] = 0;
+		return 1;
+	}
+	while (key->sub_length && sub[key->sub_length - 1] == 0xff)
+		key->sub_length--;
+	if (key->sub_length)
+		sub[key->sub_length - 1]++;
+	else if (!++key->type)
+		return 0; /* then the next inode's keys follow */
+	return 1;
+}
+
 /* Makes the store read-only for good and says why on standard error, once, unless `rc` is a lack of
  * space or memory that left everything as it was. Returns `rc`. */
 int store_fail(struct mneme *m, int rc, const char *what);
