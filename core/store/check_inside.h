@@ -64,7 +64,7 @@ struct check {
 	struct io_file *super_file, *heap_file;
 	struct fmt_super super; /* the one that counts */
 	struct fmt_space *table;
-	int have_super;
+	int have_super, table_lost;
 	uint64_t pages;          /* of the heap that can be referred to */
 	uint64_t *reached;       /* a bit a page: something refers to it */
 	uint8_t *buffers;        /* CHECK_DEPTH_MAX pages: the path being walked */

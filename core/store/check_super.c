@@ -118,6 +118,24 @@ static void compare_other(struct check *c, const struct super_seen *other, uint3
 			   (unsigned long long)a->generation);
 }
 
+/* The newest superblock is whole, but its space table is not. The pages that it reaches were durable
+ * before it was written, so the space map can be built anew from them. The copies of the bitmaps that
+ * the other superblock names are kept. */
+static int table_lost(struct check *c, const struct super_seen *seen,
+		      const struct super_seen *other)
+{
+	const char *problem;
+	struct fmt_space *old = other->problem ? NULL : table_read(c, &other->super, &problem);
+
+	c->super = seen->super;
+	c->have_super = c->table_lost = 1;
+	c->table = alloc_zeroed(c->super.space_groups, sizeof c->table[0]);
+	for (uint32_t g = 0; c->table && old && g < c->super.space_groups; g++)
+		c->table[g].copy = g < other->super.space_groups && old[g].copy;
+	alloc_free(old);
+	return c->table ? 0 : check_refuse(c, -ENOMEM, "out of memory");
+}
+
 static int choose(struct check *c, const struct super_seen seen[2])
 {
 	uint32_t newer = !seen[1].problem &&
@@ -136,10 +154,11 @@ static int choose(struct check *c, const struct super_seen seen[2])
 		}
 		if (!problem)
 			return check_refuse(c, -ENOMEM, "out of memory");
-		if (!(c->flags & STORE_CHECK_CRASHED))
-			check_find(c, CHECK_SUPER,
-				   "the space table of superblock %s is damaged: %s",
-				   name_of(newer), problem);
+		if (c->flags & STORE_CHECK_CRASHED)
+			continue;
+		check_find(c, CHECK_SPACE, "the space table of superblock %s is damaged: %s",
+			   name_of(newer), problem);
+		return table_lost(c, &seen[newer], &seen[!newer]);
 	}
 	check_find(c, CHECK_BEYOND,
 		   "no superblock is whole (A: %s; B: %s): this is no mnemefs store, or it is "
@@ -192,6 +211,8 @@ const char *check_bitmap(struct check *c, uint32_t group)
 	uint64_t page = (uint64_t)group * FMT_GROUP_PAGES + (c->table[group].copy ? 1 : 0);
 	const struct fmt_space *space = &c->table[group];
 
+	if (c->table_lost)
+		return "the space table does not say which copy counts";
 	if (space->copy > 1)
 		return "its entry in the space table names no page";
 	if (page >= c->pages ||
