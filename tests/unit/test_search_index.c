@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Purpose: tests of quantisers and approximate indexes, against decoded codes and exact search. */
+#include "core/search/collection.h"
 #include "core/search/flat.h"
 #include "core/search/index/index.h"
 #include "core/search/quant/kmeans.h"
@@ -423,6 +424,104 @@ START_TEST(test_index_survives_lack_of_memory)
 }
 END_TEST
 
+/* Exact when the answer is compared as (owner, part): rows are renumbered. */
+static void check_collection(const struct collection *c, const struct vectors *truth, double least)
+{
+	unsigned found = 0;
+
+	for (unsigned q = 0; q < 40; q++) {
+		float vector[DIM];
+		struct index_query query = {.vector = vector, .limit = K};
+		struct search_hit exact[K], got[K];
+		unsigned exact_count, count;
+		random_vector(vector);
+		ck_assert_int_eq(flat_search(truth, vector, NULL, K, exact, &exact_count, NULL), 0);
+		ck_assert_int_eq(collection_search(c, &query, got, &count, NULL), 0);
+		for (unsigned i = 0; i < count; i++) {
+			found += got[i].score >= exact[exact_count - 1].score - 1e-5f;
+			ck_assert_uint_ne(rows_find(&truth->rows, got[i].owner, got[i].part), ROWS_NONE);
+		}
+	}
+	ck_assert_double_ge(found / (40.0 * K), least);
+}
+
+static void both_put(struct collection *c, struct vectors *truth, uint64_t owner, uint32_t part)
+{
+	float vector[DIM];
+
+	random_vector(vector);
+	ck_assert_int_eq(collection_put(c, owner, part, 1, vector), 0);
+	ck_assert_int_eq(vectors_put(truth, owner, part, 1, vector, NULL), 0);
+}
+
+START_TEST(test_collection_builds_aside_while_it_changes)
+{
+	struct vectors_config config = {DIM, VECTORS_COSINE, VECTORS_F32, 4096};
+	struct vectors *truth = filled(VECTORS_COSINE, VECTORS_F32, 0);
+	struct collection_build *build;
+	struct collection *c;
+
+	ck_assert_int_eq(collection_new(&config, &c), 0);
+	for (unsigned i = 0; i < INDEX_FLAT_ROWS; i++)
+		both_put(c, truth, i / 2, i % 2);
+	check_collection(c, truth, 1);
+	ck_assert_int_eq(collection_wants_build(c), 1);
+	ck_assert_int_eq(collection_build_begin(c, &build), 0);
+	for (unsigned i = 0; i < 1500; i++) {
+		both_put(c, truth, i, i % 3);
+		ck_assert_uint_eq(collection_delete(c, 5000 + i), vectors_delete(truth, 5000 + i));
+	}
+	ck_assert_int_eq(collection_build_run(build, 2), 0);
+	ck_assert_int_eq(collection_build_end(c, build, 0), 0);
+	ck_assert_ptr_nonnull(collection_index(c));
+	ck_assert_int_eq(collection_wants_build(c), 0);
+	check_collection(c, truth, .88);
+	for (unsigned i = 0; i < 2000; i++)
+		both_put(c, truth, 90000 + i, 0);
+	check_collection(c, truth, .88);
+	/* after much is deleted, a build leaves the dead behind and no index */
+	for (unsigned i = 0; i < 5000; i++)
+		ck_assert_uint_eq(collection_delete(c, i), vectors_delete(truth, i));
+	ck_assert_int_eq(collection_wants_build(c), 1);
+	ck_assert_int_eq(collection_build_begin(c, &build), 0);
+	ck_assert_int_eq(collection_build_run(build, 2), 0);
+	ck_assert_int_eq(collection_build_end(c, build, 0), 0);
+	ck_assert_ptr_null(collection_index(c));
+	ck_assert_uint_eq(collection_vectors(c)->rows.dead_count, 0);
+	check_collection(c, truth, 1);
+	collection_free(c);
+	vectors_free(truth);
+}
+END_TEST
+
+START_TEST(test_collection_keeps_what_it_has_when_a_build_fails)
+{
+	struct vectors_config config = {DIM, VECTORS_COSINE, VECTORS_F32, 4096};
+	struct vectors *truth = filled(VECTORS_COSINE, VECTORS_F32, 0);
+	struct collection_build *build;
+	struct collection *c;
+
+	ck_assert_int_eq(collection_new(&config, &c), 0);
+	for (unsigned i = 0; i < 300; i++)
+		both_put(c, truth, i, 0);
+	int64_t live = alloc_count_live();
+	int rc = -ENOMEM;
+	for (unsigned n = 1; rc; n++) {
+		alloc_fail_arm(n, 0);
+		rc = collection_build_begin(c, &build);
+		if (!rc)
+			rc = collection_build_end(c, build, collection_build_run(build, 1));
+		alloc_fail_arm(0, 0);
+		ck_assert(rc == 0 || rc == -ENOMEM);
+		if (rc)
+			ck_assert_int_eq(alloc_count_live(), live);
+		check_collection(c, truth, 1);
+	}
+	collection_free(c);
+	vectors_free(truth);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("search_index");
@@ -437,6 +536,8 @@ int main(void)
 	tcase_add_test(tc, test_index_stops_at_the_deadline);
 	tcase_add_test(tc, test_index_saved_and_mapped_is_the_same);
 	tcase_add_test(tc, test_index_survives_lack_of_memory);
+	tcase_add_test(tc, test_collection_builds_aside_while_it_changes);
+	tcase_add_test(tc, test_collection_keeps_what_it_has_when_a_build_fails);
 	suite_add_tcase(s, tc);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);

@@ -263,6 +263,8 @@ static int level_find(struct index *ix, const struct vectors *v, const struct pr
 {
 	uint32_t efforts[EFFORTS], reranks[RERANKS];
 	unsigned efforts_count = steps_fill(1, ix->partitions->cells, efforts, EFFORTS), reranks_count;
+	/* What a sample shows is uncertain, and the best of many settings is flattered by it. */
+	double enough = level->wanted + 0.5 * sqrt(level->wanted * (1 - level->wanted) / (s->count + 1));
 	double best = INFINITY;
 	int rc = 0;
 
@@ -278,7 +280,7 @@ static int level_find(struct index *ix, const struct vectors *v, const struct pr
 			float recall = 0;
 			if (cost < best)
 				rc = probes_recall(ix, v, s, &how, &recall);
-			if (rc || (cost < best && recall < level->wanted))
+			if (rc || (cost < best && recall < enough))
 				break;
 			if (cost < best) {
 				best = cost;

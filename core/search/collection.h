@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   a collection of vectors together with its index: one door for those who keep memories.
+ *            Small ones are scanned; large ones get an index, built aside while the collection goes on
+ *            being used, and without the dead rows.
+ * Invariants: a search sees every vector put before it. collection_vectors() is another object after
+ *            collection_build_end(): rows are then renumbered.
+ * Threading: searches may run together; put, delete and build_end exclude all else, build_begin
+ *            excludes changes. build_run() needs no lock at all: it works on what build_begin() took.
+ *            At most one build at a time; no vectors_save() and no vectors_compact() of this collection
+ *            between build_begin() and build_end().
+ * Failure:   0 or -errno. A vector that was put stays put if the index cannot take it for lack of
+ *            memory: then the index is given up, and searches scan until the next build.
+ */
+#ifndef MNEME_CORE_SEARCH_COLLECTION_H
+#define MNEME_CORE_SEARCH_COLLECTION_H
+
+#include "core/search/index/index.h"
+
+struct collection;
+struct collection_build;
+
+int collection_new(const struct vectors_config *config, struct collection **out);
+/* Takes over vectors that were loaded, and an index of them (NULL: none yet). */
+int collection_adopt(struct vectors *v, struct index *ix, struct collection **out);
+void collection_free(struct collection *c); /* accepts NULL */
+
+int collection_put(struct collection *c, uint64_t owner, uint32_t part, uint64_t version,
+		   const float *vector);
+unsigned collection_delete(struct collection *c, uint64_t owner);
+unsigned collection_delete_part(struct collection *c, uint64_t owner, uint32_t part);
+
+/* As index_search(); exact while there is no index. */
+int collection_search(const struct collection *c, const struct index_query *query,
+		      struct search_hit *hits, unsigned *count, int *partial);
+
+/* For flat_score_owner(), flat_background(), vectors_get() and statistics; borrowed. */
+const struct vectors *collection_vectors(const struct collection *c);
+const struct index *collection_index(const struct collection *c); /* NULL: none */
+
+/* Whether a build is worth its time: there is no index and INDEX_FLAT_ROWS rows live, they doubled
+ * since it was trained, or a third of all rows is dead. */
+int collection_wants_build(const struct collection *c);
+int collection_build_begin(const struct collection *c, struct collection_build **out);
+/* Takes seconds where there are many rows. `threads` to build with. */
+int collection_build_run(struct collection_build *b, unsigned threads);
+/* Brings what changed meanwhile, and goes over to the result. Frees the build, also after an error of
+ * build_run() (`error` != 0: nothing else is done) and of its own: then all stays as it was. */
+int collection_build_end(struct collection *c, struct collection_build *b, int error);
+
+#endif
