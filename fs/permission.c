@@ -119,10 +119,9 @@ static uint64_t parent_of(struct fs *fs, uint64_t ino)
 	return mneme_scan(fs->engine, &first, &last, 1, first_parent, &parent) == 1 ? parent : 0;
 }
 
-int permission_may_read(struct permission *p, uint64_t ino)
+static int may(struct permission *p, uint64_t ino, unsigned want)
 {
 	struct names_inode inode;
-	unsigned want = WANT_READ;
 
 	if (p->uid == 0)
 		return 1;
@@ -137,4 +136,14 @@ int permission_may_read(struct permission *p, uint64_t ino)
 		want = WANT_SEARCH;
 	}
 	return 0;
+}
+
+int permission_may_search(struct permission *p, uint64_t directory)
+{
+	return may(p, directory, WANT_SEARCH);
+}
+
+int permission_may_read(struct permission *p, uint64_t ino)
+{
+	return may(p, ino, WANT_READ);
 }

@@ -24,6 +24,8 @@ struct permission {
 };
 
 void permission_of(struct permission *p, struct fs *fs, fuse_req_t req);
+/* 1: may look names up in the directory and get there. */
+int permission_may_search(struct permission *p, uint64_t directory);
 /* 1: may read the file by its first name's path. */
 int permission_may_read(struct permission *p, uint64_t ino);
 

@@ -3,6 +3,7 @@
  * Purpose:   search.h.
  */
 #include "fs/search.h"
+#include "fs/dentry.h"
 #include "fs/permission.h"
 #include "pool/alloc.h"
 
@@ -11,14 +12,14 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SEARCH_LIMIT = 20, LINE_MAX_BYTES = 2 * MEMORY_PATH_MAX + 6 * MEMORY_SNIPPET_MAX + 512 };
+enum { LINE_MAX_BYTES = 2 * MEMORY_PATH_MAX + 6 * MEMORY_SNIPPET_MAX + 512 };
 
 static int allow(void *arg, uint64_t ino)
 {
 	return permission_may_read(arg, ino);
 }
 
-int search_ask(struct op *op, uint64_t directory, const char *query, uint64_t like,
+int search_ask(struct op *op, uint64_t directory, const char *query, uint64_t like, unsigned limit,
 	       struct memory_answer **out)
 {
 	struct permission *caller = op_temporary(sizeof(*caller));
@@ -36,11 +37,32 @@ int search_ask(struct op *op, uint64_t directory, const char *query, uint64_t li
 		.like = like,
 		.scope = directory,
 		.mode = like ? MEMORY_VECTOR : MEMORY_HYBRID,
-		.limit = SEARCH_LIMIT,
+		.limit = limit,
 		.allow = allow,
 		.allow_arg = caller,
 	};
 	return memory_search(op->fs->memory, &ask, out);
+}
+
+int search_walk(struct op *op, uint64_t directory, char *path, uint64_t *ino)
+{
+	struct permission *caller = op_temporary(sizeof(*caller));
+	char *rest = path, *name;
+	struct dentry found;
+
+	if (!caller)
+		return -ENOMEM;
+	permission_of(caller, op->fs, op->req);
+	while ((name = strsep(&rest, "/"))) {
+		if (!permission_may_search(caller, directory))
+			return -EACCES;
+		int err = dentry_peek(op->fs, directory, name, &found);
+		if (err || !found.inode)
+			return err ? err : -ENOENT;
+		directory = found.inode;
+	}
+	*ino = directory;
+	return 0;
 }
 
 /* A text that grows by whole pieces. */
@@ -106,6 +128,21 @@ static void put_escaped(struct writer *w, const char *s, int json)
 	}
 }
 
+/* A path that JSON cannot hold, byte by byte besides. The string before it is still open. */
+static void put_exact(struct writer *w, const char *path)
+{
+	const char *at = path;
+	size_t n;
+
+	while (*at && (n = utf8_length(at)))
+		at += n;
+	if (!*at)
+		return;
+	put(w, "\", \"path_hex\": \"");
+	for (at = path; *at; at++)
+		put(w, "%02x", (unsigned char)*at);
+}
+
 static int finish(struct writer *w, char **text, size_t *length)
 {
 	char *fitting = alloc_resize(w->text, w->used + 1);
@@ -146,6 +183,7 @@ int search_write_json(const struct memory_answer *answer, char **text, size_t *l
 		const struct memory_result *r = &answer->results[i];
 		put(&w, "%s\n{\"path\": \"", i ? "," : "");
 		put_escaped(&w, r->path, 1);
+		put_exact(&w, r->path);
 		put(&w,
 		    "\", \"score\": %.4f, \"cosine\": %.4f, \"bm25\": %.4f, \"line\": %u, "
 		    "\"begin\": %llu, \"end\": %llu, \"part\": %u, \"snippet\": \"",
@@ -189,26 +227,11 @@ int search_write_links(const struct memory_answer *answer, char **text, size_t *
 	return finish(&w, text, length);
 }
 
-/* ---- attributes ---- */
-
-static int ask_text(struct op *op, uint64_t directory, const char *query, uint64_t like,
-		    char **text, size_t *length)
-{
-	struct memory_answer *answer;
-	int err = search_ask(op, directory, query, like, &answer);
-
-	if (err)
-		return err;
-	err = search_write_text(answer, text, length);
-	memory_answer_free(answer);
-	return err;
-}
-
 static int format_new(char **text, size_t *length, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 static int format_new(char **text, size_t *length, const char *format, ...)
 {
-	enum { ROOM = 256 };
+	enum { ROOM = 1024 };
 	va_list list;
 
 	*text = alloc_get(ROOM);
@@ -219,6 +242,41 @@ static int format_new(char **text, size_t *length, const char *format, ...)
 	va_end(list);
 	*length = n < ROOM ? (size_t)n : ROOM - 1;
 	return 0;
+}
+
+int search_write_status(struct fs *fs, char **text, size_t *length)
+{
+	struct memory_stats stats;
+	const char *note;
+
+	if (!fs->memory)
+		return format_new(text, length, "memory     off (mount option memory=off)\n");
+	memory_get_stats(fs->memory, &stats);
+	const char *model = memory_embedder(fs->memory, &note);
+	return format_new(text, length,
+			  "model      %s%s%s\n"
+			  "files      %llu\n"
+			  "passages   %llu\n"
+			  "waiting    %llu\n"
+			  "indexes    %.1f MiB\n",
+			  model, note[0] ? ": " : "", note, (unsigned long long)stats.files,
+			  (unsigned long long)stats.passages, (unsigned long long)stats.pending,
+			  (double)stats.bytes / 1048576);
+}
+
+/* ---- attributes ---- */
+
+static int ask_text(struct op *op, uint64_t directory, const char *query, uint64_t like,
+		    char **text, size_t *length)
+{
+	struct memory_answer *answer;
+	int err = search_ask(op, directory, query, like, SEARCH_LIMIT, &answer);
+
+	if (err)
+		return err;
+	err = search_write_text(answer, text, length);
+	memory_answer_free(answer);
+	return err;
 }
 
 static int vector_text(struct fs *fs, uint64_t ino, int want_dim, char **text, size_t *length)

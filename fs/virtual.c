@@ -5,8 +5,9 @@
  *   inode number: VIRTUAL_BIT | serial << 12 | slot; the serial grows with each use of a slot
  *
  *   D/.mneme/metrics, stats                     in the root directory only
+ *   D/.mneme/status                             what is searchable
  *   D/.mneme/search/QUERY/, QUERY.txt, QUERY.json
- *   D/.mneme/near/FILE/, FILE.txt, FILE.json    FILE is a name in D
+ *   D/.mneme/near/FILE/, FILE.txt, FILE.json    FILE is a name in D, or a path from D
  *   A directory of results holds symbolic links, one a result. In a query %2F stands for '/', %25 for
  *   '%'. A query that ends in .txt or .json itself is asked with %2E for that dot.
  *
@@ -15,7 +16,6 @@
  */
 #include "fs/virtual.h"
 
-#include "fs/dentry.h"
 #include "fs/search.h"
 #include "pool/alloc.h"
 #include "pool/check.h"
@@ -31,6 +31,7 @@ enum kind {
 	KIND_ROOT,
 	KIND_METRICS,
 	KIND_STATS,
+	KIND_STATUS,
 	KIND_SEARCH, /* directory whose names are queries */
 	KIND_NEAR,   /* directory whose names are files */
 	KIND_RESULTS, /* directory of links: text is names and targets in turn, each ended by a zero */
@@ -64,6 +65,7 @@ static const struct {
 	int only_root; /* of the mount */
 } children[] = {{"search", KIND_SEARCH, 0},
 		{"near", KIND_NEAR, 0},
+		{"status", KIND_STATUS, 0},
 		{"metrics", KIND_METRICS, 1},
 		{"stats", KIND_STATS, 1}};
 enum { CHILDREN = sizeof(children) / sizeof(children[0]) };
@@ -107,9 +109,11 @@ static struct vnode *find(struct virtual_table *table, uint64_t ino)
 
 static int make_report(struct fs *fs, struct vnode *node)
 {
-	char *text = alloc_get(TEXT_MAX);
 	int err;
 
+	if (node->kind == KIND_STATUS)
+		return search_write_status(fs, &node->text, &node->length);
+	char *text = alloc_get(TEXT_MAX);
 	if (!text)
 		return -ENOMEM;
 	if (node->kind == KIND_METRICS)
@@ -167,15 +171,12 @@ static int make_answer(struct op *op, enum kind above, const char *name, struct 
 
 	if (!err)
 		node->kind = parse_query(name, query);
-	if (!err && above == KIND_NEAR) {
-		struct dentry found;
-		err = dentry_peek(op->fs, node->home, query, &found);
-		like = found.inode;
-		if (!err && !like)
-			err = -ENOENT;
-	}
+	if (!err && above == KIND_NEAR)
+		err = search_walk(op, node->home, query, &like);
 	if (!err)
-		err = search_ask(op, node->home, query, like, &answer);
+		err = search_ask(op, node->home, query, like,
+				 node->kind == KIND_JSON ? SEARCH_LIMIT_JSON : SEARCH_LIMIT,
+				 &answer);
 	if (err)
 		return err == -ENODATA ? -ENOENT : err;
 	if (node->kind == KIND_TEXT)
