@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   mneme: finds memories on a mount, and says how it goes with them.
+ * Failure:   status 0: found; 1: nothing found; 2: an error or wrong usage, with a sentence.
+ */
+#include "mount-tools/mneme_tool.h"
+
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct tool_verb *const verbs[] = {&verb_search, &verb_near, &verb_status, &verb_sync,
+						&verb_stats};
+enum { VERBS = sizeof(verbs) / sizeof(verbs[0]) };
+
+static const char head[] =
+	"usage: mneme VERB [options] [arguments]\n"
+	"Finds memories in a directory of a mounted mnemefs, by meaning and by words.\n\n";
+
+static const char tail[] =
+	"\nOptions:\n"
+	"  -C DIR        search below DIR (default: where you are; for near: the whole mount)\n"
+	"  -n N          at most N results, up to 100 (default: 10)\n"
+	"      --grep    PATH:LINE:TEXT, for editors and scripts\n"
+	"      --explain the parts of each score\n"
+	"      --json    for programs\n"
+	"  -h, --help    this text\n"
+	"  -V, --version\n"
+	"  --            what follows is no option\n\n"
+	"Status: 0 found, 1 nothing found, 2 error. Colours: on a terminal, unless NO_COLOR is set.\n"
+	"The same without this tool:\n"
+	"  cat 'DIR/.mneme/search/QUESTION.txt'     ls -l 'DIR/.mneme/search/QUESTION/'\n"
+	"  cat DIR/.mneme/near/FILE.txt             getfattr -n user.mneme.state FILE\n";
+
+int tool_fail(const char *format, ...)
+{
+	va_list list;
+
+	va_start(list, format);
+	fputs("mneme: ", stderr);
+	vfprintf(stderr, format, list);
+	fputc('\n', stderr);
+	va_end(list);
+	return TOOL_ERROR;
+}
+
+static void help(void)
+{
+	fputs(head, stdout);
+	for (int i = 0; i < VERBS; i++)
+		fputs(verbs[i]->usage, stdout);
+	fputs(tail, stdout);
+}
+
+static const struct tool_verb *verb_find(const char *name)
+{
+	for (int i = 0; i < VERBS; i++)
+		if (!strcmp(verbs[i]->name, name))
+			return verbs[i];
+	return NULL;
+}
+
+static int set_count(struct tool_options *options, const char *text)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	if (end == text || *end || n < 1 || n > TOOL_RESULTS_MAX)
+		return tool_fail("-n wants a number from 1 to %d, not '%s'", TOOL_RESULTS_MAX,
+				 text);
+	options->count = (int)n;
+	return TOOL_FOUND;
+}
+
+/* TOOL_FOUND: go on. -1: all is done. */
+static int set_option(const struct tool_verb *verb, struct tool_options *options, int letter)
+{
+	if (letter == 'h' || letter == 'V') {
+		if (letter == 'h')
+			help();
+		else
+			puts("mneme " MNEME_VERSION);
+		return -1;
+	}
+	if (!strchr(verb->accepts, letter))
+		return tool_fail("%s does not know that option (mneme --help)", verb->name);
+	switch (letter) {
+	case 'C':
+		options->directory = optarg;
+		return *optarg ? TOOL_FOUND : tool_fail("-C wants a directory");
+	case 'n':
+		return set_count(options, optarg);
+	case 'j':
+		options->json = 1;
+		break;
+	case 'e':
+		options->explain = 1;
+		break;
+	case 'g':
+		options->grep = 1;
+		break;
+	}
+	return TOOL_FOUND;
+}
+
+static int parse(int argc, char **argv, const struct tool_verb *verb, struct tool_options *options)
+{
+	static const struct option long_options[] = {
+		{"json", no_argument, NULL, 'j'},    {"explain", no_argument, NULL, 'e'},
+		{"grep", no_argument, NULL, 'g'},    {"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'}, {NULL, 0, NULL, 0}};
+	int letter, status = TOOL_FOUND;
+
+	opterr = 0;
+	while (status == TOOL_FOUND &&
+	       (letter = getopt_long(argc, argv, ":C:n:hV", long_options, NULL)) != -1) {
+		if (letter == ':')
+			status = tool_fail("-%c wants a value (mneme --help)", optopt);
+		else if (letter == '?')
+			status = tool_fail("there is no option '%s' (mneme --help; -- before words "
+					   "that begin with a dash)",
+					   argv[optind - 1]);
+		else
+			status = set_option(verb, options, letter);
+	}
+	options->words = argv + optind;
+	options->words_count = argc - optind;
+	if (status == TOOL_FOUND && options->json + options->grep + options->explain > 1)
+		status = tool_fail("--json, --grep and --explain exclude each other");
+	if (status == TOOL_FOUND && (options->words_count < verb->words_min ||
+				     options->words_count > verb->words_max))
+		status = tool_fail("wrong number of arguments; usage:\n%s", verb->usage);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	struct tool_options options = {.count = 10};
+	const char *name = argc > 1 ? argv[1] : "";
+
+	if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
+		help();
+		return TOOL_FOUND;
+	}
+	if (!strcmp(name, "--version") || !strcmp(name, "-V")) {
+		puts("mneme " MNEME_VERSION);
+		return TOOL_FOUND;
+	}
+	const struct tool_verb *verb = verb_find(name);
+	if (!*name)
+		return tool_fail("say what to do: search, near, status, sync or stats "
+				 "(mneme --help)");
+	if (!verb)
+		return tool_fail("there is no verb '%s' (mneme --help)", name);
+	int status = parse(argc - 1, argv + 1, verb, &options);
+	if (status == TOOL_FOUND)
+		status = verb->run(&options);
+	if (status < 0)
+		status = TOOL_FOUND;
+	if (fflush(stdout) || ferror(stdout))
+		status = tool_fail("cannot write the answer");
+	return status;
+}

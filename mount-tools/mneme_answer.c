@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   prints the answer to a question: for people, for editors, for programs.
+ */
+#include "mount-tools/mneme_tool.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct look {
+	const char *score, *path, *line, *off;
+};
+
+static const struct look plain = {"", "", "", ""};
+static const struct look coloured = {"\033[2m", "\033[35m", "\033[32m", "\033[0m"};
+
+static const struct look *look_choose(void)
+{
+	const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
+
+	return isatty(STDOUT_FILENO) && !(no_color && *no_color) && term && strcmp(term, "dumb")
+		       ? &coloured
+		       : &plain;
+}
+
+void answer_put(const char *text)
+{
+	for (; *text; text++) {
+		unsigned char c = *text;
+		if (c < ' ' || c == 0x7f)
+			printf("\\x%02x", c);
+		else
+			putchar(c);
+	}
+}
+
+/* The path's bytes: JSON holds UTF-8 only, so others come as digits besides. */
+static const char *path_of(const json_t *result, char *bytes)
+{
+	const char *digits = json_string_value(json_object_get(result, "path_hex"));
+	const char *path = json_string_value(json_object_get(result, "path"));
+	size_t n = 0;
+
+	if (!digits)
+		return path ? path : "";
+	for (; digits[0] && digits[1] && n + 1 < TOOL_PATH_MAX; digits += 2) {
+		char two[3] = {digits[0], digits[1], 0};
+		bytes[n++] = (char)strtoul(two, NULL, 16);
+	}
+	bytes[n] = 0;
+	return bytes;
+}
+
+static double number(const json_t *result, const char *name)
+{
+	return json_number_value(json_object_get(result, name));
+}
+
+static void show_one(const json_t *result, const char *prefix, const struct tool_options *options,
+		     const struct look *look)
+{
+	char bytes[TOOL_PATH_MAX];
+	const char *path = path_of(result, bytes);
+	const char *snippet = json_string_value(json_object_get(result, "snippet"));
+
+	if (!options->grep)
+		printf("%s%7.3f%s  ", look->score, number(result, "score"), look->off);
+	printf("%s", look->path);
+	answer_put(prefix);
+	answer_put(path);
+	printf("%s:%s%d%s", look->off, look->line, (int)number(result, "line"), look->off);
+	if (options->grep)
+		putchar(':');
+	else if (options->explain)
+		printf("\n         meaning %.3f (cosine), words %.3f (BM25), bytes %.0f to %.0f"
+		       "\n         ",
+		       number(result, "cosine"), number(result, "bm25"), number(result, "begin"),
+		       number(result, "end"));
+	else
+		printf("\n         ");
+	answer_put(snippet ? snippet : "");
+	putchar('\n');
+}
+
+static int show(json_t *answer, const char *prefix, const struct tool_options *options)
+{
+	json_t *results = json_object_get(answer, "results");
+	const struct look *look = look_choose();
+
+	if (!json_is_array(results))
+		return tool_fail("the mount's answer has no results");
+	while (json_array_size(results) > (size_t)options->count)
+		json_array_remove(results, json_array_size(results) - 1);
+	if (options->json) {
+		json_dumpf(answer, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6));
+		putchar('\n');
+	}
+	for (size_t i = 0; !options->json && i < json_array_size(results); i++)
+		show_one(json_array_get(results, i), prefix, options, look);
+	if (json_is_true(json_object_get(answer, "partial")))
+		fprintf(stderr, "mneme: the time was up; there may be better ones\n");
+	return json_array_size(results) ? TOOL_FOUND : TOOL_NOTHING;
+}
+
+int answer_show(const char *directory, const char *door, const char *question,
+		const struct tool_options *options)
+{
+	char path[TOOL_PATH_MAX], prefix[TOOL_PATH_MAX] = "";
+	json_error_t error;
+
+	if (door_path(directory, door, question, ".json", path, sizeof(path)) != TOOL_FOUND)
+		return TOOL_ERROR;
+	int fd = door_open(directory, path);
+	if (fd < 0)
+		return TOOL_ERROR;
+	json_t *answer = json_loadfd(fd, 0, &error);
+	close(fd);
+	if (!answer)
+		return tool_fail("the mount's answer cannot be read: %s", error.text);
+	if (strcmp(directory, "."))
+		snprintf(prefix, sizeof(prefix), "%s%s", directory,
+			 directory[strlen(directory) - 1] == '/' ? "" : "/");
+	int status = show(answer, prefix, options);
+	json_decref(answer);
+	return status;
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   the mount's doors, as files: names of questions, texts of answers.
+ * Format:    in a name of `.mneme/search` and `.mneme/near` %2F stands for '/' and %25 for '%'.
+ */
+#include "mount-tools/mneme_tool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int door_path(const char *directory, const char *door, const char *question, const char *ending,
+	      char *path, size_t size)
+{
+	char name[NAME_MAX + 1];
+	size_t used = 0;
+
+	for (const char *c = question; *c; c++) {
+		const char *code = *c == '/' ? "%2F" : *c == '%' ? "%25" : NULL;
+		size_t length = code ? 3 : 1;
+		if (used + length + strlen(ending) > NAME_MAX)
+			return tool_fail("the question is too long: it is a name of at most %zu "
+					 "bytes, with 3 for each '/' and '%%'",
+					 NAME_MAX - strlen(ending));
+		memcpy(name + used, code ? code : c, length);
+		used += length;
+	}
+	name[used] = 0;
+	int length = snprintf(path, size, "%s/.mneme/%s/%s%s", directory, door, name, ending);
+	if (length < 0 || (size_t)length >= size)
+		return tool_fail("the path of %s is too long", directory);
+	return TOOL_FOUND;
+}
+
+/* Says why a door did not open. */
+static void explain(const char *directory, int err)
+{
+	char hidden[TOOL_PATH_MAX];
+	struct stat st;
+
+	if (stat(directory, &st)) {
+		tool_fail("%s: %s", directory, strerror(errno));
+		return;
+	}
+	snprintf(hidden, sizeof(hidden), "%s/.mneme", directory);
+	if (!S_ISDIR(st.st_mode))
+		tool_fail("%s is no directory", directory);
+	else if (stat(hidden, &st))
+		tool_fail("%s is not in a mounted mnemefs: go into one, or name one with -C DIR",
+			  directory);
+	else if (err == EOPNOTSUPP)
+		tool_fail("%s is mounted with memory=off: mount it without that to search",
+			  directory);
+	else
+		tool_fail("%s: %s", directory, strerror(err));
+}
+
+int door_open(const char *directory, const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		explain(directory, errno);
+	return fd;
+}
+
+int door_print(const char *directory, const char *path)
+{
+	char block[4096];
+	int fd = door_open(directory, path), status = TOOL_FOUND;
+	ssize_t n;
+
+	if (fd < 0)
+		return TOOL_ERROR;
+	while ((n = read(fd, block, sizeof(block))) > 0)
+		fwrite(block, 1, (size_t)n, stdout);
+	if (n < 0)
+		status = tool_fail("%s: %s", path, strerror(errno));
+	close(fd);
+	return status;
+}
+
+int door_root(const char *path, char *root, size_t size)
+{
+	char real[PATH_MAX], up[PATH_MAX];
+	struct stat st, above;
+
+	if (!realpath(path, real) || stat(real, &st))
+		return tool_fail("%s: %s", path, strerror(errno));
+	for (;;) {
+		char *slash = strrchr(real, '/');
+		snprintf(up, sizeof(up), "%.*s", slash == real ? 1 : (int)(slash - real), real);
+		if (!strcmp(real, "/") || stat(up, &above) || above.st_dev != st.st_dev)
+			break;
+		strcpy(real, up);
+	}
+	if (strlen(real) >= size)
+		return tool_fail("the path of %s is too long", path);
+	strcpy(root, real);
+	return TOOL_FOUND;
+}
