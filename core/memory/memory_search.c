@@ -21,6 +21,7 @@ struct search {
 	const struct memory_query *query;
 	float *vector; /* of the query, or NULL */
 	struct search_hit hits[2][CANDIDATES];
+	struct search_hit missing[2 * CANDIDATES];
 	struct fuse_hit fused[2 * CANDIDATES];
 	unsigned counts[2], count;
 	int partial;
@@ -94,22 +95,28 @@ static int candidates_find(struct search *s)
 /* Scores the best part of every candidate that the other side alone has found. */
 static int side_fill(struct search *s, enum fuse_known side)
 {
-	int rc = 0;
+	unsigned missing = 0;
+	int rc;
 
-	for (unsigned i = 0; i < s->count && rc == 0; i++) {
+	for (unsigned i = 0; i < s->count; i++)
+		if (!(s->fused[i].known & side))
+			s->missing[missing++] = (struct search_hit){.owner = s->fused[i].owner};
+	if (!missing)
+		return 0;
+	rc = side == FUSE_LEXICAL
+		     ? lexical_score_owners(s->mem->lexical, &s->mem->query.bag, s->missing, missing)
+		     : flat_score_owners(s->mem->vectors, s->vector, s->missing, missing);
+	for (unsigned i = 0, k = 0; i < s->count && rc == 0; i++) {
 		struct fuse_hit *f = &s->fused[i];
-		struct search_hit one = {.owner = f->owner};
 		if (f->known & side)
 			continue;
 		f->known |= side;
 		if (side == FUSE_LEXICAL) {
-			rc = lexical_score_owner(s->mem->lexical, &s->mem->query.bag, &one);
-			f->lexical = one.score;
-			f->lexical_at = one.part;
+			f->lexical = s->missing[k].score;
+			f->lexical_at = s->missing[k++].part;
 		} else {
-			rc = flat_score_owner(s->mem->vectors, s->vector, &one);
-			f->vector = one.score;
-			f->vector_at = one.part;
+			f->vector = s->missing[k].score;
+			f->vector_at = s->missing[k++].part;
 		}
 	}
 	return rc;

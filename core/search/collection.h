@@ -34,7 +34,7 @@ unsigned collection_delete_part(struct collection *c, uint64_t owner, uint32_t p
 int collection_search(const struct collection *c, const struct index_query *query,
 		      struct search_hit *hits, unsigned *count, int *partial);
 
-/* For flat_score_owner(), flat_background(), vectors_get() and statistics; borrowed. */
+/* For flat_score_owners(), flat_background(), vectors_get() and statistics; borrowed. */
 const struct vectors *collection_vectors(const struct collection *c);
 const struct index *collection_index(const struct collection *c); /* NULL: none */
 

@@ -165,26 +165,34 @@ int flat_score(const struct vectors *v, const float *query, struct search_hit *h
 	return 0;
 }
 
-int flat_score_owner(const struct vectors *v, const float *query, struct search_hit *hit)
+static void owner_score(struct flat_query *q, struct search_hit *hit)
 {
-	struct flat_query *q;
-	int rc = query_new(v, query, &q);
+	const struct vectors *v = q->v;
 
-	if (rc)
-		return rc;
 	hit->score = -INFINITY;
 	hit->row = ROWS_NONE;
 	for (uint32_t row = rows_latest(&v->rows, hit->owner); row != ROWS_NONE;
 	     row = rows_before(&v->rows, row)) {
 		if (rows_is_dead(&v->rows, row))
 			continue;
-		float score = score_from(q,
-					 simd_pair(q->type, q->metric, q->values,
-						   vectors_row(v, row), v->config.dim),
-					 row);
+		float raw = simd_pair(q->type, q->metric, q->values, vectors_row(v, row),
+				      v->config.dim);
+		float score = score_from(q, raw, row);
 		if (score > hit->score)
 			*hit = (struct search_hit){hit->owner, v->rows.parts[row], row, score};
 	}
+}
+
+int flat_score_owners(const struct vectors *v, const float *query, struct search_hit *hits,
+		      unsigned count)
+{
+	struct flat_query *q;
+	int rc = query_new(v, query, &q);
+
+	if (rc)
+		return rc;
+	for (unsigned i = 0; i < count; i++)
+		owner_score(q, &hits[i]);
 	alloc_free(q);
 	return 0;
 }

@@ -23,8 +23,10 @@ int flat_score_rows(const struct vectors *v, const float *query, const uint32_t 
  * ROWS_NONE. */
 int flat_score(const struct vectors *v, const float *query, struct search_hit *hits,
 	       unsigned count);
-/* The owner's best part: fills score, part and row; score -INFINITY when the owner has none. */
-int flat_score_owner(const struct vectors *v, const float *query, struct search_hit *hit);
+/* Of each hit's owner the best part: fills score, part and row; score -INFINITY when the owner has
+ * none. */
+int flat_score_owners(const struct vectors *v, const float *query, struct search_hit *hits,
+		      unsigned count);
 /* Mean and standard deviation of the query's scores over the collection, from at most FLAT_SAMPLE
  * rows spread evenly. */
 enum { FLAT_SAMPLE = 512 };

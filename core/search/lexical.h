@@ -41,9 +41,10 @@ int lexical_search(const struct lexical *lx, const struct words_bag *query,
 /* Scores of given passages (0: no word in common, or not there): fills score of each hit. */
 int lexical_score(const struct lexical *lx, const struct words_bag *query, struct search_hit *hits,
 		  unsigned count);
-/* The owner's best part: fills score, part and row; score -INFINITY when the owner has none. */
-int lexical_score_owner(const struct lexical *lx, const struct words_bag *query,
-			struct search_hit *hit);
+/* Of each hit's owner the best part: fills score, part and row; score -INFINITY when the owner has
+ * none. */
+int lexical_score_owners(const struct lexical *lx, const struct words_bag *query,
+			 struct search_hit *hits, unsigned count);
 /* idf of a term; 0 if it is not known. */
 float lexical_idf(const struct lexical *lx, const char *term, size_t length);
 

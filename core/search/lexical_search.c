@@ -345,22 +345,30 @@ int lexical_score(const struct lexical *lx, const struct words_bag *query, struc
 	return 0;
 }
 
-int lexical_score_owner(const struct lexical *lx, const struct words_bag *query,
-			struct search_hit *hit)
+static void owner_score(struct scratch *s, struct search_hit *hit)
+{
+	const struct rows *rows = &s->lx->rows;
+
+	hit->score = -INFINITY;
+	hit->row = ROWS_NONE;
+	for (uint32_t doc = rows_latest(rows, hit->owner); doc != ROWS_NONE;
+	     doc = rows_before(rows, doc)) {
+		float score = rows_is_dead(rows, doc) ? -INFINITY : doc_score(s, doc);
+		if (score > hit->score)
+			*hit = (struct search_hit){hit->owner, rows->parts[doc], doc, score};
+	}
+}
+
+int lexical_score_owners(const struct lexical *lx, const struct words_bag *query,
+			 struct search_hit *hits, unsigned count)
 {
 	struct scratch *s;
 	int rc = scratch_new(lx, query, &s);
 
 	if (rc)
 		return rc;
-	hit->score = -INFINITY;
-	hit->row = ROWS_NONE;
-	for (uint32_t doc = rows_latest(&lx->rows, hit->owner); doc != ROWS_NONE;
-	     doc = rows_before(&lx->rows, doc)) {
-		float score = rows_is_dead(&lx->rows, doc) ? -INFINITY : doc_score(s, doc);
-		if (score > hit->score)
-			*hit = (struct search_hit){hit->owner, lx->rows.parts[doc], doc, score};
-	}
+	for (unsigned h = 0; h < count; h++)
+		owner_score(s, &hits[h]);
 	alloc_free(s);
 	return 0;
 }

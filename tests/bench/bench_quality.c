@@ -267,11 +267,11 @@ static unsigned answer(const struct method *method, const struct words_bag *bag,
 		for (unsigned i = 0; i < count; i++) {
 			struct search_hit one = {.owner = hits[i].owner};
 			if (!(hits[i].known & FUSE_LEXICAL)) {
-				CHECK(!lexical_score_owner(lexical, bag, &one));
+				CHECK(!lexical_score_owners(lexical, bag, &one, 1));
 				hits[i].lexical = one.score;
 			}
 			if (!(hits[i].known & FUSE_VECTOR)) {
-				CHECK(!flat_score_owner(vectors, vector, &one));
+				CHECK(!flat_score_owners(vectors, vector, &one, 1));
 				hits[i].vector = one.score;
 			}
 		}

@@ -202,7 +202,7 @@ static void check_query(const struct lexical *lx, struct words *w, struct words_
 		unsigned first = 0;
 		while (hits[first].owner != best.owner)
 			first++;
-		ck_assert_int_eq(lexical_score_owner(lx, bag, &best), 0);
+		ck_assert_int_eq(lexical_score_owners(lx, bag, &best, 1), 0);
 		ck_assert_float_eq_tol(best.score, hits[first].score, 1e-4f * (1 + best.score));
 	}
 	if (even_only)

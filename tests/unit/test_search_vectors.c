@@ -405,7 +405,7 @@ START_TEST(test_flat_scores_an_owner_by_its_best_part)
 	ck_assert_int_eq(flat_search(v, query, NULL, ROWS + 60, all, &count, NULL), 0);
 	for (uint64_t owner = 5; owner < 150; owner++) {
 		hit.owner = owner;
-		ck_assert_int_eq(flat_score_owner(v, query, &hit), 0);
+		ck_assert_int_eq(flat_score_owners(v, query, &hit, 1), 0);
 		unsigned i = 0;
 		while (i < count && all[i].owner != owner)
 			i++;
