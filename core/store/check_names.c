@@ -202,7 +202,8 @@ static void see_chunk(struct names_check *n, const struct names_row *row)
 	if (s->has_record && s->record.nlink && S_ISREG(s->record.mode) && row->used &&
 	    start + row->used > s->record.size) {
 		size_t keep = s->record.size > start ? s->record.size - start : 0;
-		int done = REPAIR(n, names_cut_chunk(n, row, keep));
+		int cuts = !(n->flags & MNEME_CHECK_LOSE_NOTHING);
+		int done = cuts ? REPAIR(n, names_cut_chunk(n, row, keep)) : 1;
 		find(n, done, "inode %llu has bytes behind its end", (unsigned long long)s->inode);
 		if (done == 0) {
 			s->dropped++;
