@@ -341,8 +341,7 @@ int commit_finish(struct mneme *m, enum mneme_durability durability, uint64_t ls
 	checkpoint_poke(m);
 	if (durability != MNEME_DURABILITY_STRICT || !lsn)
 		return 0;
-	int rc = wal_sync_to(&m->wal, lsn);
-	return rc < 0 ? store_fail(m, rc, "the log could not be written") : 0;
+	return mneme_sync_to(m, lsn);
 }
 
 uint64_t mneme_lsn_last(const struct mneme *m)

@@ -68,16 +68,14 @@ void wal_fini(struct wal *w)
 static int segment_create(struct wal *w, uint32_t file, uint64_t bytes)
 {
 	enum { ZEROS = 1 << 18 };
+	static uint8_t zeros[ZEROS]; /* never written */
 	char name[IO_NAME_MAX];
 	struct io_file *f;
-	uint8_t *zeros = alloc_zeroed(1, ZEROS);
 
-	if (!zeros)
-		return -ENOMEM;
 	wal_name(file, name);
 	int rc = w->io->ops->open(w->io, name, IO_WRITE | IO_CREATE, &f);
 	if (rc < 0)
-		goto out;
+		return rc;
 	rc = w->io->ops->allocate(f, 0, bytes);
 	for (uint64_t at = 0; rc == 0 && at < bytes; at += ZEROS)
 		rc = io_write_full(f, w->io, zeros, bytes - at < ZEROS ? bytes - at : ZEROS, at);
@@ -88,8 +86,6 @@ static int segment_create(struct wal *w, uint32_t file, uint64_t bytes)
 		rc = w->io->ops->sync_dir(w->io, "wal");
 	else
 		w->io->ops->unlink(w->io, name);
-out:
-	alloc_free(zeros);
 	return rc;
 }
 
