@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   the limits of memory and space: transactions that need more pages than are free, a disk that
- *            fills up and is emptied.
+ * Purpose:   the limits of memory and space: transactions that need more pages than are free, or than the
+ *            dirty arena has.
  */
 #include "core/store/store.h"
 #include "tests/crash/history.h"
