@@ -18,7 +18,7 @@ struct super_seen {
 };
 
 /* What is wrong with a superblock whose checksum is right; NULL if nothing. */
-static const char *super_problem(const struct fmt_super *s, uint32_t copy)
+static const char *super_problem(const struct fmt_super *s)
 {
 	if (!s->shards || s->shards & (s->shards - 1) || s->shards > FMT_SHARDS_MAX)
 		return "its number of shards is not possible";
@@ -29,8 +29,8 @@ static const char *super_problem(const struct fmt_super *s, uint32_t copy)
 		return "its heap size and its number of groups do not fit together";
 	if (!s->durability || s->durability > MNEME_DURABILITY_STRICT)
 		return "its durability is not possible";
-	if (!s->generation || (s->generation & 1) != copy)
-		return "its generation belongs into the other place";
+	if (!s->generation)
+		return "its generation is not possible";
 	if (s->lsn % 8)
 		return "its log position is not possible";
 	return NULL;
@@ -64,7 +64,7 @@ static int super_read(struct check *c, uint32_t copy, struct super_seen *out)
 				    "a newer one",
 				    out->super.version, FMT_VERSION);
 	else
-		out->problem = super_problem(&out->super, copy);
+		out->problem = super_problem(&out->super);
 	return 0;
 }
 
@@ -111,7 +111,10 @@ static void compare_other(struct check *c, const struct super_seen *other, uint3
 	if (memcmp(a->uuid, b->uuid, sizeof a->uuid) || a->shards != b->shards ||
 	    a->segment_bytes != b->segment_bytes)
 		check_find(c, CHECK_SUPER, "superblocks A and B belong to different stores");
-	else if (b->generation + 1 != a->generation && b->generation != a->generation + 1)
+	else if (b->generation == a->generation && memcmp(a, b, sizeof *a) != 0)
+		check_find(c, CHECK_SUPER,
+			   "superblocks A and B have one generation and are not the same");
+	else if (b->generation > a->generation + 1 || a->generation > b->generation + 1)
 		check_find(c, CHECK_SUPER,
 			   "superblock %s has generation %llu beside generation %llu",
 			   name_of(copy), (unsigned long long)b->generation,

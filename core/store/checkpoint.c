@@ -223,7 +223,20 @@ static int super_write(struct mneme *m, struct fmt_super *super)
 				      (uint64_t)FMT_PAGE_SIZE * copy);
 }
 
-static void release(struct mneme *m, uint64_t lsn)
+/* The older superblock is of no use any more: were it found alone, what happened since would be missing
+ * without a word. It becomes a second copy of the new one; nothing depends on when that is durable. */
+static void super_write_again(struct mneme *m)
+{
+	struct checkpoint *c = m->checkpoint;
+	uint64_t other = ~m->super.generation & 1;
+	int rc = io_write_full(c->super_file, m->io, c->super_page, FMT_PAGE_SIZE,
+			       FMT_PAGE_SIZE * other);
+
+	if (rc < 0)
+		store_fail(m, rc, "the second superblock could not be written");
+}
+
+static void release_pages(struct mneme *m)
 {
 	for (uint32_t i = 0; i < m->shard_count; i++) {
 		struct freed_list *f = &m->shards[i].closed_freed;
@@ -232,6 +245,11 @@ static void release(struct mneme *m, uint64_t lsn)
 				      f->items[k] >> 40 & 0xffff);
 		f->count = 0;
 	}
+}
+
+static void release(struct mneme *m, uint64_t lsn)
+{
+	release_pages(m);
 	atomic_store_explicit(&m->wal.generation, m->super.generation, memory_order_relaxed);
 	atomic_store_explicit(&m->checkpoint->log_begin, lsn, memory_order_relaxed);
 	wal_recycle(&m->wal, lsn);
@@ -258,8 +276,12 @@ static int checkpoint_once(struct mneme *m, int clean)
 			atomic_load_explicit(&m->shards[i].inode_next, memory_order_relaxed);
 	if (SEEDED_BUG(8))
 		(void)super_write(m, &super); /* before what it refers to */
+	if (SEEDED_BUG(14))
+		release_pages(m); /* while the durable superblock still reaches them */
 	for (uint32_t i = 0; i < m->shard_count && rc == 0; i++)
 		rc = place_shard(m, &m->shards[i], &super.roots[i]);
+	if (SEEDED_BUG(16))
+		super.roots[m->shard_count - 1] = m->super.roots[m->shard_count - 1];
 	super.heap_pages = atomic_load_explicit(&m->heap.pages, memory_order_acquire);
 	if (rc == 0)
 		rc = bitmaps_write(m, super.generation, super.heap_pages);
@@ -275,6 +297,7 @@ static int checkpoint_once(struct mneme *m, int clean)
 		return store_fail_for_good(m, rc, "a checkpoint could not be made durable");
 	m->super = super;
 	release(m, super.lsn);
+	super_write_again(m);
 	c->stats.count++;
 	c->stats.ns_last = clock_ns(CLOCK_MONOTONIC) - begin;
 	return 0;

@@ -104,8 +104,10 @@ static __attribute__((noinline)) int range_prepare(struct mneme *m, struct shard
 	uint8_t bytes[FMT_KEY_MAX];
 	struct page_key last = {bytes, store_encode_key(&op->last, bytes)};
 	struct tree_range range;
-	int rc = tree_range_measure(m, s, key, last, COMMIT_RANGE_KEYS_MAX, &range);
+	int rc = tree_check_neighbours(m, s, key);
 
+	if (rc == 0)
+		rc = tree_range_measure(m, s, key, last, COMMIT_RANGE_KEYS_MAX, &range);
 	if (rc == 0)
 		rc = freed_reserve(s, range.items, budget);
 	return rc < 0 ? rc : pages_promise(m, range.pages, flags, budget);
@@ -207,7 +209,7 @@ static uint64_t record_append(struct mneme *m, const struct commit_op *ops, uint
 	memcpy(at, &head, sizeof head);
 	at += sizeof head;
 	for (uint32_t i = 0; i < count; i++)
-		at = op_write(at, &ops[i]);
+		at = op_write(at, &ops[SEEDED_BUG(17) ? count - 1 - i : i]);
 	return wal_append_done(&m->wal);
 }
 
@@ -218,8 +220,12 @@ static int ops_prepare(struct mneme *m, const struct commit_op *ops, uint32_t co
 
 	for (uint32_t i = 0; i < count && rc == 0; i++) {
 		struct page_key key = {bytes, store_encode_key(&ops[i].key, bytes)};
-		rc = op_prepare(m, store_shard(m, ops[i].key.inode), &ops[i], key, flags, budget,
-				path);
+		struct shard *s = store_shard(m, ops[i].key.inode);
+		/* Operations behind a delete may meet the leaves beside it. */
+		if (count > 1 && ops[i].kind == FMT_OP_DELETE)
+			rc = tree_check_neighbours(m, s, key);
+		if (rc == 0)
+			rc = op_prepare(m, s, &ops[i], key, flags, budget, path);
 	}
 	return rc;
 }

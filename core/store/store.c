@@ -172,6 +172,8 @@ static int super_create(struct io *io, struct fmt_super *super)
 	if (rc == 0)
 		rc = io_write_full(file, io, page, FMT_PAGE_SIZE, FMT_PAGE_SIZE);
 	if (rc == 0)
+		rc = io_write_full(file, io, page, FMT_PAGE_SIZE, 0);
+	if (rc == 0)
 		rc = io->ops->sync(file);
 	if (file)
 		io->ops->close(file);
@@ -246,7 +248,7 @@ static int super_read(struct mneme *m, uint32_t copy, struct super_found *out)
 	if (out->super.magic != FMT_SUPER_MAGIC)
 		return 0;
 	((struct fmt_super *)page)->crc = 0;
-	if (crc32c(0, page, FMT_PAGE_SIZE) != out->super.crc)
+	if (crc32c(0, page, FMT_PAGE_SIZE) != out->super.crc && !SEEDED_BUG(13))
 		return 0;
 	out->whole = out->super.version == FMT_VERSION;
 	out->foreign_version = out->super.version != FMT_VERSION;
@@ -391,10 +393,10 @@ static int replay_op(struct mneme *m, const struct fmt_op *head, const uint8_t *
 	if (op.kind == FMT_OP_DELETE_RANGE) {
 		if (op.length < FMT_KEY_HEAD || op.length > FMT_KEY_MAX)
 			return -EUCLEAN;
-		store_decode_key((struct page_key){op.value, op.length}, &op.last);
+		store_decode_key((struct page_key){op.value, op.length - SEEDED_BUG(18)}, &op.last);
 		op.length = 0;
 	}
-	if (next > atomic_load_explicit(&s->inode_next, memory_order_relaxed))
+	if (next > atomic_load_explicit(&s->inode_next, memory_order_relaxed) && !SEEDED_BUG(19))
 		atomic_store_explicit(&s->inode_next, next, memory_order_relaxed);
 	int rc;
 	while ((rc = commit_replay(m, &op)) == -ENOBUFS || rc == -ENOSPC) {

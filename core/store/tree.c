@@ -89,6 +89,44 @@ int tree_next(struct mneme *m, struct tree_path *path)
 	return tree_settle(m, path);
 }
 
+static int previous_leaf(struct mneme *m, struct tree_path *path)
+{
+	uint32_t level = path->depth - 1;
+	int error = 0;
+
+	while (level > 0 && path->positions[level - 1] == 0)
+		level--;
+	if (level == 0)
+		return 0;
+	path->positions[level - 1]--;
+	for (; level < path->depth; level++) {
+		const struct fmt_page *above = path->pages[level - 1];
+		const struct fmt_page *page =
+			tree_page(m, page_child(above, path->positions[level - 1]), &error);
+		if (!page)
+			return error;
+		if (page->level + 1 != above->level)
+			return -EUCLEAN;
+		path->pages[level] = (struct fmt_page *)page;
+		path->positions[level] = page->count ? page->count - 1 : 0;
+	}
+	return 1;
+}
+
+int tree_check_neighbours(struct mneme *m, struct shard *s, struct page_key key)
+{
+	struct tree_path path, other;
+	int rc = tree_seek(m, s, key, &path);
+
+	if (rc < 0 || !path.depth)
+		return rc;
+	other = path;
+	rc = next_leaf(m, &other);
+	if (rc >= 0)
+		rc = previous_leaf(m, &path);
+	return rc < 0 ? rc : 0;
+}
+
 /* ---- slots and freed pages ---- */
 
 int tree_reserve_freed(struct shard *s, uint64_t items)

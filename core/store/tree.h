@@ -34,6 +34,9 @@ int tree_next(struct mneme *m, struct tree_path *path);
 /* Makes sure that the path's position is a key (it may be behind the last of a leaf): as tree_next. */
 int tree_settle(struct mneme *m, struct tree_path *path);
 
+/* Reads the leaves before and behind that of `key`: the keys of a leaf that is removed go there. */
+int tree_check_neighbours(struct mneme *m, struct shard *s, struct page_key key);
+
 /* As tree_seek, and every page of the path can be written afterwards. */
 int tree_prepare(struct mneme *m, struct shard *s, struct page_key key, struct budget *budget,
 		 struct tree_path *path);

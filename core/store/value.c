@@ -176,7 +176,7 @@ void value_patch(struct mneme *m, struct shard *s, struct tree_path *path, struc
 		struct fmt_value v;
 		CHECK(memory);
 		cell_get(path, &v);
-		if (offset > v.length)
+		if (offset > v.length && !SEEDED_BUG(20))
 			memset(memory + v.length, 0, offset - v.length);
 		memcpy(memory + offset, data, length);
 		if (end > v.length)
@@ -197,7 +197,7 @@ void value_patch(struct mneme *m, struct shard *s, struct tree_path *path, struc
 		memory = value_place(m, s, new_length, budget, &v);
 	if (old_length)
 		memcpy(memory, old, old_length);
-	if (offset > old_length)
+	if (offset > old_length && !SEEDED_BUG(20))
 		memset(memory + old_length, 0, offset - old_length);
 	memcpy(memory + offset, data, length);
 	if (outside)

@@ -83,7 +83,7 @@ static int segment_create(struct wal *w, uint32_t file, uint64_t bytes)
 		rc = w->io->ops->sync(f);
 	w->io->ops->close(f);
 	if (rc == 0)
-		rc = w->io->ops->sync_dir(w->io, "wal");
+		rc = SEEDED_BUG(12) ? 0 : w->io->ops->sync_dir(w->io, "wal");
 	else
 		w->io->ops->unlink(w->io, name);
 	return rc;
@@ -159,7 +159,7 @@ void wal_recycle(struct wal *w, uint64_t lsn)
 	pthread_mutex_lock(&w->segments);
 	for (uint32_t i = 0; i < w->retired_count; i++) {
 		struct wal_retired r = w->retired[i];
-		if (r.end > lsn) {
+		if (r.end > lsn && !SEEDED_BUG(15)) {
 			w->retired[kept++] = r;
 			continue;
 		}
