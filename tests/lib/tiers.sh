@@ -147,10 +147,11 @@ tier_programs()
 
 tier_crash()
 {
-	build_main || return
-	can_mount crash || return
 	local limit=600
 	[ "$MNEME_LONG" = 0 ] || limit=14400
+	run_test crash/seeded_bugs $limit "$here/crash/seeded" "$build_root/seeded"
+	build_main || return
+	can_mount crash || return
 	run_scripts crash "$here/integration/crash" $limit
 }
 
