@@ -6,6 +6,7 @@
  *            crash again and again.
  * Counts:    at least 10,000 states; MNEME_LONG=1: 1,000,000. MNEME_SEED chooses the samples.
  */
+#include "core/store/check.h"
 #include "core/store/store.h"
 #include "tests/crash/history.h"
 #include "tests/crash/tier.h"
@@ -38,6 +39,29 @@ static void print_crash(const struct history *h, const struct crash_at *at, cons
 	history_print(h, at->point);
 }
 
+static void print_finding(void *arg, const char *finding, int repaired)
+{
+	(void)arg;
+	(void)repaired;
+	printf("  finding: %s\n", finding);
+}
+
+/* The structure of the store, which nobody has open. */
+static void check_structure(const struct history *h, struct sim *disk, const struct crash_at *at)
+{
+	struct mneme_check_result result;
+	struct mneme_error error = {.message = ""};
+	struct io *io;
+
+	ck_assert_int_eq(sim_io_new(disk, &io), 0);
+	int rc = store_check(io, STORE_CHECK_CRASHED, print_finding, NULL, &result, &error);
+	io->ops->destroy(io);
+	if (rc < 0 || result.findings)
+		print_crash(h, at, "its structure is damaged");
+	ck_assert_msg(rc == 0, "the check gave %s: %s", strerror(-rc), error.message);
+	ck_assert_uint_eq(result.findings, 0);
+}
+
 /* Opens the disk and checks what it holds; the cut is that of the history. */
 static void check_disk(const struct history *h, struct sim *disk, const struct crash_at *at,
 		       uint32_t *c, uint32_t *p, struct mneme **out)
@@ -45,9 +69,10 @@ static void check_disk(const struct history *h, struct sim *disk, const struct c
 	struct mneme_error error = {.message = ""};
 	struct mneme *m;
 	uint64_t sum;
-	int rc = history_open(disk, &m, &error);
 
-	states++;
+	if (states++ % 4 == 0)
+		check_structure(h, disk, at);
+	int rc = history_open(disk, &m, &error);
 	if (rc < 0)
 		print_crash(h, at, "it does not open");
 	ck_assert_msg(rc == 0, "open gave %s: %s", strerror(-rc), error.message);
@@ -94,6 +119,8 @@ static void check_use(const struct history *h, struct sim *disk, const struct cr
 	uint64_t sum;
 	ck_assert_int_eq(store_sum(again.m, &sum), 0);
 	ck_assert_uint_eq(sum, again.sums[again.count][again.count]);
+	history_abandon(&again);
+	check_structure(&again, again.disk, at);
 	history_end(&again);
 	reopened++;
 }
