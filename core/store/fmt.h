@@ -3,9 +3,10 @@
  * Purpose:   every structure that the engine writes to disk, in one place. All integers are
  *            little-endian; every structure is padded with zeros and covered by a CRC-32C.
  *
- * STORE/super: superblock A at byte 0, B at 4096; checkpoint g writes the one of g mod 2, and once that
- *            is durable the same into the other, so that damage to one does not bring an older state
- *            back. Then two space tables, A at FMT_SPACE_OFFSET, B at twice that: one fmt_space for each heap group.
+ * STORE/super: superblock A at byte 0, B at 4096; checkpoint g writes the one of g mod 2, and once
+ *            that is durable the same into the other, so that damage to one does not bring an older
+ *            state back. Then two space tables, A at FMT_SPACE_OFFSET, B at twice that, for even and
+ *            odd g: one fmt_space for each heap group.
  * STORE/heap: groups of FMT_GROUP_PAGES pages of 4096 bytes. Pages 0 and 1 of a group are the two
  *            copies of its allocation bitmap (a bit a page, set: in use); the space table says which
  *            copy counts. The other pages are tree pages and runs of values.

@@ -2,8 +2,8 @@
 /*
  * Purpose:   after a power loss at any moment the store opens, holds every operation that was
  *            acknowledged as durable, and is a state that the history went through (history.h). All
- *            sequences of one and two operations, sampled longer ones, crashes during recovery, and stores that
- *            crash again and again.
+ *            sequences of one and two operations, sampled longer ones, crashes during recovery, and
+ *            stores that crash again and again.
  * Counts:    at least 10,000 states; MNEME_LONG=1: 1,000,000. MNEME_SEED chooses the samples.
  */
 #include "core/store/check.h"
