@@ -136,8 +136,11 @@ static int view_make(const struct vectors *v, struct vectors *view)
 {
 	uint32_t rows = v->rows.count;
 
-	*view = (struct vectors){.config = v->config, .stride = v->stride, .shift = v->shift,
-				 .next_id = v->next_id, .segments_count = v->segments_count,
+	*view = (struct vectors){.config = v->config,
+				 .stride = v->stride,
+				 .shift = v->shift,
+				 .next_id = v->next_id,
+				 .segments_count = v->segments_count,
 				 .scales_capacity = rows};
 	view->rows.count = rows;
 	view->rows.capacity = rows;
@@ -200,8 +203,8 @@ static int changes_bring(const struct vectors *from, struct collection_build *b)
 		uint32_t to;
 		if (rows_is_dead(old, row))
 			continue;
-		rc = vectors_put(b->vectors, old->owners[row], old->parts[row],
-				 from->versions[row], vectors_row_f32(from, row, buffer), &to);
+		rc = vectors_put(b->vectors, old->owners[row], old->parts[row], from->versions[row],
+				 vectors_row_f32(from, row, buffer), &to);
 		if (!rc && b->index)
 			rc = index_add(b->index, b->vectors, to);
 	}

@@ -30,7 +30,8 @@ static int query_new(const struct vectors *v, const float *query, struct flat_qu
 	for (uint32_t i = 0; i < v->config.dim; i++)
 		if (!isfinite(query[i]))
 			return -EINVAL;
-	struct flat_query *q = alloc_get(sizeof(*q) + (half ? v->config.dim * sizeof(*q->half) : 0));
+	struct flat_query *q =
+		alloc_get(sizeof(*q) + (half ? v->config.dim * sizeof(*q->half) : 0));
 	if (!q)
 		return -ENOMEM;
 	q->v = v;
@@ -143,8 +144,8 @@ int flat_score_rows(const struct vectors *v, const float *query, const uint32_t 
 		if (i + 4 < count)
 			__builtin_prefetch(vectors_row(v, rows[i + 4]));
 		scores[i] = score_from(q,
-				       simd_pair(q->type, q->metric, q->values, vectors_row(v, rows[i]),
-						 v->config.dim),
+				       simd_pair(q->type, q->metric, q->values,
+						 vectors_row(v, rows[i]), v->config.dim),
 				       rows[i]);
 	}
 	alloc_free(q);

@@ -102,7 +102,8 @@ void fuse_rank(struct fuse_hit *hits, unsigned count, const struct fuse_backgrou
 	for (unsigned i = 0; i < count; i++) {
 		struct fuse_hit *h = &hits[i];
 		if (options->method == FUSE_RANK) {
-			h->lexical_part = h->lexical_rank ? 1.f / (RANK_OFFSET + h->lexical_rank) : 0;
+			h->lexical_part =
+				h->lexical_rank ? 1.f / (RANK_OFFSET + h->lexical_rank) : 0;
 			h->vector_part = h->vector_rank ? 1.f / (RANK_OFFSET + h->vector_rank) : 0;
 		} else {
 			h->lexical_part = standard(h->lexical, background->lexical_mean,

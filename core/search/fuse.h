@@ -23,9 +23,9 @@ enum fuse_known { FUSE_LEXICAL = 1, FUSE_VECTOR = 2 };
 /* One candidate with the parts of its score. */
 struct fuse_hit {
 	uint64_t owner;
-	uint32_t known;        /* enum fuse_known: sides whose score is filled in */
-	uint32_t lexical_at, vector_at; /* the part that is its best, where known */
-	float lexical, vector; /* raw scores; -INFINITY: this side has nothing of it */
+	uint32_t known;                  /* enum fuse_known: sides whose score is filled in */
+	uint32_t lexical_at, vector_at;  /* the part that is its best, where known */
+	float lexical, vector;           /* raw scores; -INFINITY: this side has nothing of it */
 	float lexical_part, vector_part; /* what each side adds to `score` */
 	float score;
 	uint32_t lexical_rank, vector_rank; /* from 1; 0: not in that side's list */

@@ -93,7 +93,8 @@ uint32_t lexical_find_term(const struct lexical *lx, const char *text, uint32_t 
 {
 	if (!lx->term_slots)
 		return 0;
-	for (uint32_t at = hash & lx->term_mask; lx->term_slots[at]; at = (at + 1) & lx->term_mask) {
+	for (uint32_t at = hash & lx->term_mask; lx->term_slots[at];
+	     at = (at + 1) & lx->term_mask) {
 		const struct lexical_term *t = &lx->terms[lx->term_slots[at] - 1];
 		if (t->hash == hash && t->length == length &&
 		    !memcmp(lx->text + t->text, text, length))
@@ -306,8 +307,8 @@ static int tail_reserve(struct lexical *lx, struct lexical_term *term)
 	if (term->tail_count < (term->tail_capacity ? term->tail_capacity : 1))
 		return 0;
 	uint16_t capacity = (uint16_t)(term->tail_capacity ? term->tail_capacity * 2 : 4);
-	struct lexical_posting *many =
-		alloc_resize(term->tail_capacity ? term->tail.many : NULL, capacity * sizeof(*many));
+	struct lexical_posting *many = alloc_resize(term->tail_capacity ? term->tail.many : NULL,
+						    capacity * sizeof(*many));
 	if (!many)
 		return -ENOMEM;
 	if (!term->tail_capacity)
@@ -340,8 +341,7 @@ int lexical_put(struct lexical *lx, uint64_t owner, uint32_t part, const struct 
 	uint32_t doc = lx->rows.count - 1;
 	for (uint32_t i = 0; !rc && i < bag->count; i++) {
 		const struct words_term *t = &bag->terms[i];
-		uint32_t number =
-			lexical_make_term(lx, bag->bytes + t->offset, t->length, t->hash);
+		uint32_t number = lexical_make_term(lx, bag->bytes + t->offset, t->length, t->hash);
 		rc = number ? lexical_append_posting(lx, &lx->terms[number - 1], doc, t->count)
 			    : -ENOMEM;
 	}
@@ -393,7 +393,8 @@ void lexical_get_stats(const struct lexical *lx, struct lexical_stats *out)
 		.bytes = sizeof(*lx) + rows_bytes(&lx->rows) + lx->lengths_capacity * 4ull +
 			 (lx->term_slots ? (lx->term_mask + 1ull) * 4 : 0) +
 			 lx->terms_capacity * sizeof(*lx->terms) + lx->text_capacity +
-			 (uint64_t)lx->chunks_count * LEXICAL_CHUNK + lx->tail_bytes + lx->block_bytes,
+			 (uint64_t)lx->chunks_count * LEXICAL_CHUNK + lx->tail_bytes +
+			 lx->block_bytes,
 	};
 }
 
@@ -423,8 +424,8 @@ static int term_copy(const struct lexical *from, const struct lexical_term *term
 			if (!doc)
 				continue;
 			if (!number)
-				number = lexical_make_term(to, from->text + term->text, term->length,
-							   term->hash);
+				number = lexical_make_term(to, from->text + term->text,
+							   term->length, term->hash);
 			if (!number ||
 			    lexical_append_posting(to, &to->terms[number - 1], doc - 1, tfs[i]))
 				return -ENOMEM;
@@ -442,7 +443,8 @@ int lexical_compact(const struct lexical *lx, struct lexical **out)
 	for (uint32_t doc = 0; !rc && doc < lx->rows.count; doc++) {
 		if (rows_is_dead(&lx->rows, doc))
 			continue;
-		rc = lexical_append_doc(to, lx->rows.owners[doc], lx->rows.parts[doc], lx->lengths[doc]);
+		rc = lexical_append_doc(to, lx->rows.owners[doc], lx->rows.parts[doc],
+					lx->lengths[doc]);
 		if (!rc)
 			moved[doc] = to->rows.count;
 	}

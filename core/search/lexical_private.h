@@ -15,8 +15,8 @@
 #include "core/search/rows.h"
 
 enum {
-	LEXICAL_BLOCK = 128,            /* postings of a block */
-	LEXICAL_CHUNK = 1 << 20,        /* bytes of a chunk of packed postings */
+	LEXICAL_BLOCK = 128,                         /* postings of a block */
+	LEXICAL_CHUNK = 1 << 20,                     /* bytes of a chunk of packed postings */
 	LEXICAL_PACKED_MAX = LEXICAL_BLOCK * 8 + 16, /* bytes of one packed block, and slack */
 	LEXICAL_SHORTEST = 4,
 };
@@ -26,10 +26,10 @@ struct lexical_posting {
 };
 
 struct lexical_block {
-	uint32_t last;   /* document number of its last posting */
-	uint32_t at;     /* of its packed bytes: chunk, offset */
+	uint32_t last; /* document number of its last posting */
+	uint32_t at;   /* of its packed bytes: chunk, offset */
 	uint8_t bits_doc, bits_tf;
-	uint16_t tf_max; /* 65535: that or more */
+	uint16_t tf_max;                     /* 65535: that or more */
 	uint16_t shortest[LEXICAL_SHORTEST]; /* 65535 with no such document */
 };
 
@@ -41,7 +41,7 @@ struct lexical_term {
 	struct lexical_block *blocks;
 	uint32_t blocks_count, blocks_capacity;
 	union {
-		struct lexical_posting one;   /* tail_capacity 0 */
+		struct lexical_posting one; /* tail_capacity 0 */
 		struct lexical_posting *many;
 	} tail;
 	uint16_t tail_count, tail_capacity;
@@ -52,7 +52,7 @@ struct lexical {
 	struct rows rows;
 	uint32_t *lengths; /* words */
 	uint32_t lengths_capacity;
-	uint64_t tokens;   /* sum of lengths, dead ones included */
+	uint64_t tokens; /* sum of lengths, dead ones included */
 	/* terms */
 	struct lexical_term *terms;
 	uint32_t terms_count, terms_capacity;
@@ -77,7 +77,8 @@ uint32_t lexical_make_term(struct lexical *lx, const char *text, uint32_t length
 /* Appends a document; its number is lx->rows.count - 1. */
 int lexical_append_doc(struct lexical *lx, uint64_t owner, uint32_t part, uint32_t length);
 /* Appends a posting: doc is above all of the term's. */
-int lexical_append_posting(struct lexical *lx, struct lexical_term *term, uint32_t doc, uint32_t tf);
+int lexical_append_posting(struct lexical *lx, struct lexical_term *term, uint32_t doc,
+			   uint32_t tf);
 /* Room for one packed block; *at names it. */
 uint8_t *lexical_packed_reserve(struct lexical *lx, uint32_t *at);
 void lexical_packed_use(struct lexical *lx, uint32_t bytes);

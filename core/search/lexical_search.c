@@ -169,7 +169,7 @@ static void window_add(struct scratch *s, struct cursor *c, uint32_t low, uint32
 static float lookup(const struct scratch *s, struct cursor *c, uint32_t doc)
 {
 	uint32_t b = c->loaded != BLOCK_NONE && c->loaded >= c->block && has_block(c, c->loaded) &&
-					 block_base(c, c->loaded) <= doc
+				     block_base(c, c->loaded) <= doc
 			     ? c->loaded
 			     : c->block;
 
@@ -254,7 +254,8 @@ static int scratch_new(const struct lexical *lx, const struct words_bag *query,
 		return -ENOMEM;
 	memset(s, 0, offsetof(struct scratch, cursors));
 	s->lx = lx;
-	float mean = lx->rows.count && lx->tokens ? (float)((double)lx->tokens / lx->rows.count) : 1;
+	float mean =
+		lx->rows.count && lx->tokens ? (float)((double)lx->tokens / lx->rows.count) : 1;
 	s->norm_base = BM25_K1 * (1 - BM25_B);
 	s->norm_length = BM25_K1 * BM25_B / mean;
 	for (uint32_t i = 0; i < query->count; i++) {

@@ -6,7 +6,8 @@
 #include <stdatomic.h>
 
 struct parallel_job {
-	_Atomic uint64_t next; /* [A] first number not handed out; relaxed: join orders the results */
+	_Atomic uint64_t
+		next; /* [A] first number not handed out; relaxed: join orders the results */
 	uint64_t count, grain;
 	parallel_body *body;
 	void *arg;

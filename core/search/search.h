@@ -21,11 +21,11 @@ struct search_hit {
 typedef int search_accept(void *arg, uint64_t owner, uint32_t part);
 
 struct search_filter {
-	search_accept *accept;  /* NULL: everything */
+	search_accept *accept; /* NULL: everything */
 	void *arg;
 	const uint64_t *bitmap; /* rows allowed, one bit each, or NULL; rows past its end are not */
 	uint64_t bitmap_rows;
-	uint64_t deadline_ns;   /* CLOCK_MONOTONIC; 0: none */
+	uint64_t deadline_ns; /* CLOCK_MONOTONIC; 0: none */
 };
 
 static inline int search_filter_row(const struct search_filter *f, uint32_t row)

@@ -96,7 +96,8 @@ int vectors_put(struct vectors *v, uint64_t owner, uint32_t part, uint64_t versi
 	uint32_t dim = v->config.dim;
 
 	for (uint32_t i = 0; i < dim; i++)
-		if (!isfinite(vector[i]) || (v->config.type == VECTORS_F16 && fabsf(vector[i]) > 65504))
+		if (!isfinite(vector[i]) ||
+		    (v->config.type == VECTORS_F16 && fabsf(vector[i]) > 65504))
 			return -EINVAL;
 	int rc = row_reserve(v);
 	if (rc)

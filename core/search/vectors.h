@@ -32,10 +32,10 @@ struct vectors_config {
 };
 
 struct vectors_segment {
-	uint8_t *owned;      /* rows in memory, or NULL */
-	const uint8_t *data; /* rows: owned, or mapped */
+	uint8_t *owned;            /* rows in memory, or NULL */
+	const uint8_t *data;       /* rows: owned, or mapped */
 	struct search_reader file; /* when mapped */
-	uint32_t id;         /* names the file of a sealed one; 0: has none yet */
+	uint32_t id;               /* names the file of a sealed one; 0: has none yet */
 	uint32_t count;
 };
 
@@ -44,8 +44,8 @@ struct vectors {
 	size_t stride;                /* bytes of a row, a multiple of 64 [I] */
 	unsigned shift;               /* log2 of segment_rows [I] */
 	struct rows rows;
-	float *scales;                /* for each row */
-	uint64_t *versions;           /* for each row: of the file, as given */
+	float *scales;      /* for each row */
+	uint64_t *versions; /* for each row: of the file, as given */
 	uint32_t scales_capacity;
 	struct vectors_segment *segments;
 	uint32_t segments_count, segments_capacity;

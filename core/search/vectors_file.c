@@ -72,8 +72,8 @@ static int sweep_each(void *arg, const char *name)
 	int end = 0;
 	char path[2 * IO_NAME_MAX];
 
-	if (strncmp(name, s->base, length) ||
-	    sscanf(name + length, ".%8x%n", &id, &end) != 1 || name[length + (size_t)end])
+	if (strncmp(name, s->base, length) || sscanf(name + length, ".%8x%n", &id, &end) != 1 ||
+	    name[length + (size_t)end])
 		return 0;
 	for (uint32_t i = 0; i < s->v->segments_count; i++)
 		if (s->v->segments[i].id == id)

@@ -89,7 +89,8 @@ static void term_stem(struct words *w)
 			return;
 		}
 	}
-	const sb_symbol *stem = sb_stemmer_stem(w->stemmer, (const sb_symbol *)w->term, (int)length);
+	const sb_symbol *stem =
+		sb_stemmer_stem(w->stemmer, (const sb_symbol *)w->term, (int)length);
 	int stem_length = stem ? sb_stemmer_length(w->stemmer) : 0;
 	if (stem_length <= 0 || stem_length > WORDS_TERM_MAX)
 		return; /* the word stands for itself */

@@ -72,7 +72,8 @@ static float *fvecs_read(const char *path, size_t *count, size_t *dim)
 	rewind(f);
 	float *out = aligned_alloc(64, (n * (size_t)d * 4 + 63) & ~63ul);
 	for (size_t i = 0; i < n; i++)
-		if (fread(&d, 4, 1, f) != 1 || fread(out + i * (size_t)d, 4, (size_t)d, f) != (size_t)d)
+		if (fread(&d, 4, 1, f) != 1 ||
+		    fread(out + i * (size_t)d, 4, (size_t)d, f) != (size_t)d)
 			fail("short file");
 	fclose(f);
 	*count = n;
@@ -230,8 +231,8 @@ static double setting_run(struct result *r, search_one *search, void *index, uns
 			r->spread[i] = qps[bench.runs - 1] / qps[0];
 		}
 	if (bench.curves)
-		printf("  %-24s effort %5u rerank %5u recall %.4f qps %.0f\n", r->name, effort, rerank,
-		       recall, median);
+		printf("  %-24s effort %5u rerank %5u recall %.4f qps %.0f\n", r->name, effort,
+		       rerank, recall, median);
 	return recall;
 }
 
@@ -310,9 +311,10 @@ static void ours_run(void)
 	for (unsigned i = 0; i < INDEX_LEVELS; i++) {
 		if (bench.curves)
 			printf("  level %.2f: cells %u rerank %u measured %.3f\n",
-			       stats.levels[i].wanted, stats.levels[i].cells, stats.levels[i].rerank,
-			       stats.levels[i].measured);
-		setting_run(self, ours_search, ix, 0, (unsigned)(stats.levels[i].wanted * 1000 + .5f));
+			       stats.levels[i].wanted, stats.levels[i].cells,
+			       stats.levels[i].rerank, stats.levels[i].measured);
+		setting_run(self, ours_search, ix, 0,
+			    (unsigned)(stats.levels[i].wanted * 1000 + .5f));
 	}
 	index_free(ix);
 	vectors_free(bench.v);
@@ -358,7 +360,9 @@ static void print_json(void)
 			printf("%s{\"recall\":%.2f,\"qps\":%.0f,\"spread\":%.2f,\"ratio\":%.2f,"
 			       "\"verdict\":\"%s\"}",
 			       k ? "," : "", wanted[k], r->qps[k], r->spread[k], ratio,
-			       peer <= 0 ? "no peer" : ratio >= 1.3 ? "ok" : "short");
+			       peer <= 0      ? "no peer"
+			       : ratio >= 1.3 ? "ok"
+					      : "short");
 		}
 		printf("]}");
 	}

@@ -17,8 +17,14 @@
 #include <string.h>
 #include <time.h>
 
-enum { VOCABULARY = 200000, PASSAGE_WORDS = 100, QUERY_WORDS = 10, QUERIES = 300, TEXT_MAX = 4096,
-       LIMIT_US = 1000 };
+enum {
+	VOCABULARY = 200000,
+	PASSAGE_WORDS = 100,
+	QUERY_WORDS = 10,
+	QUERIES = 300,
+	TEXT_MAX = 4096,
+	LIMIT_US = 1000
+};
 
 static uint64_t seed = 12345;
 
@@ -82,7 +88,8 @@ static void peer_open(struct peer *p)
 			   "CREATE VIRTUAL TABLE t USING fts5(body, tokenize='porter unicode61');"
 			   "BEGIN",
 			   NULL, NULL, NULL) == SQLITE_OK);
-	CHECK(!sqlite3_prepare_v2(p->db, "INSERT INTO t(rowid, body) VALUES (?, ?)", -1, &p->put, 0));
+	CHECK(!sqlite3_prepare_v2(p->db, "INSERT INTO t(rowid, body) VALUES (?, ?)", -1, &p->put,
+				  0));
 	CHECK(!sqlite3_prepare_v2(p->db,
 				  "SELECT rowid FROM t WHERE t MATCH ? ORDER BY bm25(t) LIMIT 10",
 				  -1, &p->ask, NULL));

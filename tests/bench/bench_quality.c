@@ -238,8 +238,8 @@ static const struct method methods[] = {
 	{"hybrid, reciprocal rank", 1, 1, FUSE_RANK},
 };
 
-static unsigned answer(const struct method *method, const struct words_bag *bag, const float *vector,
-		       uint64_t *docs)
+static unsigned answer(const struct method *method, const struct words_bag *bag,
+		       const float *vector, uint64_t *docs)
 {
 	static struct search_hit by_words[CANDIDATES], by_meaning[CANDIDATES];
 	static struct fuse_hit hits[2 * CANDIDATES];
@@ -248,7 +248,8 @@ static unsigned answer(const struct method *method, const struct words_bag *bag,
 	unsigned words_count_ = 0, meaning_count = 0;
 
 	if (method->lexical)
-		CHECK(!lexical_search(lexical, bag, NULL, CANDIDATES, by_words, &words_count_, NULL));
+		CHECK(!lexical_search(lexical, bag, NULL, CANDIDATES, by_words, &words_count_,
+				      NULL));
 	if (method->vector)
 		CHECK(!flat_search(vectors, vector, NULL, CANDIDATES, by_meaning, &meaning_count,
 				   NULL));
@@ -315,7 +316,8 @@ static void expression_make(const char *text, size_t length, char *out)
 
 	for (size_t i = 0; i <= length; i++) {
 		unsigned char c = i < length ? (unsigned char)text[i] : ' ';
-		int letter = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+		int letter =
+			(c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 		if (letter && !inside)
 			out += sprintf(out, "%s\"", any ? " OR " : "");
 		if (letter)
@@ -348,12 +350,14 @@ static void run_fts5(void)
 		if (!set.docs[i].length)
 			continue;
 		sqlite3_bind_int(put, 1, (int)i);
-		sqlite3_bind_text(put, 2, set.docs[i].bytes, (int)set.docs[i].length, SQLITE_STATIC);
+		sqlite3_bind_text(put, 2, set.docs[i].bytes, (int)set.docs[i].length,
+				  SQLITE_STATIC);
 		CHECK(sqlite3_step(put) == SQLITE_DONE);
 		sqlite3_reset(put);
 	}
 	sqlite3_finalize(put);
-	CHECK(sqlite3_prepare_v2(db, "SELECT rowid FROM t WHERE t MATCH ? ORDER BY bm25(t) LIMIT 10",
+	CHECK(sqlite3_prepare_v2(db,
+				 "SELECT rowid FROM t WHERE t MATCH ? ORDER BY bm25(t) LIMIT 10",
 				 -1, &ask, NULL) == SQLITE_OK);
 	for (unsigned q = 1; q <= set.queries_count; q++) {
 		uint64_t docs[TOP];

@@ -99,8 +99,8 @@ static double recall(const struct index *ix, const struct vectors *v, float want
 			ck_assert(search_filter_row(filter, got[i].row));
 			ck_assert(search_filter_accept(filter, got[i].owner, got[i].part));
 			ck_assert(!i || got[i - 1].score >= got[i].score);
-			found += got[i].score >= exact[exact_count - 1].score -
-							 1e-5f * (1 + fabsf(got[i].score));
+			found += got[i].score >=
+				 exact[exact_count - 1].score - 1e-5f * (1 + fabsf(got[i].score));
 		}
 		all += exact_count;
 	}
@@ -141,7 +141,8 @@ START_TEST(test_pq4_tables_give_the_products_of_decoded_codes)
 		double product = 0;
 		for (unsigned d = 0; d < DIM; d++) {
 			product += query[d] * decoded[d];
-			error += (points[i * DIM + d] - decoded[d]) * (points[i * DIM + d] - decoded[d]);
+			error += (points[i * DIM + d] - decoded[d]) *
+				 (points[i * DIM + d] - decoded[d]);
 			energy += points[i * DIM + d] * points[i * DIM + d];
 		}
 		ck_assert_double_eq_tol(table.step * sums[i] + table.offset, product,
@@ -188,8 +189,8 @@ END_TEST
 START_TEST(test_index_reaches_the_recall_that_it_is_asked_for)
 {
 	for (int metric = VECTORS_COSINE; metric <= VECTORS_L2; metric++) {
-		struct vectors *v = filled(metric, metric == VECTORS_L2 ? VECTORS_F16 : VECTORS_F32,
-					   ROWS);
+		struct vectors *v =
+			filled(metric, metric == VECTORS_L2 ? VECTORS_F16 : VECTORS_F32, ROWS);
 		struct index *ix = built(v, 1 + metric % 2);
 		float measured;
 		/* 600 answers: three deviations of a binomial are 0.037 at .90, 0.012 at .99; the probes
@@ -303,7 +304,8 @@ START_TEST(test_index_stops_at_the_deadline)
 }
 END_TEST
 
-static void check_same_answers(const struct index *a, const struct index *b, const struct vectors *v)
+static void check_same_answers(const struct index *a, const struct index *b,
+			       const struct vectors *v)
 {
 	for (unsigned q = 0; q < 30; q++) {
 		float vector[DIM];
@@ -439,7 +441,8 @@ static void check_collection(const struct collection *c, const struct vectors *t
 		ck_assert_int_eq(collection_search(c, &query, got, &count, NULL), 0);
 		for (unsigned i = 0; i < count; i++) {
 			found += got[i].score >= exact[exact_count - 1].score - 1e-5f;
-			ck_assert_uint_ne(rows_find(&truth->rows, got[i].owner, got[i].part), ROWS_NONE);
+			ck_assert_uint_ne(rows_find(&truth->rows, got[i].owner, got[i].part),
+					  ROWS_NONE);
 		}
 	}
 	ck_assert_double_ge(found / (40.0 * K), least);

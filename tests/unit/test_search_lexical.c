@@ -62,7 +62,9 @@ START_TEST(test_words_other_scripts)
 	check_words("Straße", "strass@0+7 ");
 	check_words("Привет мир", "привет@0+12 мир@13+6 ");
 	check_words("日本語x", "日@0+3 本@3+3 語@6+3 x@9+1 ");
-	check_words("\xff\xfe" "abc\xc3", "abc@2+3 ");
+	check_words("\xff\xfe"
+		    "abc\xc3",
+		    "abc@2+3 ");
 }
 END_TEST
 
@@ -99,8 +101,8 @@ static void bag_of(struct words *w, struct words_bag *bag, const uint16_t *words
 	ck_assert_int_eq(words_count(w, text, used, bag), 0);
 }
 
-static void add_document(struct lexical *lx, struct words *w, struct words_bag *bag,
-			 uint64_t owner, uint32_t part)
+static void add_document(struct lexical *lx, struct words *w, struct words_bag *bag, uint64_t owner,
+			 uint32_t part)
 {
 	for (unsigned i = 0; i < documents_count; i++)
 		if (documents[i].owner == owner && documents[i].part == part)
@@ -172,8 +174,8 @@ static void check_query(const struct lexical *lx, struct words *w, struct words_
 	unsigned count, found = 0;
 
 	bag_of(w, bag, query, terms);
-	ck_assert_int_eq(lexical_search(lx, bag, even_only ? &filter : NULL, limit, hits, &count,
-					NULL), 0);
+	ck_assert_int_eq(
+		lexical_search(lx, bag, even_only ? &filter : NULL, limit, hits, &count, NULL), 0);
 	for (unsigned i = 0; i < documents_count; i++) {
 		double score = oracle_score(&documents[i], query, terms);
 		if (!documents[i].dead && score > 0 && (!even_only || documents[i].owner % 2 == 0))
@@ -411,7 +413,8 @@ START_TEST(test_lexical_refuses_damage)
 			unsigned count;
 			words_bag_reset(&bag);
 			ck_assert_int_eq(words_count(w, "w0q w1q w9q w77q", 16, &bag), 0);
-			ck_assert_int_eq(lexical_search(got, &bag, NULL, 10, hits, &count, NULL), 0);
+			ck_assert_int_eq(lexical_search(got, &bag, NULL, 10, hits, &count, NULL),
+					 0);
 			lexical_free(got);
 		}
 		bytes[at] = good;

@@ -108,15 +108,15 @@ static void check_search(const struct vectors *v, const float *query, unsigned l
 
 	ck_assert_int_eq(flat_search(v, query, &filter, limit, hits, &count, NULL), 0);
 	for (uint32_t row = 0; row < v->rows.count; row++)
-		if (!rows_is_dead(&v->rows, row) &&
-		    (!even_only || v->rows.owners[row] % 2 == 0) &&
+		if (!rows_is_dead(&v->rows, row) && (!even_only || v->rows.owners[row] % 2 == 0) &&
 		    (!bitmap || bitmap[row / 64] >> row % 64 & 1))
 			scores[found++] = oracle_score(v, query, row);
 	qsort(scores, found, sizeof(*scores), compare_descending);
 	ck_assert_uint_eq(count, found < limit ? found : limit);
 	for (unsigned i = 0; i < count; i++) {
 		ck_assert_double_eq_tol(hits[i].score, scores[i], tolerance);
-		ck_assert_double_eq_tol(hits[i].score, oracle_score(v, query, hits[i].row), tolerance);
+		ck_assert_double_eq_tol(hits[i].score, oracle_score(v, query, hits[i].row),
+					tolerance);
 		ck_assert_uint_eq(rows_find(&v->rows, hits[i].owner, hits[i].part), hits[i].row);
 	}
 	free(scores);
@@ -140,7 +140,8 @@ START_TEST(test_flat_equals_the_scan)
 			query[3] = NAN;
 			struct search_hit hit;
 			unsigned count;
-			ck_assert_int_eq(flat_search(v, query, NULL, 1, &hit, &count, NULL), -EINVAL);
+			ck_assert_int_eq(flat_search(v, query, NULL, 1, &hit, &count, NULL),
+					 -EINVAL);
 			ck_assert_int_eq(vectors_put(v, 1, 1, 1, query, NULL), -EINVAL);
 			vectors_free(v);
 		}
@@ -188,8 +189,7 @@ START_TEST(test_vectors_replace_delete_and_compact)
 	ck_assert_uint_eq(after.alive, stats.alive);
 	ck_assert_uint_eq(after.deleted, 0);
 	for (uint32_t row = 0; row < v->rows.count; row++) {
-		uint32_t moved =
-			rows_find(&smaller->rows, v->rows.owners[row], v->rows.parts[row]);
+		uint32_t moved = rows_find(&smaller->rows, v->rows.owners[row], v->rows.parts[row]);
 		if (rows_is_dead(&v->rows, row))
 			continue;
 		ck_assert_uint_ne(moved, ROWS_NONE);

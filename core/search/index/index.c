@@ -133,11 +133,11 @@ int index_search(const struct index *ix, const struct vectors *v, const struct i
 		if (rc || *partial || heap.count == heap.limit || !query->filter ||
 		    !query->filter->accept)
 			break;
-		exact = try == RETRIES || (cells == ix->partitions->cells &&
-					   rerank >= ix->partitions->rows);
+		exact = try == RETRIES ||
+			(cells == ix->partitions->cells && rerank >= ix->partitions->rows);
 		cells = cells * 4 < ix->partitions->cells ? cells * 4 : ix->partitions->cells;
 		rerank = rerank * 4ull < ix->partitions->rows ? rerank * 4
-							       : (uint32_t)ix->partitions->rows;
+							      : (uint32_t)ix->partitions->rows;
 	}
 	if (exact)
 		return flat_search(v, query->vector, query->filter, query->limit, hits, count,
@@ -262,9 +262,11 @@ static int level_find(struct index *ix, const struct vectors *v, const struct pr
 		      struct index_level *level)
 {
 	uint32_t efforts[EFFORTS], reranks[RERANKS];
-	unsigned efforts_count = steps_fill(1, ix->partitions->cells, efforts, EFFORTS), reranks_count;
+	unsigned efforts_count = steps_fill(1, ix->partitions->cells, efforts, EFFORTS),
+		 reranks_count;
 	/* What a sample shows is uncertain, and the best of many settings is flattered by it. */
-	double enough = level->wanted + 0.5 * sqrt(level->wanted * (1 - level->wanted) / (s->count + 1));
+	double enough =
+		level->wanted + 0.5 * sqrt(level->wanted * (1 - level->wanted) / (s->count + 1));
 	double best = INFINITY;
 	int rc = 0;
 

@@ -24,11 +24,11 @@ enum index_kind { INDEX_AUTO, INDEX_FLAT, INDEX_PARTITIONS };
 /* Zero means the default. */
 struct index_options {
 	enum index_kind kind;
-	uint32_t cells;     /* partitions: number of centroids; default about 4 sqrt(rows) */
-	uint32_t width;     /* partitions: dimensions of a code's group; default 2 while that is
+	uint32_t cells;   /* partitions: number of centroids; default about 4 sqrt(rows) */
+	uint32_t width;   /* partitions: dimensions of a code's group; default 2 while that is
 			     * possible, which makes 2 bits a dimension */
-	unsigned threads;   /* to build with; default 1 */
-	unsigned probes;    /* queries that measure the recall after building; default 100 */
+	unsigned threads; /* to build with; default 1 */
+	unsigned probes;  /* queries that measure the recall after building; default 100 */
 };
 
 struct index;
@@ -44,7 +44,7 @@ int index_clean(const struct index *ix, const struct vectors *v, struct index **
 struct index_query {
 	const float *vector; /* config.dim floats */
 	unsigned limit;
-	float recall;        /* wanted recall@10, by what was measured; 0: 0.95; >= 1: exact */
+	float recall; /* wanted recall@10, by what was measured; 0: 0.95; >= 1: exact */
 	/* Overrides what `recall` chooses, when not 0. */
 	uint32_t cells, rerank;
 	const struct search_filter *filter; /* may be NULL */

@@ -55,7 +55,7 @@ int index_save(const struct index *ix, const struct vectors *v, struct io *io, c
 	if (rc)
 		goto out;
 	p = clean;
-	uint32_t head[] = {ix->kind,          p ? p->dim : 0,       p ? p->metric : 0,
+	uint32_t head[] = {ix->kind,         p ? p->dim : 0,       p ? p->metric : 0,
 			   p ? p->cells : 0, p ? p->pq.groups : 0, 0};
 	search_writer_put(&w, head, sizeof(head));
 	search_writer_put(&w, ix->levels, sizeof(ix->levels));

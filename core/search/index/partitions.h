@@ -27,7 +27,7 @@
 #define PARTITIONS_NO_BAR (-1e38f)
 
 struct cell {
-	uint8_t *data; /* aligned to 64 */
+	uint8_t *data;          /* aligned to 64 */
 	uint32_t count, blocks; /* rows in it; room */
 };
 

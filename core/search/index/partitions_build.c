@@ -18,8 +18,8 @@
 
 enum {
 	KMEANS_ITERATIONS = 8,
-	SAMPLE_OF_CELL = 48,   /* training points of a cell */
-	CODE_SAMPLE = 16384,   /* residuals that the codebooks are trained on */
+	SAMPLE_OF_CELL = 48, /* training points of a cell */
+	CODE_SAMPLE = 16384, /* residuals that the codebooks are trained on */
 	ROWS_OF_JOB = 512,
 };
 
@@ -98,7 +98,9 @@ static uint32_t cells_default(uint64_t rows)
 {
 	double cells = 4 * sqrt((double)rows);
 
-	return (uint32_t)(cells < 1 ? 1 : cells > PARTITIONS_CELLS_MAX ? PARTITIONS_CELLS_MAX : cells);
+	return (uint32_t)(cells < 1                      ? 1
+			  : cells > PARTITIONS_CELLS_MAX ? PARTITIONS_CELLS_MAX
+							 : cells);
 }
 
 /* Groups of two dimensions, wider where that would be too many groups. */
@@ -143,8 +145,8 @@ void partitions_finish(struct partitions *p)
 }
 
 /* Trains centroids and codebooks on a sample of the rows. */
-static int train(struct partitions *p, const struct vectors *v, const uint32_t *rows, uint32_t count,
-		 const struct index_options *options)
+static int train(struct partitions *p, const struct vectors *v, const uint32_t *rows,
+		 uint32_t count, const struct index_options *options)
 {
 	uint64_t wanted = (uint64_t)p->cells * SAMPLE_OF_CELL;
 	uint32_t sample = (uint32_t)(wanted < CODE_SAMPLE ? CODE_SAMPLE : wanted);
@@ -257,8 +259,8 @@ static int fill(struct partitions *p, const struct vectors *v, const uint32_t *r
 	uint32_t *order = alloc_get((count + 1ull) * sizeof(*order));
 	uint32_t *starts = alloc_zeroed(p->cells + 2ull, sizeof(*starts));
 	uint32_t *counts = alloc_zeroed(p->cells, sizeof(*counts));
-	struct build_job job = {.p = p, .v = v, .rows = rows, .nearest = nearest, .order = order,
-				.starts = starts};
+	struct build_job job = {
+		.p = p, .v = v, .rows = rows, .nearest = nearest, .order = order, .starts = starts};
 	int rc = nearest && order && starts && counts ? 0 : -ENOMEM;
 
 	if (!rc)
@@ -410,8 +412,8 @@ int partitions_clean(const struct partitions *p, const struct vectors *v, struct
 	if (!rc)
 		rc = training_copy(p, to);
 	for (uint32_t c = 0; !rc && c < p->cells; c++)
-		counts[c] = cell_alive(&p->pq, v, &p->built[c]) +
-			    cell_alive(&p->pq, v, &p->added[c]);
+		counts[c] =
+			cell_alive(&p->pq, v, &p->built[c]) + cell_alive(&p->pq, v, &p->added[c]);
 	if (!rc)
 		rc = layout(to, counts);
 	for (uint32_t c = 0; !rc && c < p->cells; c++) {

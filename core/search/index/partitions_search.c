@@ -26,13 +26,13 @@ struct scan {
 	const struct vectors *v;
 	const struct search_filter *filter;
 	struct pq4_table table;
-	float *query;              /* dim floats, of length 1 for cosine */
-	float *scratch;            /* 16 x groups */
-	float *products;           /* <q, c> of each cell, then less |c|^2 / 2 */
-	struct topk_entry *order;  /* the most promising cells */
-	struct candidate *found;   /* room for 2 x rerank + SCAN_ROWS */
+	float *query;             /* dim floats, of length 1 for cosine */
+	float *scratch;           /* 16 x groups */
+	float *products;          /* <q, c> of each cell, then less |c|^2 / 2 */
+	struct topk_entry *order; /* the most promising cells */
+	struct candidate *found;  /* room for 2 x rerank + SCAN_ROWS */
 	uint32_t rerank, count;
-	float bar;                 /* an estimate must be above it */
+	float bar; /* an estimate must be above it */
 	uint16_t sums[SCAN_ROWS];
 	float estimates[SCAN_ROWS];
 	uint64_t above[SCAN_ROWS / 64];
@@ -169,7 +169,11 @@ static int scan_new(const struct partitions *p, const struct vectors *v, const f
 {
 	size_t entries = (size_t)p->pq.groups * PQ4_VALUES;
 	size_t floats = entries > p->dim ? entries : p->dim;
-	size_t parts[] = {sizeof(struct scan), entries, p->dim * 4, floats * 4, p->cells * 4ull,
+	size_t parts[] = {sizeof(struct scan),
+			  entries,
+			  p->dim * 4,
+			  floats * 4,
+			  p->cells * 4ull,
 			  cells * sizeof(struct topk_entry),
 			  (2ull * rerank + SCAN_ROWS) * sizeof(struct candidate)};
 	size_t bytes = 0;
@@ -218,8 +222,8 @@ int partitions_search(const struct partitions *p, const struct vectors *v, const
 	if (rc)
 		return rc;
 	s->filter = filter;
-	simd_many(SIMD_F32, SIMD_DOT, s->query, p->centroids, p->dim * sizeof(float), NULL, p->cells,
-		  p->dim, s->products);
+	simd_many(SIMD_F32, SIMD_DOT, s->query, p->centroids, p->dim * sizeof(float), NULL,
+		  p->cells, p->dim, s->products);
 	products_lower(s->products, p->halves, p->cells);
 	topk_init(&best, s->order, cells, true);
 	topk_push_many(&best, s->products, NULL, 0, p->cells);

@@ -79,8 +79,8 @@ static void assign_body(void *arg, uint64_t low, uint64_t high)
 		return;
 	}
 	for (; low < high; low += TILE_POINTS)
-		assign_tile(job, low, (uint32_t)(high - low < TILE_POINTS ? high - low : TILE_POINTS),
-			    tile);
+		assign_tile(job, low,
+			    (uint32_t)(high - low < TILE_POINTS ? high - low : TILE_POINTS), tile);
 	alloc_free(tile);
 }
 
@@ -88,8 +88,13 @@ int kmeans_assign(const float *points, size_t stride, uint32_t count, uint32_t d
 		  const float *centroids, uint32_t k, unsigned threads, uint32_t *nearest)
 {
 	float *halves = alloc_get(k * sizeof(*halves));
-	struct assign_job job = {.points = points, .centroids = centroids, .halves = halves,
-				 .stride = stride, .dim = dim, .k = k, .nearest = nearest};
+	struct assign_job job = {.points = points,
+				 .centroids = centroids,
+				 .halves = halves,
+				 .stride = stride,
+				 .dim = dim,
+				 .k = k,
+				 .nearest = nearest};
 
 	if (!halves)
 		return -ENOMEM;
@@ -103,7 +108,8 @@ int kmeans_assign(const float *points, size_t stride, uint32_t count, uint32_t d
 }
 
 /* An empty cluster takes half of the largest one: its centroid, moved a little. */
-static void split_largest(float *centroids, uint32_t *sizes, uint32_t k, uint32_t dim, uint32_t empty)
+static void split_largest(float *centroids, uint32_t *sizes, uint32_t k, uint32_t dim,
+			  uint32_t empty)
 {
 	uint32_t largest = 0;
 
@@ -111,7 +117,8 @@ static void split_largest(float *centroids, uint32_t *sizes, uint32_t k, uint32_
 		if (sizes[c] > sizes[largest])
 			largest = c;
 	for (uint32_t d = 0; d < dim; d++) {
-		float value = centroids[(size_t)largest * dim + d], off = d & 1 ? 1 / 1024.f : -1 / 1024.f;
+		float value = centroids[(size_t)largest * dim + d],
+		      off = d & 1 ? 1 / 1024.f : -1 / 1024.f;
 		centroids[(size_t)empty * dim + d] = value * (1 + off);
 		centroids[(size_t)largest * dim + d] = value * (1 - off);
 	}
