@@ -4,17 +4,19 @@
 tiers_default="lint unit integration conformance programs crash asan tsan fuzz"
 tiers_all="$tiers_default fstests"
 
-# build_tree NAME OPTION...: configures and builds $build_root/NAME. Reports a failure itself.
+# build_tree NAME TARGETS OPTION...: configures $build_root/NAME and builds what the function TARGETS
+# names, or all if it is "all". Reports a failure itself.
 build_tree()
 {
-	local name=$1 dir=$build_root/$1 log=$build_root/$1.log
-	shift
+	local name=$1 targets=$2 dir=$build_root/$1 log=$build_root/$1.log
+	shift 2
 	if [ ! -f "$dir/build.ninja" ]; then
 		rm -rf "$dir"
 		meson setup "$dir" "$source_dir" "$@" >"$log" 2>&1 9>&- || { build_failed "$name" "$log"; return 1; }
 	fi
 	[ "$list" = 0 ] || return 0
-	ninja -j"$jobs" -C "$dir" >"$log" 2>&1 9>&- || { build_failed "$name" "$log"; return 1; }
+	# shellcheck disable=SC2046 # a list of targets
+	ninja -j"$jobs" -C "$dir" $("$targets" "$dir") >"$log" 2>&1 9>&- || { build_failed "$name" "$log"; return 1; }
 }
 
 build_failed()
@@ -27,10 +29,23 @@ build_failed()
 build_main()
 {
 	[ -z "${bin_dir:-}" ] || return 0
-	build_tree release || return 1
+	build_tree release everything || return 1
 	bin_dir=$build_root/release/mount-tools
 	export MNEME_BIN_DIR=$bin_dir MNEME_BUILD=$build_root/release MNEME_SOURCE=$source_dir
 }
+
+everything() { echo all; }
+
+# The programs of the unit tests, those of threads, and the fuzz targets, as ninja names them.
+unit_targets() { unit_tests "$1" | cut -f4 | cut -d' ' -f1 | sed "s|^$1/||"; }
+thread_targets()
+{
+	local name
+	unit_tests "$1" | while IFS=$'\t' read -r name _ _ command; do
+		! uses_threads "$name" || echo "${command%% *}" | sed "s|^$1/||"
+	done
+}
+fuzz_targets() { ninja -C "$1" -t targets all 2>/dev/null 9>&- | sed -n 's|^\(tests/fuzz/fuzz_[a-z0-9_]*\): .*|\1|p'; }
 
 # unit_tests DIR: lines "name<TAB>timeout<TAB>VAR=value ...<TAB>command" of the meson suite `unit`.
 unit_tests()
@@ -67,12 +82,12 @@ tier_unit()
 	run_unit unit "$build_root/release" 1
 }
 
-sanitizer_options="-Dbuildtype=debugoptimized -Ddefault_library=static -Ddebug_checks=true"
+sanitizer_options="-Dbuildtype=debug -Doptimization=1 -Ddefault_library=static -Ddebug_checks=true"
 
 tier_asan()
 {
 	# shellcheck disable=SC2086 # a list of options
-	build_tree asan $sanitizer_options -Db_sanitize=address,undefined || return
+	build_tree asan unit_targets $sanitizer_options -Db_sanitize=address,undefined || return
 	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:detect_stack_use_after_return=1
 	export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 	run_unit asan "$build_root/asan" 4
@@ -89,7 +104,7 @@ uses_threads()
 tier_tsan()
 {
 	# shellcheck disable=SC2086 # a list of options
-	build_tree tsan $sanitizer_options -Db_sanitize=thread || return
+	build_tree tsan thread_targets $sanitizer_options -Db_sanitize=thread || return
 	export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
 	run_unit tsan "$build_root/tsan" 8 uses_threads
 	unset TSAN_OPTIONS
@@ -161,7 +176,7 @@ tier_fuzz()
 		[ "$list" = 1 ] || report_skip fuzz/all "clang is missing: apt-get install clang"
 		return
 	fi
-	CC=clang build_tree fuzz -Dbuildtype=debugoptimized -Ddefault_library=static \
+	CC=clang build_tree fuzz fuzz_targets -Dbuildtype=debugoptimized -Ddefault_library=static \
 		-Db_lundef=false -Dfuzz=true -Ddebug_checks=true || return
 	local seconds=10 target
 	[ "$MNEME_LONG" = 0 ] || seconds=600

@@ -1,0 +1,77 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# xfstests (the project kdave/xfstests, built) with two mounts of mnemefs: the group quick, or with
+# --long the group auto. XFSTESTS_RUN names tests instead ("generic/001 generic/002").
+# In a mount namespace of its own: the suite is taught our type's name there, and finds its users.
+. "$(dirname "$0")/../integration/lib.sh"
+suite=${XFSTESTS_DIR:-}
+[ -n "$suite" ] || skip_all "XFSTESTS_DIR is not set: get the project kdave/xfstests, build it (make)" \
+	"and name its folder"
+[ -x "$suite/check" ] && [ -x "$suite/ltp/fsx" ] || skip_all "$suite is not built"
+if [ -z "${XFSTESTS_INSIDE:-}" ]; then
+	export XFSTESTS_INSIDE=1
+	unshare --mount --propagation private "$0"
+	exit
+fi
+here=$(cd "$(dirname "$0")" && pwd)
+helper=/sbin/mount.fuse.mnemefs
+
+prepare()
+{
+	mkdir -p "$work/test" "$work/scratch" "$work/results"
+	mkfs.mnemefs -q "$work/test.store" && mkfs.mnemefs -q "$work/scratch.store" || return 1
+	# The suite knows the type "fuse" only.
+	sed 's/-e .s\/fuse.glusterfs\/glusterfs\/./& -e "s\/fuse.mnemefs\/fuse\/"/' \
+		"$suite/common/rc" >"$work/rc" && mount --bind "$work/rc" "$suite/common/rc" || return 1
+	for file in passwd group shadow; do
+		cp /etc/$file "$work/$file"
+	done
+	for user in fsgqa:65601 fsgqa2:65602 123456-fsgqa:65603; do
+		grep -q "^${user%:*}:" /etc/passwd && continue
+		echo "${user%:*}:x:${user#*:}:${user#*:}::/tmp:/bin/bash" >>"$work/passwd"
+		echo "${user%:*}:x:${user#*:}:" >>"$work/group"
+		echo "${user%:*}:*:19000:0:99999:7:::" >>"$work/shadow"
+	done
+	mount --bind "$work/passwd" /etc/passwd && mount --bind "$work/group" /etc/group &&
+		mount --bind "$work/shadow" /etc/shadow || return 1
+	# mount(8) looks for its helper in /sbin: seen in this namespace alone.
+	mkdir "$work/upper" "$work/upwork" &&
+		mount -t overlay -o "lowerdir=$(readlink -f /sbin),upperdir=$work/upper,workdir=$work/upwork" \
+			overlay "$(readlink -f /sbin)" &&
+		cat >$helper <<-END && chmod 755 $helper
+		#!/bin/bash
+		# The suite unmounts by the source's name, so that must not be a directory's.
+		source=\$1 dir=\$2
+		shift 2
+		exec -a mount.fuse.mnemefs $(command -v mnemefs) "$work/\$source.store" "\$dir" "\$@" -o "fsname=\$source"
+		END
+}
+
+configuration()
+{
+	cat <<-END
+	export FSTYP=fuse FUSE_SUBTYP=.mnemefs
+	export TEST_DEV=test TEST_DIR=$work/test
+	export SCRATCH_DEV=scratch SCRATCH_MNT=$work/scratch
+	export TEST_FS_MOUNT_OPTS="-o allow_other,default_permissions,open=checked"
+	export MOUNT_OPTIONS="-o allow_other,default_permissions,open=checked"
+	export RESULT_BASE=$work/results
+	END
+}
+
+prepare >"$work/prepare.log" 2>&1 || { cat "$work/prepare.log"; fatal "prepare"; }
+configuration >"$work/local.config"
+grep -v '^#' "$here/xfstests-not-run.txt" | cut -d' ' -f1 >"$work/exclude"
+tests=${XFSTESTS_RUN:-"-g quick"}
+[ "${MNEME_LONG:-0}" = 0 ] || tests=${XFSTESTS_RUN:-"-g auto"}
+cd "$suite" || fatal cd
+# shellcheck disable=SC2086 # a list of tests
+HOST_OPTIONS=$work/local.config ./check -E "$work/exclude" $tests >"$work/check.out" 2>&1
+sed -nE 's/^((generic|shared)\/[0-9]+) .*\[not run\] *(.*)/skipped: \1: \3/p;
+	s/^((generic|shared)\/[0-9]+) .*(- output mismatch|\[failed).*/FAIL \1/p;
+	s/^((generic|shared)\/[0-9]+) .* ([0-9]+)s *$/ok \1 (\3 s)/p' "$work/check.out"
+tail -n 5 "$work/check.out"
+[ -z "${XFSTESTS_KEEP:-}" ] || cp -r "$work/results" "$work/check.out" "$XFSTESTS_KEEP/"
+grep -q '^Passed all' "$work/check.out" || failures=1
+cd /
+finish
