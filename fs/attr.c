@@ -205,32 +205,35 @@ static int setattr_inside(struct mneme_txn *txn, uint64_t ino, const struct stat
 	return inode_store(txn, ino, inode);
 }
 
+static int setattr_try(struct op *op, uint64_t ino, const struct stat *attr, int valid,
+		       struct names_inode *inode)
+{
+	unsigned flags = valid & FUSE_SET_ATTR_SIZE ? MNEME_TXN_MAY_FILL : 0;
+	struct mneme_txn *txn;
+	int err = fs_begin(op->fs, flags, &ino, 1, &txn);
+
+	if (err)
+		return err;
+	err = setattr_inside(txn, ino, attr, valid, fuse_req_ctx(op->req)->uid == 0, inode);
+	if (err) {
+		mneme_txn_abort(txn);
+		return err;
+	}
+	return fs_commit(op->fs, txn, MNEME_DURABILITY_DEFAULT, &ino, 1);
+}
+
 static void handle_setattr(fuse_req_t req, fuse_ino_t nodeid, struct stat *attr, int valid,
 			   struct fuse_file_info *fi)
 {
 	struct op op = op_begin(req, METRICS_SETATTR);
-	struct fs *fs = op.fs;
-	uint64_t ino = fs_inode_number(fs, nodeid);
+	uint64_t ino = fs_inode_number(op.fs, nodeid);
 	struct names_inode inode;
-	struct mneme_txn *txn;
+	int err = virtual_is(ino) ? -EPERM : -EAGAIN;
 
-	if (virtual_is(ino)) {
-		op_reply_error(&op, -EPERM);
-		return;
-	}
-	unsigned flags = valid & FUSE_SET_ATTR_SIZE ? MNEME_TXN_MAY_FILL : 0;
-	int err = fs_begin(fs, flags, &ino, 1, &txn);
-	if (err) {
-		op_reply_error(&op, err);
-		return;
-	}
-	err = setattr_inside(txn, ino, attr, valid, fuse_req_ctx(req)->uid == 0, &inode);
-	if (err)
-		mneme_txn_abort(txn);
-	else
-		err = fs_commit(fs, txn, MNEME_DURABILITY_DEFAULT, &ino, 1);
+	for (int i = 0; i < FS_TRIES && err == -EAGAIN; i++)
+		err = setattr_try(&op, ino, attr, valid, &inode);
 	if (!err && valid & FUSE_SET_ATTR_SIZE)
-		fs_touch(fs, ino);
+		fs_touch(op.fs, ino);
 	if (err)
 		op_reply_error(&op, err);
 	else

@@ -17,8 +17,6 @@
 #include <linux/fs.h>
 #include <string.h>
 
-enum { NAME_TRIES = 100 };
-
 /* An inode handle of NFS: "." is the inode itself, ".." its directory. */
 static int lookup_dot(struct fs *fs, uint64_t ino, const char *name, struct dentry *out,
 		      struct names_inode *inode)
@@ -182,33 +180,38 @@ static int link_inside(struct fs *fs, struct mneme_txn *txn, uint64_t ino, uint6
 	return err ? err : inode_store(txn, parent, &directory);
 }
 
+static int link_try(struct fs *fs, const uint64_t *inodes, const char *name,
+		    struct names_inode *inode)
+{
+	struct mneme_txn *txn;
+	int err = fs_begin(fs, 0, inodes, 2, &txn);
+
+	if (err)
+		return err;
+	err = link_inside(fs, txn, inodes[0], inodes[1], name, inode);
+	if (err) {
+		mneme_txn_abort(txn);
+		return err;
+	}
+	return fs_commit(fs, txn, MNEME_DURABILITY_DEFAULT, inodes, 2);
+}
+
 static void handle_link(fuse_req_t req, fuse_ino_t nodeid, fuse_ino_t newparent, const char *name)
 {
 	struct op op = op_begin(req, METRICS_LINK);
-	struct fs *fs = op.fs;
-	uint64_t inodes[] = {fs_inode_number(fs, nodeid), fs_inode_number(fs, newparent)};
+	uint64_t inodes[] = {fs_inode_number(op.fs, nodeid), fs_inode_number(op.fs, newparent)};
 	struct names_inode inode;
-	struct mneme_txn *txn;
+	int err = -EAGAIN;
 
-	if (virtual_is(inodes[0]) || virtual_is(inodes[1]) || virtual_is_name(name)) {
-		op_reply_error(&op, -EPERM);
-		return;
-	}
-	int err = fs_begin(fs, 0, inodes, 2, &txn);
+	if (virtual_is(inodes[0]) || virtual_is(inodes[1]) || virtual_is_name(name))
+		err = -EPERM;
+	for (int i = 0; i < FS_TRIES && err == -EAGAIN; i++)
+		err = link_try(op.fs, inodes, name, &inode);
 	if (err) {
 		op_reply_error(&op, err);
 		return;
 	}
-	err = link_inside(fs, txn, inodes[0], inodes[1], name, &inode);
-	if (err)
-		mneme_txn_abort(txn);
-	else
-		err = fs_commit(fs, txn, MNEME_DURABILITY_DEFAULT, inodes, 2);
-	if (err) {
-		op_reply_error(&op, err);
-		return;
-	}
-	node_set_orphan(fs->nodes, inodes[0], 0);
+	node_set_orphan(op.fs->nodes, inodes[0], 0);
 	op_reply_entry(&op, inodes[0], &inode);
 }
 
@@ -304,7 +307,7 @@ static void remove_and_reply(struct op *op, struct removal *removal)
 		op_reply_error(op, -EPERM);
 		return;
 	}
-	for (int i = 0; i < NAME_TRIES && err == -EAGAIN; i++)
+	for (int i = 0; i < FS_TRIES && err == -EAGAIN; i++)
 		err = remove_try(fs, removal);
 	if (!err && removal->gone && node_set_orphan(fs->nodes, removal->ino, 1))
 		reaper_remove(fs, removal->ino);

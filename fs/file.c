@@ -152,7 +152,7 @@ static int write_inside(struct mneme_txn *txn, struct write *write, enum mneme_d
 	return inode_store(txn, write->ino, &inode);
 }
 
-static int write_bytes(struct fs *fs, struct write *write)
+static int write_try(struct fs *fs, struct write *write)
 {
 	enum mneme_durability how = MNEME_DURABILITY_DEFAULT;
 	struct mneme_txn *txn;
@@ -189,7 +189,9 @@ static void handle_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, si
 		op_reply_error(&op, -EPERM);
 		return;
 	}
-	int err = write_bytes(op.fs, &write);
+	int err = -EAGAIN;
+	for (int i = 0; i < FS_TRIES && err == -EAGAIN; i++)
+		err = write_try(op.fs, &write);
 	if (err) {
 		op_reply_error(&op, err);
 		return;

@@ -31,7 +31,10 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
-enum { FS_INODES_MAX = 4 /* of one operation */ };
+enum {
+	/* -EAGAIN of a commit: it had to let go of its shards to make room, and somebody came in between */
+	FS_TRIES = 1000,
+};
 
 struct fs {
 	struct mneme *engine;        /* [I] */

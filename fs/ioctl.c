@@ -45,7 +45,7 @@ static int note_guarded(struct fs *fs, struct mneme_txn *txn)
 	return inode_store(txn, fs->root, &root);
 }
 
-static int set_flags(struct op *op, uint64_t ino, uint32_t flags, uint32_t mask)
+static int set_flags_try(struct op *op, uint64_t ino, uint32_t flags, uint32_t mask)
 {
 	struct fs *fs = op->fs;
 	uint32_t guarded = FS_IMMUTABLE_FL | FS_APPEND_FL;
@@ -78,6 +78,15 @@ static int set_flags(struct op *op, uint64_t ino, uint32_t flags, uint32_t mask)
 	err = fs_commit(fs, txn, MNEME_DURABILITY_DEFAULT, &ino, 1);
 	if (!err)
 		fs_invalidate_attr(fs, ino);
+	return err;
+}
+
+static int set_flags(struct op *op, uint64_t ino, uint32_t flags, uint32_t mask)
+{
+	int err = -EAGAIN;
+
+	for (int i = 0; i < FS_TRIES && err == -EAGAIN; i++)
+		err = set_flags_try(op, ino, flags, mask);
 	return err;
 }
 

@@ -187,12 +187,26 @@ static int write_inside(struct mneme_txn *txn, uint64_t ino, struct mneme_ioc_wr
 	return inode_store(txn, ino, &inode);
 }
 
+static int write_try(struct op *op, uint64_t ino, struct mneme_ioc_write *write,
+		     enum mneme_durability how)
+{
+	struct mneme_txn *txn;
+	int err = fs_begin(op->fs, 0, &ino, 1, &txn);
+
+	if (err)
+		return err;
+	err = write_inside(txn, ino, write, fuse_req_ctx(op->req)->uid == 0);
+	if (err) {
+		mneme_txn_abort(txn);
+		return err;
+	}
+	return fs_commit(op->fs, txn, how, &ino, 1);
+}
+
 int ioctl_write(struct op *op, uint64_t ino, struct mneme_ioc_write *write, size_t size)
 {
 	static const uint8_t none[sizeof(write->reserved)];
-	struct fs *fs = op->fs;
 	enum mneme_durability how;
-	struct mneme_txn *txn;
 
 	if (size < sizeof(*write) || write->version != MNEME_IOC_VERSION ||
 	    write->flags & ~MNEME_IOC_IF_VERSION || memcmp(write->reserved, none, sizeof(none)) ||
@@ -203,20 +217,18 @@ int ioctl_write(struct op *op, uint64_t ino, struct mneme_ioc_write *write, size
 		return -EINVAL;
 	if (write->offset > NAMES_FILE_SIZE_MAX - MNEME_IOC_SIZE_MAX)
 		return -EFBIG;
+	uint64_t expected = write->file_version;
 	int err = ioctl_check_access(op, ino, PERMISSION_WRITE);
-	if (!err)
-		err = fs_begin(fs, 0, &ino, 1, &txn);
 	if (err)
 		return err;
-	err = write_inside(txn, ino, write, fuse_req_ctx(op->req)->uid == 0);
-	if (err) {
-		mneme_txn_abort(txn);
-		return err;
+	err = -EAGAIN;
+	for (int i = 0; i < FS_TRIES && err == -EAGAIN; i++) {
+		write->file_version = expected;
+		err = write_try(op, ino, write, how);
 	}
-	err = fs_commit(fs, txn, how, &ino, 1);
 	if (!err) {
-		reaper_invalidate(fs, ino);
-		fs_touch(fs, ino);
+		reaper_invalidate(op->fs, ino);
+		fs_touch(op->fs, ino);
 	}
 	return err;
 }

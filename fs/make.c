@@ -174,7 +174,7 @@ static enum mneme_durability durability_of(const struct names_inode *inode)
 							   : MNEME_DURABILITY_DEFAULT;
 }
 
-static int make_inode(struct op *op, struct make *make)
+static int make_try(struct op *op, struct make *make)
 {
 	struct fs *fs = op->fs;
 	struct mneme_txn *txn;
@@ -198,6 +198,15 @@ static int make_inode(struct op *op, struct make *make)
 		return err;
 	}
 	return fs_commit(fs, txn, durability_of(&make->inode), inodes, 2);
+}
+
+static int make_inode(struct op *op, struct make *make)
+{
+	int err = -EAGAIN;
+
+	for (int i = 0; i < FS_TRIES && err == -EAGAIN; i++)
+		err = make_try(op, make);
+	return err;
 }
 
 static void make_and_reply(struct op *op, struct make *make)

@@ -78,7 +78,7 @@ abort:
 }
 
 /* Removes all keys of the inode and its ORPHAN key. */
-static int remove_rest(struct fs *fs, uint64_t ino)
+static int remove_rest_try(struct fs *fs, uint64_t ino)
 {
 	struct names_inode inode;
 	struct mneme_txn *txn;
@@ -110,13 +110,21 @@ abort:
 	return err;
 }
 
+static void remove_rest(struct fs *fs, uint64_t ino)
+{
+	int err = -EAGAIN;
+
+	for (int i = 0; i < FS_TRIES && err == -EAGAIN; i++)
+		err = remove_rest_try(fs, ino);
+}
+
 static void remove_all(struct fs *fs, uint64_t ino)
 {
 	int err;
 
 	do {
 		err = remove_piece(fs, ino);
-	} while (err > 0);
+	} while (err > 0 || err == -EAGAIN);
 	if (!err || err == -ENOENT)
 		remove_rest(fs, ino);
 }

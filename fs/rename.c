@@ -18,7 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NAME_TRIES = 100, DEPTH_MAX = 65536 };
+enum { DEPTH_MAX = 65536 };
 
 /* One end of the rename. */
 struct end {
@@ -274,7 +274,7 @@ static void handle_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
 		op_reply_error(&op, -EPERM);
 		return;
 	}
-	for (int i = 0; i < NAME_TRIES && err == -EAGAIN; i++)
+	for (int i = 0; i < FS_TRIES && err == -EAGAIN; i++)
 		err = rename_try(fs, &r);
 	if (err == -ECANCELED)
 		err = 0;

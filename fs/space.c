@@ -73,6 +73,7 @@ static int fallocate_inside(struct mneme_txn *txn, struct range *range, uint64_t
 static int fallocate_range(struct fs *fs, struct range *range)
 {
 	unsigned flags = range->mode & FALLOC_FL_PUNCH_HOLE ? MNEME_TXN_MAY_FILL : 0;
+	int tries = 0;
 
 	while (range->offset < range->end) {
 		struct mneme_txn *txn;
@@ -86,10 +87,12 @@ static int fallocate_range(struct fs *fs, struct range *range)
 			return err;
 		}
 		err = fs_commit(fs, txn, MNEME_DURABILITY_DEFAULT, &range->ino, 1);
-		if (err)
+		if (!err) {
+			fs_touch(fs, range->ino);
+			range->offset = done;
+		} else if (err != -EAGAIN || ++tries == FS_TRIES) {
 			return err;
-		fs_touch(fs, range->ino);
-		range->offset = done;
+		}
 	}
 	return 0;
 }
@@ -226,9 +229,13 @@ static int copy_range(struct fs *fs, struct copy *copy, size_t *copied)
 	if (!copy->buffer)
 		return -ENOMEM;
 	struct arena_mark mark = arena_get_mark(arena);
+	int tries = 0;
+
 	while (copy->length) {
 		int got = copy_piece(fs, copy);
 		arena_rewind(arena, mark);
+		if (got == -EAGAIN && ++tries < FS_TRIES)
+			continue;
 		if (got <= 0)
 			return *copied ? 0 : got;
 		copy->from_offset += (unsigned)got;

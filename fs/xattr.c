@@ -251,7 +251,7 @@ static int change_inside(struct mneme_txn *txn, struct change *change)
 	return err ? err : inode_store(txn, change->ino, &inode);
 }
 
-static int change_xattr(struct fs *fs, struct change *change)
+static int change_try(struct fs *fs, struct change *change)
 {
 	struct mneme_txn *txn;
 	int err = check_name(change->name);
@@ -269,6 +269,17 @@ static int change_xattr(struct fs *fs, struct change *change)
 		return err;
 	}
 	return fs_commit(fs, txn, MNEME_DURABILITY_DEFAULT, &change->ino, 1);
+}
+
+static int change_xattr(struct fs *fs, const struct change *asked)
+{
+	int err = -EAGAIN;
+
+	for (int i = 0; i < FS_TRIES && err == -EAGAIN; i++) {
+		struct change change = *asked; /* a try may alter it */
+		err = change_try(fs, &change);
+	}
+	return err;
 }
 
 static int caller_in_group(fuse_req_t req, gid_t group)

@@ -98,7 +98,7 @@ static int parse(int argc, char **argv, struct arguments *args)
 		}
 	}
 	if (optind + 2 != argc)
-		return complain(args, "name a store and a directory (mnemefs --help)");
+		return complain(args, "usage: mnemefs STORE DIR [-f] [-o option,...] (more: mnemefs --help)");
 	args->store = argv[optind];
 	args->directory = argv[optind + 1];
 	return -1;
