@@ -8,9 +8,11 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 static const char usage[] =
@@ -103,6 +105,22 @@ static int parse(int argc, char **argv, struct arguments *args)
 	return status ? status : -1;
 }
 
+/* The engine keeps about three log segments: on a small disk they are smaller. */
+static void choose_segment(struct mneme_create_options *create, const char *store)
+{
+	enum { LEAST = 4 << 20, MOST = 16 << 20, SHARE = 16 };
+	char parent[4096];
+	struct statvfs disk;
+
+	if (snprintf(parent, sizeof(parent), "%s", store) >= (int)sizeof(parent))
+		return;
+	if (statvfs(parent, &disk) && statvfs(dirname(parent), &disk))
+		return;
+	uint64_t bytes = (uint64_t)disk.f_bavail * disk.f_frsize / SHARE;
+	if (bytes < MOST)
+		create->segment_bytes = bytes < LEAST ? LEAST : (uint32_t)(bytes & ~UINT64_C(4095));
+}
+
 int main(int argc, char **argv)
 {
 	struct arguments args = {.uid = getuid(), .gid = getgid()};
@@ -115,6 +133,7 @@ int main(int argc, char **argv)
 	if (optind + 1 != argc)
 		return usage_error("name one directory", "");
 	const char *store = argv[optind];
+	choose_segment(&args.create, store);
 	int err = mneme_create(store, &args.create, &error);
 	if (!err)
 		err = mneme_open(store, NULL, &engine, &error);

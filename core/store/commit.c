@@ -361,7 +361,7 @@ int commit_single(struct mneme *m, const struct commit_op *op, enum mneme_durabi
 	struct shard *s = store_shard(m, op->key.inode);
 	enum mneme_durability durability = commit_durability(m, op->key.inode, asked);
 	uint64_t lsn;
-	int rc;
+	int rc, full = 0;
 
 	do {
 		lock_write(&s->lock);
@@ -369,7 +369,8 @@ int commit_single(struct mneme *m, const struct commit_op *op, enum mneme_durabi
 		lock_write_done(&s->lock);
 		if (rc == 0)
 			return commit_finish(m, durability, lsn);
-	} while ((rc == -EAGAIN || rc == -ENOBUFS || rc == -ENOSPC) &&
+	} while ((rc == -EAGAIN || rc == -ENOBUFS ||
+		  (rc == -ENOSPC && ++full < COMMIT_FULL_TRIES)) &&
 		 (rc = commit_make_room(m, rc)) == 0);
 	return rc;
 }

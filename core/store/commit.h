@@ -34,6 +34,7 @@ int commit_apply(struct mneme *m, const struct commit_op *ops, uint32_t count, u
 int commit_replay(struct mneme *m, const struct commit_op *op);
 /* Called without locks after one of the three codes above, with that code, by the thread that met it:
  * 0 to try again, or why it is of no use. */
+enum { COMMIT_FULL_TRIES = 4 }; /* of a commit on a full disk */
 int commit_make_room(struct mneme *m, int why);
 /* Sees to it that so many heap pages are free. */
 int commit_make_heap_room(struct mneme *m, uint64_t pages);

@@ -440,12 +440,15 @@ int mneme_txn_commit(struct mneme_txn *txn, enum mneme_durability asked)
 					 : bits & ~txn->write_bits;
 	enum mneme_durability durability = txn_durability(txn, asked);
 	uint64_t lsn;
-	int rc;
+	int rc, full = 0;
 
 	for (;;) {
 		if (!txn->is_locked)
 			locks_take(txn, bits, shared);
 		rc = commit_try(txn, durability, shared, &lsn);
+		/* a checkpoint that frees a little each time does not make a full disk larger */
+		if (rc == -ENOSPC && ++full == COMMIT_FULL_TRIES)
+			break;
 		if (rc == -EXFULL || rc == -ENOBUFS || rc == -ENOSPC) {
 			rc = commit_make_room(m, rc == -EXFULL ? -EAGAIN : rc);
 			if (rc < 0)
