@@ -208,8 +208,9 @@ static int sync_inode(struct fs *fs, uint64_t ino)
 	uint64_t lsn = node_get_lsn(fs->nodes, ino);
 
 	if (fs->memory && lsn) { /* what was saved is searchable, too, when fsync returns */
+		/* bytes that cannot be embedded are durable all the same: user.mneme.state says why */
 		int err = memory_sync(fs->memory, ino);
-		if (err)
+		if (err == -EIO || err == -EROFS || err == -EUCLEAN)
 			return err;
 		lsn = mneme_lsn_last(fs->engine) > lsn ? mneme_lsn_last(fs->engine) : lsn;
 	}
