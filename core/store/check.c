@@ -55,6 +55,14 @@ static void findings_report(struct check *c)
 	c->findings = NULL;
 }
 
+int check_read(struct check *c, void *data, uint64_t length, uint64_t offset)
+{
+	int rc = io_read_full(c->heap_file, c->io, data, length, offset);
+
+	c->unread += rc < 0 && rc != -ENODATA;
+	return rc;
+}
+
 int check_refuse(struct check *c, int rc, const char *format, ...)
 {
 	va_list list;
@@ -126,6 +134,14 @@ static int repair(struct check *c)
 		classes |= 1u << CHECK_TREE | 1u << CHECK_LOG;
 	if (!(c->found & classes) || !c->heap_file)
 		return 0;
+	/* What cannot be read now may be read another time: it must not be given up. */
+	if (c->unread) {
+		check_find(c, CHECK_BEYOND,
+			   "nothing was repaired, because the disk failed %u reads: copy the store "
+			   "to a sound disk and repair the copy",
+			   c->unread);
+		return 0;
+	}
 	/* What a damaged tree uses is not known before it is built anew. */
 	if ((c->lost || c->damaged) && !(classes >> CHECK_TREE & 1))
 		return 0;

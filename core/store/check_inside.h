@@ -74,6 +74,7 @@ struct check {
 	uint32_t found;          /* classes with findings, a bit each */
 	uint32_t repaired;       /* of them, those that were repaired */
 	int mute;                /* findings are known already */
+	uint32_t unread;         /* reads of the heap that the disk failed */
 	struct check_finding *findings, **findings_end; /* with STORE_CHECK_REPAIR */
 
 	struct check_segment *segments; /* of the log, in order of their sequence */
@@ -107,6 +108,8 @@ int check_space(struct check *c);
 /* The log from the checkpoint on. */
 int check_log(struct check *c);
 
+/* Reads from the heap; a failure of the disk is noted. */
+int check_read(struct check *c, void *data, uint64_t length, uint64_t offset);
 /* Looks at one page: it is in check_buffer(c, step->depth) then. */
 void check_page(struct check *c, const struct check_step *step, struct check_seen *seen);
 /* Looks at the value of a leaf's cell; nothing to see where it is in the cell itself. */

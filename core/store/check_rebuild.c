@@ -94,8 +94,7 @@ static int group_salvage(struct check *c, uint32_t group)
 		if (!(c->bitmap.bits[i / 8] >> (i % 8) & 1) ||
 		    c->before[number / 64] >> (number % 64) & 1)
 			continue;
-		if (io_read_full(c->heap_file, c->io, page, FMT_PAGE_SIZE, number * FMT_PAGE_SIZE) <
-			    0 ||
+		if (check_read(c, page, FMT_PAGE_SIZE, number * FMT_PAGE_SIZE) < 0 ||
 		    !page_is_leaf(c, page, number))
 			continue;
 		int rc = leaf_add(c, page);
@@ -314,8 +313,7 @@ static unsigned leaves_take(struct rebuild *r, const struct check_step *step)
 		struct page_key first = {leaf->first, leaf->length};
 		if (leaf->shard != r->shard || check_reached(c, leaf->page) ||
 		    !check_key_fits(c, step, first) ||
-		    io_read_full(c->heap_file, c->io, page, FMT_PAGE_SIZE,
-				 leaf->page * FMT_PAGE_SIZE) < 0 ||
+		    check_read(c, page, FMT_PAGE_SIZE, leaf->page * FMT_PAGE_SIZE) < 0 ||
 		    !page_is_leaf(c, page, leaf->page))
 			continue;
 		c->reached[leaf->page / 64] |= 1ull << (leaf->page % 64);

@@ -174,6 +174,8 @@ static int repair_write(struct repair *r)
 
 	if (rc == 0 && c->damaged)
 		rc = trees_repair(r);
+	if (rc == 0 && c->unread)
+		rc = -EIO; /* nothing that can be read another time is given up */
 	if (rc == 0)
 		rc = space_repair(r);
 	if (rc == 0)

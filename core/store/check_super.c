@@ -44,6 +44,7 @@ static int super_read(struct check *c, uint32_t copy, struct super_seen *out)
 
 	memset(out, 0, sizeof *out);
 	if (rc < 0) {
+		c->unread += rc != -ENODATA;
 		out->problem = rc == -ENODATA ? "the file ends before it" : "it cannot be read";
 		return rc == -ENOMEM ? rc : 0;
 	}
@@ -78,8 +79,10 @@ static struct fmt_space *table_read(struct check *c, const struct fmt_super *s,
 	*problem = NULL;
 	if (!table)
 		return NULL;
-	if (io_read_full(c->super_file, c->io, table, bytes,
-			 FMT_SPACE_OFFSET * (1 + (s->generation & 1))) < 0)
+	int rc = io_read_full(c->super_file, c->io, table, bytes,
+			      FMT_SPACE_OFFSET * (1 + (s->generation & 1)));
+	c->unread += rc < 0 && rc != -ENODATA;
+	if (rc < 0)
 		*problem = "it cannot be read";
 	else if (crc32c(0, table, bytes) != s->space_crc)
 		*problem = "its checksum is wrong";
@@ -218,8 +221,7 @@ const char *check_bitmap(struct check *c, uint32_t group)
 		return "the space table does not say which copy counts";
 	if (space->copy > 1)
 		return "its entry in the space table names no page";
-	if (page >= c->pages ||
-	    io_read_full(c->heap_file, c->io, b, sizeof *b, page * FMT_PAGE_SIZE) < 0)
+	if (page >= c->pages || check_read(c, b, sizeof *b, page * FMT_PAGE_SIZE) < 0)
 		return "it cannot be read";
 	if (crc32c(0, (uint8_t *)b + 4, FMT_PAGE_SIZE - 4) != b->crc)
 		return "its checksum is wrong";

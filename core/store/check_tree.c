@@ -88,7 +88,7 @@ static const char *value_problem(struct check *c, const struct fmt_value *v, uin
 	if (problem)
 		return problem;
 	seen->marked = 1;
-	if (io_read_full(c->heap_file, c->io, c->stored, v->stored, page * FMT_PAGE_SIZE) < 0)
+	if (check_read(c, c->stored, v->stored, page * FMT_PAGE_SIZE) < 0)
 		return "cannot be read";
 	if (crc32c(0, c->stored, v->stored) != v->crc_stored)
 		return "has a wrong checksum";
@@ -177,7 +177,7 @@ static const char *page_problem(struct check *c, const struct check_step *step,
 	if (problem)
 		return problem;
 	seen->marked = 1;
-	int rc = io_read_full(c->heap_file, c->io, page, FMT_PAGE_SIZE, number * FMT_PAGE_SIZE);
+	int rc = check_read(c, page, FMT_PAGE_SIZE, number * FMT_PAGE_SIZE);
 	if (rc < 0)
 		return rc == -EIO ? "cannot be read: the disk failed" : "cannot be read";
 	uint32_t crc = crc32c(0, (uint8_t *)page + 4, FMT_PAGE_SIZE - 4);

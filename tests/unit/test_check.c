@@ -10,6 +10,7 @@
 #include "tests/unit/check_seeds.h"
 #include "tests/unit/unit.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -632,7 +633,46 @@ START_TEST(test_check_survives_random_damage)
 }
 END_TEST
 
+/* One call to the disk fails, of any kind, once or for good: what was damaged can still be repaired. */
+START_TEST(test_check_repair_that_failed_can_be_made_again)
+{
+	static const uint32_t sites = 1u << SIM_OPEN | 1u << SIM_READ | 1u << SIM_WRITE |
+				      1u << SIM_SYNC | 1u << SIM_SYNC_DIR | 1u << SIM_UNLINK;
+	struct sim *sound = disk_full();
+	uint64_t before[2], after[2], failed = 0;
+
+	keys_sum(sound, before);
+	for (uint64_t turn = 2; turn < 4000; turn += 1 + turn / 16) {
+		uint64_t nth = turn / 2, for_good = turn % 2;
+		struct told told = {.says = ""};
+		struct mneme_check_result result;
+		struct image image;
+		struct sim *sim;
+		struct io *io;
+		ck_assert_int_eq(sim_clone(sound, &sim), 0);
+		image_open(&image, sim);
+		seed_root_bytes(&image);
+		seed_log_durable(&image);
+		ck_assert_int_eq(sim_io_new(sim, &io), 0);
+		sim_fail(sim, sites, nth, EIO, SIM_FAIL, for_good);
+		failed += store_check(io, STORE_CHECK_REPAIR, NULL, NULL, &result, NULL) < 0;
+		sim_fail(sim, sites, 0, 0, SIM_FAIL, 0);
+		io->ops->destroy(io);
+		check_on(sim, STORE_CHECK_REPAIR, &told);
+		ck_assert_uint_eq(told.repaired, told.count);
+		ck_assert_uint_eq(findings(sim, 0, print_finding), 0);
+		keys_sum(sim, after);
+		ck_assert_uint_eq(before[0], after[0]); /* what could not be read is kept */
+		ck_assert_uint_eq(before[1], after[1]);
+		sim_free(sim);
+	}
+	ck_assert_uint_gt(failed, 10);
+	sim_free(sound);
+}
+END_TEST
+
 UNIT_MAIN("check", test_check_finds_nothing_in_a_sound_store,
 	  test_check_finds_nothing_after_a_crash,
 	  test_check_finds_and_repairs_every_seeded_inconsistency, test_check_cuts_a_damaged_log,
-	  test_check_finds_leaves_below_lost_pages_again, test_check_survives_random_damage)
+	  test_check_finds_leaves_below_lost_pages_again, test_check_survives_random_damage,
+	  test_check_repair_that_failed_can_be_made_again)
