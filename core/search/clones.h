@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   SEARCH_CLONES lets the compiler make a loop for several instruction sets and choose when
- *            the program starts, for loops too particular to be kernels of simd/. Not under the
- *            sanitizers, which are not ready when the choice is made.
+ * Purpose:   SEARCH_CLONES lets the compiler make a loop for several instruction sets and choose
+ *            when the program starts, for loops too particular to be kernels of simd/. Not under
+ *            the sanitizers, which are not ready when the choice is made.
  */
 #ifndef MNEME_CORE_SEARCH_CLONES_H
 #define MNEME_CORE_SEARCH_CLONES_H

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   see collection.h.
- * Invariants: a build works on a view: copies of the row tables, and the vectors' bytes in place, which
- *            do not move or change as long as nothing is saved or compacted. What happens to the
- *            collection after build_begin() is found again by comparing it with the view: rows past
- *            the view's end, and rows that the view has alive and the collection dead.
+ * Invariants: a build works on a view: copies of the row tables, and the vectors' bytes in place,
+ *            which do not move or change as long as nothing is saved or compacted. What happens to
+ *            the collection after build_begin() is found again by comparing it with the view: rows
+ *            past the view's end, and rows that the view has alive and the collection dead.
  */
 #include "core/search/collection.h"
 #include "core/search/flat.h"

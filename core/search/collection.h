@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   a collection of vectors together with its index: one door for those who keep memories.
- *            Small ones are scanned; large ones get an index, built aside while the collection goes on
- *            being used, and without the dead rows.
- * Invariants: a search sees every vector put before it. collection_vectors() is another object after
- *            collection_build_end(): rows are then renumbered.
+ *            Small ones are scanned; large ones get an index, built aside while the collection goes
+ *            on being used, and without the dead rows.
+ * Invariants: a search sees every vector put before it. collection_vectors() is another object
+ *            after collection_build_end(): rows are then renumbered.
  * Threading: searches may run together; put, delete and build_end exclude all else, build_begin
- *            excludes changes. build_run() needs no lock at all: it works on what build_begin() took.
- *            At most one build at a time; no vectors_save() and no vectors_compact() of this collection
- *            between build_begin() and build_end().
+ *            excludes changes. build_run() needs no lock at all: it works on what build_begin()
+ *            took. At most one build at a time; no vectors_save() and no vectors_compact() of this
+ *            collection between build_begin() and build_end().
  * Failure:   0 or -errno. A vector that was put stays put if the index cannot take it for lack of
  *            memory: then the index is given up, and searches scan until the next build.
  */
@@ -44,8 +44,8 @@ int collection_wants_build(const struct collection *c);
 int collection_build_begin(const struct collection *c, struct collection_build **out);
 /* Takes seconds where there are many rows. `threads` to build with. */
 int collection_build_run(struct collection_build *b, unsigned threads);
-/* Brings what changed meanwhile, and goes over to the result. Frees the build, also after an error of
- * build_run() (`error` != 0: nothing else is done) and of its own: then all stays as it was. */
+/* Brings what changed meanwhile, and goes over to the result. Frees the build, also after an error
+ * of build_run() (`error` != 0: nothing else is done) and of its own: then all stays as it was. */
 int collection_build_end(struct collection *c, struct collection_build *b, int error);
 
 #endif

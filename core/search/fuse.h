@@ -4,9 +4,9 @@
  * Invariants: a memory (an owner) ranks by its best part on each side; the sides may divide a text
  *            differently. FUSE_STANDARD adds standardised scores: how many standard deviations a
  *            memory lies above the mean of the collection, for each side, times the side's weight.
- *            Both sides must be scored for every candidate: where fuse_collect() leaves one unknown,
- *            the caller fills it (lexical_score_owners(), flat_score_owners()). FUSE_RANK adds
- *            weight / (60 + rank) of the sides where the memory was found (Cormack, Clarke and
+ *            Both sides must be scored for every candidate: where fuse_collect() leaves one
+ *            unknown, the caller fills it (lexical_score_owners(), flat_score_owners()). FUSE_RANK
+ *            adds weight / (60 + rank) of the sides where the memory was found (Cormack, Clarke and
  *            Buettcher 2009).
  * Threading: plain data.
  * Failure:   none.

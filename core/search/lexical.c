@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   the lexical index: documents, terms, postings; putting, deleting, compacting.
- * Invariants: see lexical_private.h. A document is visible when its number is below rows.count and it
- *            is not dead; lexical_put reserves everything that may fail per term before it appends, and
- *            marks the document dead when a term fails half way.
+ * Invariants: see lexical_private.h. A document is visible when its number is below rows.count and
+ *            it is not dead; lexical_put reserves everything that may fail per term before it
+ *            appends, and marks the document dead when a term fails half way.
  */
 #include "core/search/lexical_private.h"
 #include "pool/alloc.h"

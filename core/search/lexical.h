@@ -5,8 +5,8 @@
  *            idf = ln(1 + (N - n + 0.5) / (n + 0.5)). Skipping: MaxScore over windows of documents
  *            with block maxima (Turtle and Flood 1995; Ding and Suel 2011).
  * Invariants: a document is one passage, named by (owner, part); putting it again replaces it. What
- *            is deleted is never found from then on; its words leave memory (and the next file) with
- *            the next compaction. Until then it still counts in N, n and the mean length.
+ *            is deleted is never found from then on; its words leave memory (and the next file)
+ *            with the next compaction. Until then it still counts in N, n and the mean length.
  * Threading: searches may run together; everything that changes the index excludes all else. The
  *            index has no lock of its own: its owner has.
  * Failure:   -ENOMEM leaves the index as it was (a document that was replaced is then gone).

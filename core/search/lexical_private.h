@@ -2,11 +2,11 @@
 /*
  * Purpose:   the lexical index inside, shared by lexical.c (change), lexical_search.c (ask) and
  *            lexical_file.c (keep).
- * Invariants: documents are numbered in the order in which they came. A term's postings are its full
- *            blocks, then its tail, document numbers ascending throughout. A block's `shortest[i]`
- *            is the least length of its documents with term frequency i + 1 (i = 3: four or more);
- *            65535 also stands for everything longer. So its score is bounded whatever the mean
- *            length becomes.
+ * Invariants: documents are numbered in the order in which they came. A term's postings are its
+ *            full blocks, then its tail, document numbers ascending throughout. A block's
+ *            `shortest[i]` is the least length of its documents with term frequency i + 1 (i = 3:
+ *            four or more); 65535 also stands for everything longer. So its score is bounded
+ *            whatever the mean length becomes.
  */
 #ifndef MNEME_CORE_SEARCH_LEXICAL_PRIVATE_H
 #define MNEME_CORE_SEARCH_LEXICAL_PRIVATE_H

@@ -2,14 +2,15 @@
 /*
  * Purpose:   the best k passages for a bag of words, without looking at most of the postings.
  *
- * Documents are worked through in windows of WINDOW numbers. For each window every term has an upper
- * bound (the largest of its blocks there). Terms are sorted by it; as long as the sum of the smallest
- * ones stays under the bar (the k-th best score so far), those are "optional": a document that has
- * only them cannot win. Postings of the other terms are added up in an array of the window; then each
- * document touched that can still win with the optional bounds is completed by looking it up there.
+ * Documents are worked through in windows of WINDOW numbers. For each window every term has an
+ * upper bound (the largest of its blocks there). Terms are sorted by it; as long as the sum of the
+ * smallest ones stays under the bar (the k-th best score so far), those are "optional": a document
+ * that has only them cannot win. Postings of the other terms are added up in an array of the
+ * window; then each document touched that can still win with the optional bounds is completed by
+ * looking it up there.
  *
- * Invariants: a bound is never below the score that it bounds (a small factor covers rounding), so the
- *            answer is that of a full scan.
+ * Invariants: a bound is never below the score that it bounds (a small factor covers rounding), so
+ *            the answer is that of a full scan.
  * Threading: all state is in one scratch block of the call.
  */
 #include "core/search/lexical_private.h"
@@ -143,8 +144,8 @@ static void window_begin(struct scratch *s, uint32_t low, uint32_t high)
 		s->bound_sum[i + 1] = s->bound_sum[i] + s->order[i]->bound;
 }
 
-/* Adds a needed term's postings of the window into sums. A block whose documents cannot pass the bar
- * even with everybody else's bound is left out. */
+/* Adds a needed term's postings of the window into sums. A block whose documents cannot pass the
+ * bar even with everybody else's bound is left out. */
 static void window_add(struct scratch *s, struct cursor *c, uint32_t low, uint32_t high, float bar)
 {
 	float others = s->bound_sum[s->terms] - c->bound;

@@ -2,9 +2,9 @@
 /*
  * Purpose:   who owns the rows of a searchable structure: row number -> (owner, part), owner -> its
  *            rows, and which rows are dead.
- * Invariants: rows are numbered from 0 in the order in which they came. An owner's rows form a chain
- *            from the latest to the first; the head stays in the chain, dead or alive (the hash slot
- *            finds the owner through it), dead rows behind it are unlinked.
+ * Invariants: rows are numbered from 0 in the order in which they came. An owner's rows form a
+ *            chain from the latest to the first; the head stays in the chain, dead or alive (the
+ *            hash slot finds the owner through it), dead rows behind it are unlinked.
  * Threading: readers may run together; changes exclude all else.
  * Failure:   -ENOMEM, -ENOSPC (2^31 rows); nothing has changed then.
  */

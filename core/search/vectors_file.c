@@ -10,8 +10,8 @@
  *           f32 scale x N; aligned to 8: u64 dead x ceil(N / 64)
  *           aligned to 64: the N mod R rows of the active segment
  *
- * Invariants: NAME is written after the segments that it names, and segments are never rewritten, so
- *            every NAME finds its segments whole.
+ * Invariants: NAME is written after the segments that it names, and segments are never rewritten,
+ *            so every NAME finds its segments whole.
  */
 #include "core/search/vectors.h"
 #include "pool/alloc.h"

@@ -2,9 +2,9 @@
 /*
  * Purpose:   text to terms: word boundaries, folding and stemming, the same for what is indexed and
  *            for what is asked.
- * Invariants: a word is a run of letters, digits and marks, with single apostrophes inside; ideographs
- *            and kana are words of one character. A term is the word case-folded, Latin, Greek and
- *            Cyrillic freed of diacritics, English stemmed (Snowball "english"); at most
+ * Invariants: a word is a run of letters, digits and marks, with single apostrophes inside;
+ *            ideographs and kana are words of one character. A term is the word case-folded, Latin,
+ *            Greek and Cyrillic freed of diacritics, English stemmed (Snowball "english"); at most
  *            WORDS_TERM_MAX bytes (a longer one is represented by its beginning). Bytes that are no
  *            valid UTF-8 separate words.
  * Threading: a struct words belongs to one thread at a time; it caches stems.

@@ -7,8 +7,8 @@
  *   bench_ann --generated ROWS DIM [--centres N]   mixture of Gaussians with anisotropic noise
  *   options: --threads N (to build), --runs N, --f16, --only NAME, --no-peers, --json, --curves
  *
- * Recall counts ties as found; the truth is computed in double. A library's figure at a recall is its
- * fastest setting that reaches it (median of the runs over all queries, in
+ * Recall counts ties as found; the truth is computed in double. A library's figure at a recall is
+ * its fastest setting that reaches it (median of the runs over all queries, in
  * processor time of the searching thread; the spread is
  * largest against smallest).
  */

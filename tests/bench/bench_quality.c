@@ -5,9 +5,9 @@
  *
  *   MNEME_DATA_DIR=DIR [MNEME_MODEL=FILE] bench_quality [--json]
  *
- * DIR has cranfield/ and cacm/. Without a model the meaning side is the model-free embedder. Texts are
- * cut into passages as on saving for the vectors, words are those of the whole text; a document ranks
- * by its best passage. nDCG@10 has linear gain over
+ * DIR has cranfield/ and cacm/. Without a model the meaning side is the model-free embedder. Texts
+ * are cut into passages as on saving for the vectors, words are those of the whole text; a document
+ * ranks by its best passage. nDCG@10 has linear gain over
  * log2(rank + 1) and the ideal of all judged; R@5 counts any relevant; means over judged queries.
  */
 #include "core/memory/embedder.h"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   fuzzes the vector index's file: a body that is accepted can be searched, added to and
- *            cleaned. The envelope with its checksum is left away, so that damage reaches the parser.
+ *            cleaned. The envelope with its checksum is left away, so that damage reaches the
+ *            parser.
  */
 #include "core/search/file.h"
 #include "core/search/index/index.h"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   fuzzes the lexical index's file: a body that is accepted can be searched, changed and
- *            compacted. The envelope with its checksum is left away, so that damage reaches the parser.
+ *            compacted. The envelope with its checksum is left away, so that damage reaches the
+ *            parser.
  */
 #include "core/search/lexical.h"
 #include "core/search/file.h"

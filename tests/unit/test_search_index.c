@@ -148,7 +148,7 @@ START_TEST(test_pq4_tables_give_the_products_of_decoded_codes)
 		ck_assert_double_eq_tol(table.step * sums[i] + table.offset, product,
 					table.step * pq.groups);
 	}
-	/* 4 bits for three dimensions: the theory's bound is 0.16 of the energy, a grid loses 0.3 */
+	/* 4 bits for three dimensions: the theory's bound is 0.16 of the energy, a grid has 0.3 */
 	ck_assert_double_lt(error / energy, 0.3);
 	alloc_free(block);
 	alloc_free(bytes);
@@ -193,8 +193,8 @@ START_TEST(test_index_reaches_the_recall_that_it_is_asked_for)
 			filled(metric, metric == VECTORS_L2 ? VECTORS_F16 : VECTORS_F32, ROWS);
 		struct index *ix = built(v, 1 + metric % 2);
 		float measured;
-		/* 600 answers: three deviations of a binomial are 0.037 at .90, 0.012 at .99; the probes
-		 * that chose the setting have the same spread */
+		/* 600 answers: three deviations of a binomial are 0.037 at .90, 0.012 at .99;
+		 * the probes that chose the setting have the same spread */
 		ck_assert_double_ge(recall(ix, v, .90f, NULL, 60), .83);
 		ck_assert_double_ge(recall(ix, v, .99f, NULL, 60), .965);
 		ck_assert_double_eq(recall(ix, v, 1, NULL, 10), 1);

@@ -374,7 +374,7 @@ START_TEST(test_lexical_deleted_words_are_gone_after_compaction)
 }
 END_TEST
 
-/* Damage anywhere in the file is found; damage in the body alone (as a fuzzer makes) does no harm. */
+/* Damage anywhere in the file is found; damage in the body alone (as by a fuzzer) does no harm. */
 START_TEST(test_lexical_refuses_damage)
 {
 	struct io *io = io_make();

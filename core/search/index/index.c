@@ -129,7 +129,7 @@ int index_search(const struct index *ix, const struct vectors *v, const struct i
 		heap.count = 0;
 		rc = partitions_search(ix->partitions, v, query->vector, cells, rerank,
 				       query->filter, &heap, partial);
-		/* A filter that refuses much leaves too few: look further, in the end everywhere. */
+		/* A filter that refuses much leaves too few: look further, then everywhere. */
 		if (rc || *partial || heap.count == heap.limit || !query->filter ||
 		    !query->filter->accept)
 			break;

@@ -2,13 +2,14 @@
 /*
  * Purpose:   approximate search over a collection of vectors (vectors.h), behind one interface.
  *              flat        no index: an exact scan (flat.h)
- *              partitions  the rows fall into cells around centroids; 4-bit codes of what is left to
- *                          the centroid are scanned 32 at a time; the best are compared exactly
+ *              partitions  the rows fall into cells around centroids; 4-bit codes of what is left
+ *                          to the centroid are scanned 32 at a time; the best are compared exactly
  *              auto        flat below INDEX_FLAT_ROWS, partitions above
  * Invariants: an index refers to rows of the collection that it was built on; dead rows are never
- *            returned. Rows that it was not told of (index_add()) are not found. Scores returned are
- *            exact, as flat_search() gives them. With `recall` >= 1 the answer is exact.
- * Threading: searches may run together; index_add() excludes all else, as changes of the collection do.
+ *            returned. Rows that it was not told of (index_add()) are not found. Scores returned
+ *            are exact, as flat_search() gives them. With `recall` >= 1 the answer is exact.
+ * Threading: searches may run together; index_add() excludes all else, as changes of the collection
+ *            do.
  * Failure:   -ENOMEM; -EINVAL; -EUCLEAN for a damaged file.
  */
 #ifndef MNEME_CORE_SEARCH_INDEX_H
@@ -75,11 +76,12 @@ int index_measure(const struct index *ix, const struct vectors *v, float recall,
 /* Writes what lives, cleaned. */
 int index_save(const struct index *ix, const struct vectors *v, struct io *io, const char *name,
 	       uint64_t position);
-/* Maps the file. -EUCLEAN also when it does not fit the collection. Rows put after the save are to be
- * told again by index_add(). */
+/* Maps the file. -EUCLEAN also when it does not fit the collection. Rows put after the save are to
+ * be told again by index_add(). */
 int index_load(struct io *io, const char *name, const struct vectors *v, struct index **out,
 	       uint64_t *position);
-/* The body of such a file from memory (64-byte aligned, borrowed by the index): any bytes are safe. */
+/* The body of such a file from memory (64-byte aligned, borrowed by the index): any bytes are
+ * safe. */
 int index_parse(const void *body, size_t length, const struct vectors *v, struct index **out);
 
 #endif

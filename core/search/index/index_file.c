@@ -12,8 +12,8 @@
  *         aligned to 64: the cells' regions (partitions.h), one behind the other, each with as many
  *         blocks as its rows need
  *
- * Invariants: loading accepts only groups and rows within bounds, finite training, and slots whose rows
- *            exist in the collection; codes may be any. The regions are used in place.
+ * Invariants: loading accepts only groups and rows within bounds, finite training, and slots whose
+ *            rows exist in the collection; codes may be any. The regions are used in place.
  */
 #include "core/search/index/index_private.h"
 #include "core/search/file.h"

@@ -2,17 +2,18 @@
 /*
  * Purpose:   the index kind `partitions`: cells around centroids, 4-bit codes of residuals.
  *
- * A row x (of length 1 where the metric is cosine) belongs to the cell of its nearest centroid c; its
- * residual r = x - c is coded as e. Then
+ * A row x (of length 1 where the metric is cosine) belongs to the cell of its nearest centroid c;
+ * its residual r = x - c is coded as e. Then
  *     <q, x> = <q, c> + <q, r>  and  <q, r> is about s <q, e> + (<c, r> - s <c, e>),
- * with s = |r|^2 / <r, e>: exact where q - c lies along r, and the second part does not depend on q.
- * So one table of the query serves all cells, and a row costs its look-ups, one multiplication and
- * one addition. `adds` holds the second part (for L2 less |x|^2 / 2, so that greater is nearer).
+ * with s = |r|^2 / <r, e>: exact where q - c lies along r, and the second part does not depend on
+ * q. So one table of the query serves all cells, and a row costs its look-ups, one multiplication
+ * and one addition. `adds` holds the second part (for L2 less |x|^2 / 2, so that greater is
+ * nearer).
  *
  * A cell's rows lie in a region of memory:
- *     codes: blocks x 16 x groups bytes; scales: f32 x 32 x blocks; adds: the same; rows: u32 the same
- * The region made by building (or mapped from a file) never changes; rows added later go to a second
- * region of the cell, which grows.
+ *     codes: blocks x 16 x groups bytes; scales: f32 x 32 x blocks; adds: as many; rows: u32, as many
+ * The region made by building (or mapped from a file) never changes; rows added later go to a
+ * second region of the cell, which grows.
  *
  * Threading: as index.h.
  */

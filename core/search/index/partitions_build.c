@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   partitions: training, building, adding, cleaning.
- * Invariants: a cell's unused slots have code 0, scale 0 and add PARTITIONS_NEVER, so that a scan of whole
- *            blocks never finds them.
+ * Invariants: a cell's unused slots have code 0, scale 0 and add PARTITIONS_NEVER, so that a scan
+ *            of whole blocks never finds them.
  */
 #include "core/search/index/partitions.h"
 #include "core/search/parallel.h"
@@ -271,7 +271,7 @@ static int fill(struct partitions *p, const struct vectors *v, const uint32_t *r
 		counts[nearest[i]]++;
 	for (uint32_t c = 0; !rc && c < p->cells; c++)
 		starts[c + 2] = starts[c + 1] + counts[c];
-	/* starts[c + 1] runs from the cell's start to its end, and so becomes the next one's start */
+	/* starts[c + 1] runs from the cell's start to its end, and becomes the next one's start */
 	for (uint32_t i = 0; !rc && i < count; i++)
 		order[starts[nearest[i] + 1]++] = rows[i];
 	if (!rc)

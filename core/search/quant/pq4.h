@@ -3,11 +3,11 @@
  * Purpose:   4-bit product quantisation: a vector's dimensions fall into groups, each group is
  *            replaced by the nearest of 16 trained values. Inner products of a query with 32 codes
  *            at a time come from register look-ups.
- * Source:    Jegou, Douze, Schmid (2011); Andre, Kermarrec, Le Scouarnec (2015); the correction of the
- *            length as in RaBitQ (Gao and Long, 2024).
- * Invariants: codes lie in blocks of 32 vectors as simd's pq4_scan() wants them. With r a vector and c
- *            what its code stands for, `scale` = |r|^2 / <r, c> makes scale * <q, c> an estimate of
- *            <q, r> that is exact for q along r.
+ * Source:    Jegou, Douze, Schmid (2011); Andre, Kermarrec, Le Scouarnec (2015); the correction of
+ *            the length as in RaBitQ (Gao and Long, 2024).
+ * Invariants: codes lie in blocks of 32 vectors as simd's pq4_scan() wants them. With r a vector
+ *            and c what its code stands for, `scale` = |r|^2 / <r, c> makes scale * <q, c> an
+ *            estimate of <q, r> that is exact for q along r.
  * Threading: a trained quantiser is immutable.
  * Failure:   -ENOMEM; -EINVAL.
  */
