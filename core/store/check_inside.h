@@ -63,6 +63,7 @@ struct check {
 
 	struct io_file *super_file, *heap_file;
 	struct fmt_super super; /* the one that counts */
+	uint32_t super_copy;    /* its place */
 	struct fmt_space *table;
 	int have_super, table_lost;
 	uint64_t pages;          /* of the heap that can be referred to */

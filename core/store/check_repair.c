@@ -131,13 +131,13 @@ static int space_repair(struct repair *r)
 static int super_write(struct repair *r)
 {
 	const struct io_ops *ops = r->c->io->ops;
-	uint32_t copy = r->super.generation & 1;
+	uint32_t table = r->super.generation & 1;
 	uint64_t bytes = r->super.space_groups * sizeof r->table[0];
 	uint8_t *page = (uint8_t *)&r->c->bitmap;
 
 	r->super.space_crc = crc32c(0, r->table, bytes);
 	int rc = io_write_full(r->super_file, r->c->io, r->table, bytes,
-			       (uint64_t)FMT_SPACE_OFFSET * (1 + copy));
+			       (uint64_t)FMT_SPACE_OFFSET * (1 + table));
 	if (rc < 0)
 		return rc;
 	r->super.crc = 0;
@@ -145,7 +145,12 @@ static int super_write(struct repair *r)
 	memcpy(page, &r->super, sizeof r->super);
 	r->super.crc = crc32c(0, page, FMT_PAGE_SIZE);
 	memcpy(page, &r->super, sizeof r->super);
-	return ops->write_sync(r->super_file, page, FMT_PAGE_SIZE, (uint64_t)copy * FMT_PAGE_SIZE);
+	/* Into both places, that of the one in use last. */
+	rc = ops->write_sync(r->super_file, page, FMT_PAGE_SIZE,
+			     (uint64_t)!r->c->super_copy * FMT_PAGE_SIZE);
+	return rc < 0 ? rc
+		      : ops->write_sync(r->super_file, page, FMT_PAGE_SIZE,
+					(uint64_t)r->c->super_copy * FMT_PAGE_SIZE);
 }
 
 static void super_plan(struct repair *r)
@@ -153,7 +158,7 @@ static void super_plan(struct repair *r)
 	struct check *c = r->c;
 
 	r->super = c->super;
-	do /* above what the log knows, and in the place of the other one */
+	do /* above what the log knows, and with the other space table */
 		r->super.generation += r->super.generation == c->super.generation ? 1 : 2;
 	while (r->super.generation < c->log_generation);
 	memset(r->super.reserved, 0, sizeof r->super.reserved);

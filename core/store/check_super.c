@@ -152,6 +152,7 @@ static int choose(struct check *c, const struct super_seen seen[2])
 		if (seen[newer].problem)
 			continue;
 		c->super = seen[newer].super;
+		c->super_copy = newer;
 		c->table = table_read(c, &c->super, &problem);
 		if (c->table) {
 			c->have_super = 1;

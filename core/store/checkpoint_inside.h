@@ -26,6 +26,8 @@ struct checkpoint {
 	int result;                    /* [run] of the last one */
 	struct io_file *super_file;    /* [I] */
 	uint8_t *super_page;           /* [run] 4096 bytes */
+	uint32_t super_copy;           /* [I] place of the superblock found at opening */
+	int super_alone;               /* [I] the other place did not hold the same */
 	struct fmt_bitmap *bitmap;     /* [run] 4096 bytes */
 	struct fmt_space *table;       /* [run] table_groups entries */
 	uint32_t table_groups;         /* [run] */

@@ -311,6 +311,9 @@ static int super_choose(struct mneme *m, struct fmt_space **table, struct mneme_
 		if (!found[newer].whole)
 			continue;
 		m->super = found[newer].super;
+		m->checkpoint->super_copy = newer;
+		m->checkpoint->super_alone = !found[!newer].whole ||
+					     found[!newer].super.generation != m->super.generation;
 		int rc = space_read(m, &m->super, table);
 		if (rc < 0)
 			return refuse(error, rc, "the space table cannot be read: %s",
@@ -436,6 +439,23 @@ static int replay_record(void *arg, uint64_t lsn_end, const struct fmt_record *r
 	return rc;
 }
 
+/* The superblock that was found may be in the page cache only, after a kill, or be the only one that is
+ * whole, after a crash or damage: it is made durable, then put into the other place as well. The next
+ * checkpoint overwrites one of them. */
+static int super_settle(struct mneme *m)
+{
+	struct checkpoint *c = m->checkpoint;
+	int rc = m->io->ops->sync(c->super_file);
+
+	if (rc < 0 || !c->super_alone)
+		return rc;
+	memset(c->super_page, 0, FMT_PAGE_SIZE);
+	memcpy(c->super_page, &m->super, sizeof m->super);
+	rc = io_write_full(c->super_file, m->io, c->super_page, FMT_PAGE_SIZE,
+			   (uint64_t)!c->super_copy * FMT_PAGE_SIZE);
+	return rc < 0 ? rc : m->io->ops->sync(c->super_file);
+}
+
 static int recover(struct mneme *m, struct mneme_error *error)
 {
 	struct replay_state r = {.m = m};
@@ -458,9 +478,7 @@ static int recover(struct mneme *m, struct mneme_error *error)
 	m->replayed_bytes = r.bytes;
 	if (m->read_only)
 		return 0;
-	/* The superblock that was found may be in the page cache only, after a kill; the next checkpoint
-	 * overwrites the other one. */
-	rc = m->io->ops->sync(m->checkpoint->super_file);
+	rc = super_settle(m);
 	if (rc == 0)
 		rc = m->io->ops->sync_dir(m->io, "");
 	if (rc < 0)
