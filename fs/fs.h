@@ -32,7 +32,7 @@
 #include <sys/stat.h>
 
 enum {
-	/* -EAGAIN of a commit: it had to let go of its shards to make room, and somebody came in between */
+	/* -EAGAIN of a commit: it let go of its shards to make room, and somebody came in between */
 	FS_TRIES = 1000,
 };
 

@@ -98,7 +98,8 @@ static int parse(int argc, char **argv, struct arguments *args)
 		}
 	}
 	if (optind + 2 != argc)
-		return complain(args, "usage: mnemefs STORE DIR [-f] [-o option,...] (more: mnemefs --help)");
+		return complain(args, "usage: mnemefs STORE DIR [-f] [-o option,...] "
+				      "(more: mnemefs --help)");
 	args->store = argv[optind];
 	args->directory = argv[optind + 1];
 	return -1;
