@@ -11,6 +11,7 @@
 #include "core/store/checkpoint_inside.h"
 #include "core/store/commit.h"
 #include "core/store/heap_fault.h"
+#include "core/store/recover.h"
 #include "core/store/txn.h"
 #include "pool/alloc.h"
 #include "pool/check.h"
@@ -372,73 +373,6 @@ static int lock_take(struct mneme *m, struct mneme_error *error)
 	return rc < 0 ? refuse(error, rc, "the lock file cannot be used: %s", strerror(-rc)) : 0;
 }
 
-struct replay_state {
-	struct mneme *m;
-	uint64_t records, bytes;
-};
-
-static int replay_op(struct mneme *m, const struct fmt_op *head, const uint8_t *sub)
-{
-	struct commit_op op = {.kind = head->kind,
-			       .offset = head->offset,
-			       .length = head->value_length,
-			       .value = sub + head->sub_length,
-			       .key = {.inode = head->inode,
-				       .type = head->type,
-				       .sub = sub,
-				       .sub_length = head->sub_length}};
-	struct shard *s = store_shard(m, head->inode);
-	uint64_t next = head->inode / m->shard_count + 1;
-
-	if (op.kind < FMT_OP_PUT || op.kind > FMT_OP_TRUNCATE ||
-	    head->sub_length > MNEME_SUBKEY_MAX || (uint64_t)op.offset + op.length > FMT_VALUE_MAX)
-		return -EUCLEAN;
-	if (op.kind == FMT_OP_DELETE_RANGE) {
-		if (op.length < FMT_KEY_HEAD || op.length > FMT_KEY_MAX)
-			return -EUCLEAN;
-		store_decode_key((struct page_key){op.value, op.length - SEEDED_BUG(18)}, &op.last);
-		op.length = 0;
-	}
-	if (next > atomic_load_explicit(&s->inode_next, memory_order_relaxed) && !SEEDED_BUG(19))
-		atomic_store_explicit(&s->inode_next, next, memory_order_relaxed);
-	int rc;
-	while ((rc = commit_replay(m, &op)) == -ENOBUFS || rc == -ENOSPC) {
-		if (m->read_only)
-			return -ENOMEM;
-		rc = commit_make_room(m, rc);
-		if (rc < 0)
-			return rc;
-	}
-	return rc;
-}
-
-static int replay_record(void *arg, uint64_t lsn_end, const struct fmt_record *record)
-{
-	struct replay_state *r = arg;
-	const uint8_t *at = (const uint8_t *)(record + 1);
-	uint64_t left = record->length - sizeof *record;
-	int rc = 0;
-
-	for (uint32_t i = 0; i < record->count && rc == 0; i++) {
-		struct fmt_op head;
-		if (left < sizeof head)
-			return -EUCLEAN;
-		memcpy(&head, at, sizeof head);
-		uint64_t bytes = sizeof head + head.sub_length + head.value_length;
-		if (left < bytes)
-			return -EUCLEAN;
-		rc = replay_op(r->m, &head, at + sizeof head);
-		at += bytes;
-		left -= bytes;
-	}
-	/* A checkpoint in the middle of a replay covers what was replayed so far. */
-	atomic_store_explicit(&r->m->wal.next, lsn_end, memory_order_relaxed);
-	atomic_store_explicit(&r->m->wal.durable, lsn_end, memory_order_relaxed);
-	r->records++;
-	r->bytes += record->length;
-	return rc;
-}
-
 /* The superblock that was found may be in the page cache only, after a kill, or be the only one that is
  * whole, after a crash or damage: it is made durable, then put into the other place as well. The next
  * checkpoint overwrites one of them. */
@@ -458,15 +392,9 @@ static int super_settle(struct mneme *m)
 
 static int recover(struct mneme *m, struct mneme_error *error)
 {
-	struct replay_state r = {.m = m};
-	struct fmt_super super = m->super;
 	uint64_t end, sequence;
+	int rc = recover_replay(m, &end, &sequence);
 
-	atomic_store_explicit(&m->wal.next, super.lsn, memory_order_relaxed);
-	atomic_store_explicit(&m->wal.durable, super.lsn, memory_order_relaxed);
-	atomic_store_explicit(&m->wal.generation, super.generation, memory_order_relaxed);
-	int rc = wal_replay(&m->wal, super.lsn, super.log_durable, super.generation, !m->read_only,
-			    replay_record, &r, &end, &sequence);
 	if (rc == -EUCLEAN)
 		return refuse(
 			error, rc,
@@ -474,8 +402,6 @@ static int recover(struct mneme *m, struct mneme_error *error)
 			"last checkpoint can be saved with it");
 	if (rc < 0)
 		return refuse(error, rc, "the log cannot be replayed: %s", strerror(-rc));
-	m->replayed_records = r.records;
-	m->replayed_bytes = r.bytes;
 	if (m->read_only)
 		return 0;
 	rc = super_settle(m);

@@ -117,7 +117,8 @@ void wal_adopt_spare(struct wal *w, uint32_t file);
 
 void wal_name(uint32_t file, char name[IO_NAME_MAX]);
 
-/* Replay: calls `each` for every record behind `from`, in order. *end receives the LSN behind the last
+/* Replay: calls `each` for every record behind `from`, in order, and with NULL when a segment ends:
+ * records stay valid until then. *end receives the LSN behind the last
  * whole block, *sequence the highest sequence seen. With `adopt` the segments found are put on the
  * lists of `w`. -EUCLEAN: a bad block lies before one that proves it was durable, or the log does not
  * reach back to `from` or on to `durable`, or it knows a newer checkpoint than `generation`. */

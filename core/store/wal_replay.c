@@ -24,6 +24,7 @@ struct found {
 	uint64_t size;
 	uint32_t file;
 	int valid;
+	int left; /* the chain went through it and on to another */
 };
 
 struct replay {
@@ -180,7 +181,7 @@ static int segment_follow(struct replay *r, struct found *f)
 		if (rc < 0)
 			return rc;
 	}
-	return 0;
+	return r->each(r->arg, r->at, NULL);
 }
 
 /* Looks in a segment's bytes for the head of a block that proves more durable than r->at. */
@@ -196,9 +197,12 @@ static int segment_proves_more(const struct replay *r, const struct found *f)
 	return 0;
 }
 
+/* A segment that the chain left for the next one cannot prove anything: it is not read again. */
 static int segments_check_end(struct replay *r)
 {
 	for (uint32_t i = 0; i < r->count; i++) {
+		if (r->found[i].left)
+			continue;
 		int rc = segment_read(r, &r->found[i]);
 		if (rc < 0)
 			return rc;
@@ -219,8 +223,11 @@ static int segments_follow(struct replay *r)
 		return -EUCLEAN;
 	int rc = segment_follow(r, start);
 	for (struct found *f = start + 1; rc == 0 && f < r->found + r->count; f++)
-		if (f->valid && f->head.base == r->at)
+		if (f->valid && f->head.base == r->at) {
+			start->left = 1;
+			start = f;
 			rc = segment_follow(r, f);
+		}
 	/* The checkpoint may hold records that no flush had written yet. */
 	r->reached = r->at;
 	if (rc == 0 && r->at < r->from)
