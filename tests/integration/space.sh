@@ -36,7 +36,7 @@ writable_again() # the freed space comes back within some checkpoints
 truthful() { # df shows what can be had
 	local free
 	free=$(stat -f -c '%a * %S' "$mnt")
-	[ $((free)) -gt $((16 << 20)) ] && [ $((free)) -lt $((64 << 20)) ]
+	[ $((free)) -gt $((8 << 20)) ] && [ $((free)) -lt $((64 << 20)) ]
 }
 
 check statfs_is_true truthful
