@@ -10,7 +10,8 @@
  *   rename    within the directory                           unlink    of what create made
  *   mixed     70 % openread, 20 % overwrite, 10 % listing of 128 files
  *
- * usage: bench_fuse [--quick] [--json] [--clients N] [--rounds N] [--transport auto|uring|classic]
+ * usage: bench_fuse [--quick] [--json] [--clients N] [--rounds N] [--memory] [--transport NAME]
+ *   --memory   files are embedded meanwhile (default: memory=off, the filesystem alone)
  * Failure:   exit 77 and a sentence where mounting is not possible.
  */
 #include <dirent.h>
@@ -44,7 +45,7 @@ struct place {
 };
 
 static int clients = 1, rounds = 5, files = 2000, as_json;
-static const char *transport = "auto";
+static const char *transport = "auto", *memory = "off";
 static char sample[SAMPLE_BYTES];
 
 static uint64_t now_ns(void)
@@ -288,9 +289,9 @@ static int mount_store(const char *work, struct place *place)
 	if (mkdir(place->dir, 0755))
 		return -1;
 	snprintf(command, sizeof(command),
-		 "'%s/mkfs.mnemefs' -q '%s/store' && '%s/mnemefs' '%s/store' '%s' -o transport=%s "
+		 "'%s/mkfs.mnemefs' -q '%s/store' && '%s/mnemefs' '%s/store' '%s' -o transport=%s,memory=%s "
 		 "</dev/null",
-		 bin, work, bin, work, place->dir, transport);
+		 bin, work, bin, work, place->dir, transport, memory);
 	return system(command) ? -1 : 0;
 }
 
@@ -302,6 +303,8 @@ static int parse(int argc, char **argv)
 			files = 500;
 		} else if (!strcmp(argv[i], "--json")) {
 			as_json = 1;
+		} else if (!strcmp(argv[i], "--memory")) {
+			memory = "on";
 		} else if (!strcmp(argv[i], "--clients") && i + 1 < argc) {
 			clients = atoi(argv[++i]);
 		} else if (!strcmp(argv[i], "--rounds") && i + 1 < argc) {
@@ -324,7 +327,7 @@ int main(int argc, char **argv)
 
 	if (parse(argc, argv)) {
 		fprintf(stderr, "usage: bench_fuse [--quick] [--json] [--clients 1..16] "
-				"[--rounds 1..15] [--transport auto|uring|classic]\n");
+				"[--rounds 1..15] [--memory] [--transport auto|uring|classic]\n");
 		return 2;
 	}
 	snprintf(work, sizeof(work), "%s/bench_fuse.XXXXXX", tmp ? tmp : "/tmp");
