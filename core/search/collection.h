@@ -25,6 +25,8 @@ int collection_new(const struct vectors_config *config, struct collection **out)
 int collection_adopt(struct vectors *v, struct index *ix, struct collection **out);
 void collection_free(struct collection *c); /* accepts NULL */
 
+/* Adds or replaces a vector; deletes as vectors.h. What an index under construction misses is put in
+ * when it takes over. */
 int collection_put(struct collection *c, uint64_t owner, uint32_t part, uint64_t version,
 		   const float *vector);
 unsigned collection_delete(struct collection *c, uint64_t owner);

@@ -131,8 +131,8 @@ static inline void store_decode_key(struct page_key in, struct mneme_key *key)
 				  .sub_length = in.length - FMT_KEY_HEAD};
 }
 
-/* Turns a key into the smallest one behind it. `key->sub` must point to MNEME_SUBKEY_MAX bytes that may be
- * written. A key of full length is followed by the next of its bytes; 0 if there is none. */
+/* Turns a key into the smallest one behind it. `key->sub` must point to MNEME_SUBKEY_MAX bytes that
+ * may be written. A key of full length is followed by the next of its bytes; 0 if there is none. */
 static inline int store_key_after(struct mneme_key *key)
 {
 	uint8_t *sub = (uint8_t *)(uintptr_t)key->sub;
