@@ -19,6 +19,7 @@ struct image {
 	uint8_t *heap, *super_file;
 	uint64_t heap_size;
 	struct fmt_super *super; /* the newest one */
+	struct fmt_super *other; /* the one in the other place: mostly the same again */
 	struct fmt_space *table; /* its own */
 };
 
@@ -41,8 +42,11 @@ static inline void image_open(struct image *image, struct sim *sim)
 	ck_assert_int_eq(sim_file(sim, "super", &image->super_file, &size), 0);
 	image->super = (struct fmt_super *)image->super_file;
 	b = (struct fmt_super *)(image->super_file + FMT_PAGE_SIZE);
-	if (b->generation > image->super->generation)
+	image->other = b;
+	if (b->generation > image->super->generation) {
+		image->other = image->super;
 		image->super = b;
+	}
 	image->table =
 		(struct fmt_space *)(image->super_file +
 				     FMT_SPACE_OFFSET * (1 + (image->super->generation & 1)));
@@ -84,6 +88,8 @@ static inline void image_seal(const struct image *image, uint64_t skip)
 	image->super->space_crc =
 		crc32c(0, image->table, image->super->space_groups * sizeof image->table[0]);
 	image->super->crc = super_crc(image->super);
+	if (image->other->generation == image->super->generation)
+		*image->other = *image->super;
 }
 
 /* The page of that level on the path through the children `turn` (or the last one). */

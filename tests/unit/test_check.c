@@ -214,14 +214,26 @@ static void seed_space_table(struct image *image)
 	image->table[0].reserved[2] ^= 1;
 }
 
-static void seed_newer_superblock(struct image *image)
+static void seed_superblock(struct image *image)
 {
 	image->super->lsn ^= 8;
 }
 
-static void seed_older_superblock(struct image *image)
+static void seed_other_superblock(struct image *image)
 {
-	image->super_file[FMT_PAGE_SIZE * !(image->super->generation & 1) + 100] ^= 1;
+	image->other->segment_bytes ^= 1;
+}
+
+static void seed_differing_superblocks(struct image *image)
+{
+	image->other->written_ns++;
+	image->other->crc = super_crc(image->other);
+}
+
+static void seed_foreign_superblock(struct image *image)
+{
+	image->other->uuid[3]++;
+	image->other->crc = super_crc(image->other);
 }
 
 static void seed_reserved_bytes(struct image *image)
@@ -407,8 +419,10 @@ static const struct seed seeds[] = {
 	{seed_bitmap_bytes, "the bitmap of group 0", 0},
 	{seed_free_count, "the space table says", 0},
 	{seed_space_table, "space table of superblock", 0},
-	{seed_newer_superblock, "is damaged: its checksum is wrong", 1},
-	{seed_older_superblock, "is damaged: its checksum is wrong", 0},
+	{seed_superblock, "is damaged: its checksum is wrong", 0},
+	{seed_other_superblock, "is damaged: its checksum is wrong", 0},
+	{seed_differing_superblocks, "have one generation and are not the same", 0},
+	{seed_foreign_superblock, "belong to different stores", 0},
 	{seed_reserved_bytes, "reserved bytes", 0},
 	{seed_root_of_no_shard, "names a root for shard", 0},
 	{seed_leaf_bytes, "has a wrong checksum", 1},
