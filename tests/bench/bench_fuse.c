@@ -289,8 +289,8 @@ static int mount_store(const char *work, struct place *place)
 	if (mkdir(place->dir, 0755))
 		return -1;
 	snprintf(command, sizeof(command),
-		 "'%s/mkfs.mnemefs' -q '%s/store' && '%s/mnemefs' '%s/store' '%s' -o transport=%s,memory=%s "
-		 "</dev/null",
+		 "'%s/mkfs.mnemefs' -q '%s/store' && '%s/mnemefs' '%s/store' '%s' "
+		 "-o transport=%s,memory=%s </dev/null",
 		 bin, work, bin, work, place->dir, transport, memory);
 	return system(command) ? -1 : 0;
 }
