@@ -58,7 +58,7 @@ enum names_state {
 };
 
 struct names_inode {
-	uint32_t mode;  /* type and permissions, as st_mode */
+	uint32_t mode; /* type and permissions, as st_mode */
 	uint32_t nlink;
 	uint32_t uid;
 	uint32_t gid;
@@ -71,9 +71,10 @@ struct names_inode {
 	uint64_t parent;  /* of a directory: the one above (the root: itself); else the first one */
 	uint64_t version; /* one more at each change of the bytes */
 	uint32_t rdev;    /* of a device: as the kernel's new_encode_dev */
-	uint32_t flags;   /* FS_*_FL of linux/fs.h: immutable, append, nodump, noatime, sync, dirsync */
+	uint32_t
+		flags; /* FS_*_FL of linux/fs.h: immutable, append, nodump, noatime, sync, dirsync */
 	uint32_t generation;
-	uint32_t state;   /* enum names_state */
+	uint32_t state; /* enum names_state */
 	uint64_t reserved[2];
 };
 _Static_assert(sizeof(struct names_inode) == 112, "inode record");

@@ -66,8 +66,7 @@ static void fill_statx(uint64_t ino, const struct names_inode *inode, struct sta
 	out->stx_mtime = statx_time(inode->mtime_ns);
 	out->stx_ctime = statx_time(inode->ctime_ns);
 	out->stx_btime = statx_time(inode->btime_ns);
-	out->stx_attributes_mask =
-		STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND | STATX_ATTR_NODUMP;
+	out->stx_attributes_mask = STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND | STATX_ATTR_NODUMP;
 	out->stx_attributes = inode->flags & out->stx_attributes_mask;
 }
 

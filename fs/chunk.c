@@ -71,8 +71,7 @@ int chunk_read(struct fs *fs, uint64_t ino, void *out, uint64_t offset, size_t l
 	return 0;
 }
 
-int chunk_txn_read(struct mneme_txn *txn, uint64_t ino, void *out, uint64_t offset,
-		   size_t length)
+int chunk_txn_read(struct mneme_txn *txn, uint64_t ino, void *out, uint64_t offset, size_t length)
 {
 	uint8_t *at = out, sub[8];
 	uint8_t *whole = op_temporary(MNEME_CHUNK_SIZE);
@@ -261,8 +260,7 @@ static int each_seen(void *arg, const struct mneme_key *key, const void *value, 
 	return 0;
 }
 
-int chunk_seek(struct fs *fs, uint64_t ino, uint64_t size, uint64_t offset, int hole,
-	       uint64_t *out)
+int chunk_seek(struct fs *fs, uint64_t ino, uint64_t size, uint64_t offset, int hole, uint64_t *out)
 {
 	uint8_t first_sub[8], last_sub[8];
 	struct mneme_key first = chunk_key(ino, offset, first_sub);

@@ -15,8 +15,7 @@
  * must be inside the file. Takes views of its own, chunk by chunk. */
 int chunk_read(struct fs *fs, uint64_t ino, void *out, uint64_t offset, size_t length);
 /* The same inside a transaction. */
-int chunk_txn_read(struct mneme_txn *txn, uint64_t ino, void *out, uint64_t offset,
-		   size_t length);
+int chunk_txn_read(struct mneme_txn *txn, uint64_t ino, void *out, uint64_t offset, size_t length);
 /* `data` must stay valid until commit. Does not change inode->size. */
 int chunk_write(struct mneme_txn *txn, uint64_t ino, struct names_inode *inode, const void *data,
 		uint64_t offset, size_t length);

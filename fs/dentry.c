@@ -54,8 +54,7 @@ int dentry_find(struct fs *fs, struct mneme_txn *txn, uint64_t directory, const 
 		return got;
 	*out = search.found;
 	if (!out->inode)
-		out->position =
-			search.unused < position + NAMES_DISCRIMINATORS ? search.unused : 0;
+		out->position = search.unused < position + NAMES_DISCRIMINATORS ? search.unused : 0;
 	return 0;
 }
 
@@ -75,8 +74,9 @@ int dentry_put(struct mneme_txn *txn, uint64_t directory, uint64_t position, con
 {
 	uint8_t value[sizeof(struct names_dentry) + NAMES_NAME_MAX], sub[16];
 	size_t length = strlen(name);
-	struct names_dentry record = {
-		.inode = ino, .type = (uint8_t)((mode & S_IFMT) >> 12), .name_length = (uint8_t)length};
+	struct names_dentry record = {.inode = ino,
+				      .type = (uint8_t)((mode & S_IFMT) >> 12),
+				      .name_length = (uint8_t)length};
 
 	if (!position)
 		return -ENOSPC;

@@ -12,9 +12,10 @@
 #include "fs/fs.h"
 
 struct dentry {
-	uint64_t position; /* of the entry; if it was not found: where a new one goes, 0 if nowhere */
-	uint64_t inode;    /* 0: not found */
-	uint8_t type;      /* DT_* */
+	uint64_t
+		position; /* of the entry; if it was not found: where a new one goes, 0 if nowhere */
+	uint64_t inode;   /* 0: not found */
+	uint8_t type;     /* DT_* */
 };
 
 /* Looks `name` up in `directory`: inside `txn`, or, if that is NULL, inside a view of the shard.

@@ -114,9 +114,9 @@ struct write {
 	const void *data;
 	uint64_t offset;
 	size_t length;
-	int flags;       /* of the open file */
-	int privileged;  /* the caller may keep suid and sgid */
-	int dropped;     /* result: suid or sgid were cleared */
+	int flags;      /* of the open file */
+	int privileged; /* the caller may keep suid and sgid */
+	int dropped;    /* result: suid or sgid were cleared */
 };
 
 static int write_inside(struct mneme_txn *txn, struct write *write, enum mneme_durability *how)
@@ -219,8 +219,7 @@ static int sync_inode(struct fs *fs, uint64_t ino)
 	return lsn ? mneme_sync_to(fs->engine, lsn) : 0;
 }
 
-static void handle_fsync(fuse_req_t req, fuse_ino_t nodeid, int datasync,
-			 struct fuse_file_info *fi)
+static void handle_fsync(fuse_req_t req, fuse_ino_t nodeid, int datasync, struct fuse_file_info *fi)
 {
 	struct op op = op_begin(req, METRICS_FSYNC);
 

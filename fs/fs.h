@@ -37,22 +37,22 @@ enum {
 };
 
 struct fs {
-	struct mneme *engine;        /* [I] */
-	struct fuse_session *session; /* [I] */
-	struct node_table *nodes;    /* [I] */
-	struct buffers *buffers;     /* [I] replies */
-	struct metrics *metrics;     /* [I] */
-	struct reaper *reaper;       /* [I] */
+	struct mneme *engine;                /* [I] */
+	struct fuse_session *session;        /* [I] */
+	struct node_table *nodes;            /* [I] */
+	struct buffers *buffers;             /* [I] replies */
+	struct metrics *metrics;             /* [I] */
+	struct reaper *reaper;               /* [I] */
 	struct virtual_table *virtual_nodes; /* [I] */
-	struct memory *memory;       /* [I] NULL: texts are not embedded */
-	struct fs_options options;   /* [I] */
-	uint64_t root;               /* [I] inode of the root directory */
-	uint32_t shards;             /* [I] */
-	uint8_t hash_key[16];        /* [I] of names_position() */
-	_Atomic uint32_t read_only;  /* [A] 1: mounted ro */
-	_Atomic uint32_t next_shard; /* [A] where the next directory goes */
-	int zero_open;               /* [I] answer OPEN with ENOSYS */
-	int direct_create;           /* [I] new files are written past the page cache */
+	struct memory *memory;               /* [I] NULL: texts are not embedded */
+	struct fs_options options;           /* [I] */
+	uint64_t root;                       /* [I] inode of the root directory */
+	uint32_t shards;                     /* [I] */
+	uint8_t hash_key[16];                /* [I] of names_position() */
+	_Atomic uint32_t read_only;          /* [A] 1: mounted ro */
+	_Atomic uint32_t next_shard;         /* [A] where the next directory goes */
+	int zero_open;                       /* [I] answer OPEN with ENOSYS */
+	int direct_create;                   /* [I] new files are written past the page cache */
 };
 
 /* One request. */

@@ -114,8 +114,8 @@ int ioctl_log(struct op *op, unsigned number, struct mneme_ioc_log *log, size_t 
 		return -EINVAL;
 	room -= log->run_length;
 	int appends = number == MNEME_IOC_NR_LOG_APPEND;
-	int err = ioctl_check_access(op, op->fs->root,
-				     appends ? PERMISSION_WRITE : PERMISSION_READ);
+	int err =
+		ioctl_check_access(op, op->fs->root, appends ? PERMISSION_WRITE : PERMISSION_READ);
 	if (err)
 		return err;
 	if (number == MNEME_IOC_NR_LOG_REPLAY)

@@ -168,9 +168,8 @@ static int add_all(struct list *list, uint64_t directory, uint64_t cookie)
 static void list_and_reply(struct op *op, fuse_ino_t nodeid, size_t size, off_t offset, int plus)
 {
 	uint64_t directory = fs_inode_number(op->fs, nodeid), cookie = (uint64_t)offset;
-	struct list list = {.op = op,
-			    .plus = plus,
-			    .capacity = size < LIST_BYTES_MAX ? size : LIST_BYTES_MAX};
+	struct list list = {
+		.op = op, .plus = plus, .capacity = size < LIST_BYTES_MAX ? size : LIST_BYTES_MAX};
 	struct names_inode inode;
 
 	if (virtual_is(directory)) {

@@ -25,8 +25,8 @@ struct make {
 	const char *target; /* of a symlink, else NULL */
 	uint32_t mode;      /* type and permissions asked for */
 	uint32_t rdev;
-	uint64_t ino;              /* result */
-	struct names_inode inode;  /* result */
+	uint64_t ino;             /* result */
+	struct names_inode inode; /* result */
 };
 
 static int put_acl(struct mneme_txn *txn, uint64_t ino, const char *name, const void *acl,
@@ -83,7 +83,9 @@ static void init_inode(const struct fuse_ctx *caller, const struct names_inode *
 
 	*inode = (struct names_inode){
 		.mode = make->mode,
-		.nlink = !make->name ? 0 : is_dir ? 2 : 1,
+		.nlink = !make->name ? 0
+			 : is_dir    ? 2
+				     : 1,
 		.uid = caller->uid,
 		.gid = caller->gid,
 		.atime_ns = now,
@@ -93,8 +95,8 @@ static void init_inode(const struct fuse_ctx *caller, const struct names_inode *
 		.parent = make->directory,
 		.rdev = make->rdev,
 		/* flags that a directory hands down */
-		.flags = directory->flags & (FS_NODUMP_FL | FS_NOATIME_FL | FS_SYNC_FL |
-					     (is_dir ? FS_DIRSYNC_FL : 0)),
+		.flags = directory->flags &
+			 (FS_NODUMP_FL | FS_NOATIME_FL | FS_SYNC_FL | (is_dir ? FS_DIRSYNC_FL : 0)),
 		.generation = ((uint32_t)(now / 1000) & 0x7fffffff) | NAMES_GENERATION_MIN,
 	};
 	if (directory->mode & S_ISGID) {
@@ -156,7 +158,8 @@ static int fill(struct fs *fs, struct mneme_txn *txn, const struct fuse_ctx *cal
 	err = inherit_permissions(txn, caller, &directory, make);
 	if (err)
 		return err;
-	err = make->name ? put_name(fs, txn, make, &directory, now) : put_orphan(fs, txn, make->ino);
+	err = make->name ? put_name(fs, txn, make, &directory, now)
+			 : put_orphan(fs, txn, make->ino);
 	if (err)
 		return err;
 	if (make->target) {
@@ -183,10 +186,10 @@ static int make_try(struct op *op, struct make *make)
 		return -EPERM;
 	if (make->name && virtual_is_name(make->name))
 		return -EPERM;
-	uint32_t shard = S_ISDIR(make->mode)
-				 ? atomic_fetch_add_explicit(&fs->next_shard, 1,
-							     memory_order_relaxed) & (fs->shards - 1)
-				 : fs_shard_of(fs, make->directory);
+	uint32_t shard = S_ISDIR(make->mode) ? atomic_fetch_add_explicit(&fs->next_shard, 1,
+									 memory_order_relaxed) &
+						       (fs->shards - 1)
+					     : fs_shard_of(fs, make->directory);
 	make->ino = mneme_inode_new(fs->engine, shard);
 	uint64_t inodes[] = {make->directory, make->ino};
 	int err = fs_begin(fs, 0, inodes, 2, &txn);

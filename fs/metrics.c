@@ -23,23 +23,40 @@ struct metrics {
 };
 
 static const char *const names[METRICS_OPS] = {
-	[METRICS_LOOKUP] = "lookup",           [METRICS_FORGET] = "forget",
-	[METRICS_GETATTR] = "getattr",         [METRICS_SETATTR] = "setattr",
-	[METRICS_READLINK] = "readlink",       [METRICS_MKNOD] = "mknod",
-	[METRICS_MKDIR] = "mkdir",             [METRICS_UNLINK] = "unlink",
-	[METRICS_RMDIR] = "rmdir",             [METRICS_SYMLINK] = "symlink",
-	[METRICS_RENAME] = "rename",           [METRICS_LINK] = "link",
-	[METRICS_OPEN] = "open",               [METRICS_READ] = "read",
-	[METRICS_WRITE] = "write",             [METRICS_FLUSH] = "flush",
-	[METRICS_RELEASE] = "release",         [METRICS_FSYNC] = "fsync",
-	[METRICS_OPENDIR] = "opendir",         [METRICS_READDIR] = "readdir",
-	[METRICS_READDIRPLUS] = "readdirplus", [METRICS_RELEASEDIR] = "releasedir",
-	[METRICS_FSYNCDIR] = "fsyncdir",       [METRICS_STATFS] = "statfs",
-	[METRICS_SETXATTR] = "setxattr",       [METRICS_GETXATTR] = "getxattr",
-	[METRICS_LISTXATTR] = "listxattr",     [METRICS_REMOVEXATTR] = "removexattr",
-	[METRICS_CREATE] = "create",           [METRICS_IOCTL] = "ioctl",
-	[METRICS_FALLOCATE] = "fallocate",     [METRICS_COPY_RANGE] = "copy_file_range",
-	[METRICS_LSEEK] = "lseek",             [METRICS_TMPFILE] = "tmpfile",
+	[METRICS_LOOKUP] = "lookup",
+	[METRICS_FORGET] = "forget",
+	[METRICS_GETATTR] = "getattr",
+	[METRICS_SETATTR] = "setattr",
+	[METRICS_READLINK] = "readlink",
+	[METRICS_MKNOD] = "mknod",
+	[METRICS_MKDIR] = "mkdir",
+	[METRICS_UNLINK] = "unlink",
+	[METRICS_RMDIR] = "rmdir",
+	[METRICS_SYMLINK] = "symlink",
+	[METRICS_RENAME] = "rename",
+	[METRICS_LINK] = "link",
+	[METRICS_OPEN] = "open",
+	[METRICS_READ] = "read",
+	[METRICS_WRITE] = "write",
+	[METRICS_FLUSH] = "flush",
+	[METRICS_RELEASE] = "release",
+	[METRICS_FSYNC] = "fsync",
+	[METRICS_OPENDIR] = "opendir",
+	[METRICS_READDIR] = "readdir",
+	[METRICS_READDIRPLUS] = "readdirplus",
+	[METRICS_RELEASEDIR] = "releasedir",
+	[METRICS_FSYNCDIR] = "fsyncdir",
+	[METRICS_STATFS] = "statfs",
+	[METRICS_SETXATTR] = "setxattr",
+	[METRICS_GETXATTR] = "getxattr",
+	[METRICS_LISTXATTR] = "listxattr",
+	[METRICS_REMOVEXATTR] = "removexattr",
+	[METRICS_CREATE] = "create",
+	[METRICS_IOCTL] = "ioctl",
+	[METRICS_FALLOCATE] = "fallocate",
+	[METRICS_COPY_RANGE] = "copy_file_range",
+	[METRICS_LSEEK] = "lseek",
+	[METRICS_TMPFILE] = "tmpfile",
 	[METRICS_STATX] = "statx",
 };
 
@@ -112,8 +129,8 @@ static int each_bucket(void *arg, uint64_t upper, uint64_t count)
 	struct text *text = arg;
 
 	if (upper == UINT64_MAX)
-		print(text, "mneme_fuse_latency_seconds_bucket{op=\"%s\",le=\"+Inf\"} %lu\n", text->op,
-		      count);
+		print(text, "mneme_fuse_latency_seconds_bucket{op=\"%s\",le=\"+Inf\"} %lu\n",
+		      text->op, count);
 	else
 		print(text, "mneme_fuse_latency_seconds_bucket{op=\"%s\",le=\"%.9g\"} %lu\n",
 		      text->op, (double)upper / 1e9, count);
@@ -127,8 +144,9 @@ static void print_operations(struct text *text, const struct metrics *metrics)
 	for (int op = 0; op < METRICS_OPS; op++)
 		print(text, "mneme_fuse_errors_total{op=\"%s\"} %lu\n", names[op],
 		      atomic_load_explicit(&metrics->errors[op], memory_order_relaxed));
-	print(text, "# HELP mneme_fuse_latency_seconds Time from a request's arrival to its reply.\n"
-		    "# TYPE mneme_fuse_latency_seconds histogram\n");
+	print(text,
+	      "# HELP mneme_fuse_latency_seconds Time from a request's arrival to its reply.\n"
+	      "# TYPE mneme_fuse_latency_seconds histogram\n");
 	for (int op = 0; op < METRICS_OPS; op++) {
 		const struct histogram *h = &metrics->latency[op];
 		uint64_t count = histogram_count(h);
@@ -185,8 +203,8 @@ static void print_engine(struct text *text, struct fs *fs)
 	print_value(text, "dirty_bytes", "gauge", "Dirty arena in use.", (double)s.dirty_bytes);
 	print_value(text, "log_position_bytes", "counter", "Log position of the next record.",
 		    (double)s.lsn_next);
-	print_value(text, "log_durable_bytes", "counter", "Log position up to which all is durable.",
-		    (double)s.lsn_durable);
+	print_value(text, "log_durable_bytes", "counter",
+		    "Log position up to which all is durable.", (double)s.lsn_durable);
 	print_value(text, "commits_total", "counter", "Transactions.", (double)s.commits);
 	print_value(text, "conflicts_total", "counter", "Optimistic transactions that conflicted.",
 		    (double)s.conflicts);
@@ -199,7 +217,8 @@ static void print_engine(struct text *text, struct fs *fs)
 	print_value(text, "checkpoint_seconds_last", "gauge", "Duration of the last checkpoint.",
 		    (double)s.checkpoint_ns_last / 1e9);
 	print_value(text, "checkpoint_freeze_seconds_max", "gauge",
-		    "Longest time that a checkpoint held all shards.", (double)s.freeze_ns_max / 1e9);
+		    "Longest time that a checkpoint held all shards.",
+		    (double)s.freeze_ns_max / 1e9);
 }
 
 int metrics_write_prometheus(struct fs *fs, char *buffer, size_t capacity, size_t *length)
@@ -211,7 +230,8 @@ int metrics_write_prometheus(struct fs *fs, char *buffer, size_t capacity, size_
 	print_value(&text, "inodes_known", "gauge", "Inodes that the kernel knows now.",
 		    (double)node_count(fs->nodes));
 	print_value(&text, "stack_watermark_bytes", "gauge",
-		    "Deepest stack of the requests that were looked at.", (double)stack_watermark());
+		    "Deepest stack of the requests that were looked at.",
+		    (double)stack_watermark());
 	print_value(&text, "stack_samples_total", "counter", "Requests whose stack was looked at.",
 		    (double)stack_samples());
 	print_value(&text, "stack_violations_total", "counter",
@@ -239,11 +259,13 @@ int metrics_write_stats(struct fs *fs, char *buffer, size_t capacity, size_t *le
 		      atomic_load_explicit(&fs->metrics->errors[op], memory_order_relaxed));
 	}
 	print(&text,
-	      "\nstore      heap %.1f MiB (%.1f free), disk free %.1f MiB, dirty %.1f of %.1f MiB%s\n",
+	      "\nstore      heap %.1f MiB (%.1f free), disk free %.1f MiB, dirty %.1f of %.1f "
+	      "MiB%s\n",
 	      (double)s.heap_bytes / 1048576, (double)s.heap_free_bytes / 1048576,
 	      (double)s.disk_free_bytes / 1048576, (double)s.dirty_bytes / 1048576,
 	      (double)s.dirty_bytes_max / 1048576, s.read_only ? ", READ-ONLY after an error" : "");
-	print(&text, "log        %lu commits, %.1f MiB, %lu writes, %lu syncs, %.1f KiB not durable\n",
+	print(&text,
+	      "log        %lu commits, %.1f MiB, %lu writes, %lu syncs, %.1f KiB not durable\n",
 	      s.commits, (double)s.log_bytes / 1048576, s.log_flushes, s.log_syncs,
 	      (double)(s.lsn_next - s.lsn_durable) / 1024);
 	print(&text, "checkpoint %lu, last %.1f ms, shards held at most %.1f us\n", s.checkpoints,

@@ -18,10 +18,8 @@
 struct op op_begin(fuse_req_t req, enum metrics_op kind)
 {
 	stack_enter();
-	return (struct op){.req = req,
-			   .fs = fuse_req_userdata(req),
-			   .start_ns = metrics_now(),
-			   .kind = kind};
+	return (struct op){
+		.req = req, .fs = fuse_req_userdata(req), .start_ns = metrics_now(), .kind = kind};
 }
 
 void op_end(struct op *op, int error)

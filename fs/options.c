@@ -18,22 +18,16 @@ static const struct {
 	const char *name;
 	unsigned long set, clear;
 } kernel_flags[] = {
-	{"suid", 0, MS_NOSUID},
-	{"nosuid", MS_NOSUID, 0},
-	{"dev", 0, MS_NODEV},
-	{"nodev", MS_NODEV, 0},
-	{"exec", 0, MS_NOEXEC},
-	{"noexec", MS_NOEXEC, 0},
-	{"sync", MS_SYNCHRONOUS, 0},
-	{"async", 0, MS_SYNCHRONOUS},
-	{"dirsync", MS_DIRSYNC, 0},
+	{"suid", 0, MS_NOSUID},      {"nosuid", MS_NOSUID, 0},     {"dev", 0, MS_NODEV},
+	{"nodev", MS_NODEV, 0},      {"exec", 0, MS_NOEXEC},       {"noexec", MS_NOEXEC, 0},
+	{"sync", MS_SYNCHRONOUS, 0}, {"async", 0, MS_SYNCHRONOUS}, {"dirsync", MS_DIRSYNC, 0},
 };
 
 /* Options that say nothing to us: of mount(8), fstab and systemd, or what is always so. */
-static const char *const accepted[] = {"defaults", "auto",   "noauto", "nofail", "_netdev",
-				       "user",     "nouser", "users",  "owner",  "group",
-				       "allow_other", "default_permissions", "nodiratime",
-				       "diratime"};
+static const char *const accepted[] = {
+	"defaults",   "auto",    "noauto", "nofail", "_netdev",     "user",
+	"nouser",     "users",   "owner",  "group",  "allow_other", "default_permissions",
+	"nodiratime", "diratime"};
 
 static int refuse(struct mneme_error *error, const char *option, const char *why)
 {
@@ -79,8 +73,8 @@ static int choice(const char *value, const char *const *list)
 	return -1;
 }
 
-static int parse_pair(struct fs_options *o, const char *option, const char *name,
-		      const char *value, struct mneme_error *error)
+static int parse_pair(struct fs_options *o, const char *option, const char *name, const char *value,
+		      struct mneme_error *error)
 {
 	static const char *const modes[] = {"memory", "buffered", "strict", NULL};
 	static const char *const transports[] = {"auto", "uring", "classic", NULL};

@@ -145,8 +145,8 @@ static void *reaper_main(void *arg)
 		pthread_mutex_unlock(&reaper->mutex);
 		if (ino & REAP_INVALIDATE)
 			fuse_lowlevel_notify_inval_inode(
-				reaper->fs->session,
-				fs_nodeid(reaper->fs, ino & ~REAP_INVALIDATE), 0, 0);
+				reaper->fs->session, fs_nodeid(reaper->fs, ino & ~REAP_INVALIDATE),
+				0, 0);
 		else
 			remove_all(reaper->fs, ino);
 		pthread_mutex_lock(&reaper->mutex);

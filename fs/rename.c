@@ -139,12 +139,11 @@ static int exchange(struct mneme_txn *txn, struct rename *r)
 {
 	struct end *from = &r->from, *to = &r->to;
 	int moved = S_ISDIR(from->inode.mode) - S_ISDIR(to->inode.mode);
-	int err = dentry_drop_parent(txn, from->directory, from->dentry.position,
-				     from->dentry.inode);
+	int err =
+		dentry_drop_parent(txn, from->directory, from->dentry.position, from->dentry.inode);
 
 	if (!err)
-		err = dentry_drop_parent(txn, to->directory, to->dentry.position,
-					 to->dentry.inode);
+		err = dentry_drop_parent(txn, to->directory, to->dentry.position, to->dentry.inode);
 	if (!err)
 		err = dentry_put(txn, from->directory, from->dentry.position, from->name,
 				 to->dentry.inode, to->inode.mode);
@@ -250,8 +249,8 @@ static int rename_try(struct fs *fs, struct rename *r)
 	return fs_commit(fs, txn, MNEME_DURABILITY_DEFAULT, inodes, count);
 }
 
-static void handle_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
-			  fuse_ino_t newparent, const char *newname, unsigned flags)
+static void handle_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
+			  const char *newname, unsigned flags)
 {
 	struct op op = op_begin(req, METRICS_RENAME);
 	struct fs *fs = op.fs;

@@ -33,9 +33,9 @@ struct fs_session {
 	struct fs fs;
 	char directory[4096];
 	char description[160];
-	int uring;          /* asked for */
+	int uring; /* asked for */
 	int mounted;
-	pthread_t main;     /* runs the loop */
+	pthread_t main; /* runs the loop */
 	pthread_t signals;
 	int has_signals;    /* the thread runs */
 	_Atomic int ending; /* [A] the loop is over */

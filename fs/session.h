@@ -23,18 +23,19 @@ struct fs_options {
 	enum fs_atime atime;
 	enum fs_transport transport;
 	enum mneme_durability durability; /* overrides the store's */
-	uint64_t cache_bytes;   /* dirty arena of the engine; 0: its default */
-	unsigned threads;       /* workers of the classic transport; 0: 10 */
-	unsigned queue_depth;   /* requests of a core's io_uring queue; 0: 8 */
-	int checked_open;       /* 1: every open reaches the daemon */
-	int cached_create;      /* 1: new files are written through the page cache */
-	int no_memory;          /* 1: texts are neither embedded nor searched */
-	int ask_often;          /* 1: the kernel caches no names and attributes (for tests) */
-	int remount;            /* 1: change an existing mount: only ro/rw and the kernel's flags */
-	unsigned long kernel_flags; /* MS_* that mount(2) knows: nosuid, nodev, noexec, noatime, ... */
-	int private_access;     /* 1: only the mounting user may use the mount (no allow_other) */
-	char source[256];       /* what /proc/mounts shows; empty: the store's path */
-	char subtype[32];       /* empty: mnemefs */
+	uint64_t cache_bytes;             /* dirty arena of the engine; 0: its default */
+	unsigned threads;                 /* workers of the classic transport; 0: 10 */
+	unsigned queue_depth;             /* requests of a core's io_uring queue; 0: 8 */
+	int checked_open;                 /* 1: every open reaches the daemon */
+	int cached_create;                /* 1: new files are written through the page cache */
+	int no_memory;                    /* 1: texts are neither embedded nor searched */
+	int ask_often; /* 1: the kernel caches no names and attributes (for tests) */
+	int remount;   /* 1: change an existing mount: only ro/rw and the kernel's flags */
+	unsigned long
+		kernel_flags; /* MS_* that mount(2) knows: nosuid, nodev, noexec, noatime, ... */
+	int private_access;   /* 1: only the mounting user may use the mount (no allow_other) */
+	char source[256];     /* what /proc/mounts shows; empty: the store's path */
+	char subtype[32];     /* empty: mnemefs */
 };
 
 /* Reads one comma-separated list of mount options into `options` (several calls add up).

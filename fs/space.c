@@ -155,9 +155,9 @@ struct copy {
 	uint64_t from, to; /* inodes */
 	uint64_t from_offset, to_offset;
 	size_t length;
-	void *buffer;   /* COPY_PIECE bytes */
+	void *buffer; /* COPY_PIECE bytes */
 	int privileged;
-	int dropped;    /* result */
+	int dropped; /* result */
 };
 
 /* Copies one piece; returns its bytes, 0 at the end of the source, or -errno. */

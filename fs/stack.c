@@ -53,9 +53,9 @@ void stack_leave(void)
 	atomic_fetch_add_explicit(&samples, 1, memory_order_relaxed);
 	if (used > STACK_BUDGET)
 		atomic_fetch_add_explicit(&violations, 1, memory_order_relaxed);
-	while (used > seen && !atomic_compare_exchange_weak_explicit(&watermark, &seen, used,
-								     memory_order_relaxed,
-								     memory_order_relaxed))
+	while (used > seen &&
+	       !atomic_compare_exchange_weak_explicit(&watermark, &seen, used, memory_order_relaxed,
+						      memory_order_relaxed))
 		;
 }
 

@@ -245,9 +245,8 @@ static int change_inside(struct mneme_txn *txn, struct change *change)
 	}
 	note_state(&inode, change->name, change->value != NULL);
 	inode.ctime_ns = fs_now();
-	err = change->value
-		      ? mneme_txn_put_borrowed(txn, &key, change->value, change->length)
-		      : mneme_txn_delete(txn, &key);
+	err = change->value ? mneme_txn_put_borrowed(txn, &key, change->value, change->length)
+			    : mneme_txn_delete(txn, &key);
 	return err ? err : inode_store(txn, change->ino, &inode);
 }
 
@@ -308,8 +307,8 @@ static int must_drop_sgid(struct op *op, uint64_t ino, const char *name)
 	return !caller_in_group(op->req, inode.gid);
 }
 
-static void handle_setxattr(fuse_req_t req, fuse_ino_t nodeid, const char *name,
-			    const char *value, size_t length, int flags)
+static void handle_setxattr(fuse_req_t req, fuse_ino_t nodeid, const char *name, const char *value,
+			    size_t length, int flags)
 {
 	struct op op = op_begin(req, METRICS_SETXATTR);
 	struct change change = {.ino = fs_inode_number(op.fs, nodeid),
@@ -322,8 +321,7 @@ static void handle_setxattr(fuse_req_t req, fuse_ino_t nodeid, const char *name,
 	if (length > NAMES_XATTR_VALUE_MAX) {
 		err = -E2BIG;
 	} else {
-		change.drop_sgid =
-			!virtual_is(change.ino) && must_drop_sgid(&op, change.ino, name);
+		change.drop_sgid = !virtual_is(change.ino) && must_drop_sgid(&op, change.ino, name);
 		err = change_xattr(op.fs, &change);
 	}
 	op_reply_error(&op, err);

@@ -57,8 +57,7 @@ static int set_shards(struct arguments *args, const char *text)
 	char *end;
 	unsigned long number = strtoul(text, &end, 10);
 
-	if (end == text || *end || number < 1 || number > MNEME_SHARDS_MAX ||
-	    number & (number - 1))
+	if (end == text || *end || number < 1 || number > MNEME_SHARDS_MAX || number & (number - 1))
 		return usage_error("shards must be a power of two from 1 to 64, not ", text);
 	args->create.shards = (uint32_t)number;
 	return 0;
@@ -67,11 +66,14 @@ static int set_shards(struct arguments *args, const char *text)
 /* Returns -1 to go on, else the exit status. */
 static int parse(int argc, char **argv, struct arguments *args)
 {
-	static const struct option options[] = {
-		{"durability", required_argument, NULL, 'd'}, {"compress", no_argument, NULL, 'z'},
-		{"shards", required_argument, NULL, 's'},     {"owner", required_argument, NULL, 'o'},
-		{"quiet", no_argument, NULL, 'q'},            {"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'V'},          {NULL, 0, NULL, 0}};
+	static const struct option options[] = {{"durability", required_argument, NULL, 'd'},
+						{"compress", no_argument, NULL, 'z'},
+						{"shards", required_argument, NULL, 's'},
+						{"owner", required_argument, NULL, 'o'},
+						{"quiet", no_argument, NULL, 'q'},
+						{"help", no_argument, NULL, 'h'},
+						{"version", no_argument, NULL, 'V'},
+						{NULL, 0, NULL, 0}};
 	int option, status = 0;
 
 	while (!status && (option = getopt_long(argc, argv, "d:zs:o:qhV", options, NULL)) != -1) {

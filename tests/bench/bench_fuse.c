@@ -163,9 +163,9 @@ static const struct {
 	int (*op)(struct client *c, int k);
 	int share; /* of the files: 1/share operations */
 } workloads[] = {
-	{"create", op_create, 1},     {"openread", op_openread, 1}, {"stat", op_stat, 1},
-	{"miss", op_miss, 1},         {"setxattr", op_setxattr, 1}, {"getxattr", op_getxattr, 1},
-	{"fsync", op_fsync, 10},      {"mixed", op_mixed, 1},       {"rename", op_rename, 1},
+	{"create", op_create, 1}, {"openread", op_openread, 1}, {"stat", op_stat, 1},
+	{"miss", op_miss, 1},     {"setxattr", op_setxattr, 1}, {"getxattr", op_getxattr, 1},
+	{"fsync", op_fsync, 10},  {"mixed", op_mixed, 1},       {"rename", op_rename, 1},
 	{"unlink", op_unlink, 1},
 };
 enum { WORKLOADS = sizeof(workloads) / sizeof(workloads[0]) };

@@ -237,9 +237,9 @@ END_TEST
 
 START_TEST(test_options_unknown_ones_are_refused_by_name)
 {
-	static const char *const bad[] = {"frobnicate", "ro,frobnicate=3", "durability=always",
-					  "cache_size=1", "cache_size=12Q", "threads=0",
-					  "transport=", "queue_depth=-1"};
+	static const char *const bad[] = {"frobnicate",   "ro,frobnicate=3", "durability=always",
+					  "cache_size=1", "cache_size=12Q",  "threads=0",
+					  "transport=",   "queue_depth=-1"};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct fs_options o = {0};
 		struct mneme_error error = {""};
