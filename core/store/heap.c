@@ -371,8 +371,8 @@ const struct fmt_page *heap_page_slow(struct heap *h, uint64_t reference, int *e
 	if (!heap_verified(h, page)) {
 		uint64_t faults = atomic_load_explicit(&h->faulted, memory_order_relaxed);
 		uint32_t crc = crc32c(0, (const uint8_t *)p + 4, FMT_PAGE_SIZE - 4);
-		if ((crc != p->crc && !SEEDED_BUG(1)) || p->self != page ||
-		    !fmt_reference_fits(reference, crc) || page_verify(p) < 0) {
+		int fits = crc == p->crc && fmt_reference_fits(reference, crc);
+		if ((!fits && !SEEDED_BUG(1)) || p->self != page || page_verify(p) < 0) {
 			*error = faults != atomic_load_explicit(&h->faulted, memory_order_relaxed)
 					 ? -EIO
 					 : -EUCLEAN;
