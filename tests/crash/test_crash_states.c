@@ -460,6 +460,40 @@ START_TEST(test_crash_states_making_a_store)
 }
 END_TEST
 
-UNIT_MAIN("crash_states", test_crash_states_one_operation, test_crash_states_two_operations,
+/* Inode numbers that were used are not given out again, by the log or by the checkpoint. */
+START_TEST(test_crash_states_inodes_are_given_out_once)
+{
+	uint64_t seen[200];
+	uint32_t count = 0;
+	struct sim *disk, *after;
+
+	ck_assert_int_eq(sim_new(&disk), 0);
+	ck_assert_int_eq(history_create(disk), 0);
+	for (int life = 0; life < 10; life++) {
+		struct mneme *m;
+		ck_assert_int_eq(history_open(disk, &m, NULL), 0);
+		for (int i = 0; i < 20; i++) {
+			struct mneme_key key = {.inode = mneme_inode_new(m, i % MODEL_SHARDS),
+						.type = MNEME_TYPE_INODE};
+			for (uint32_t k = 0; k < count; k++)
+				ck_assert_uint_ne(seen[k], key.inode);
+			ck_assert_uint_eq(key.inode % MODEL_SHARDS, i % MODEL_SHARDS);
+			seen[count++] = key.inode;
+			ck_assert_int_eq(mneme_put(m, &key, "x", 1, MNEME_DURABILITY_STRICT), 0);
+		}
+		if (life % 3 == 1)
+			ck_assert_int_eq(mneme_checkpoint(m), 0);
+		store_abandon(m);
+		ck_assert_int_eq(sim_crash(disk, sim_events(disk), SIM_CRASH_NONE_KEPT, 0, &after),
+				 0);
+		sim_free(disk);
+		disk = after;
+	}
+	sim_free(disk);
+}
+END_TEST
+
+UNIT_MAIN("crash_states", test_crash_states_inodes_are_given_out_once,
+	  test_crash_states_one_operation, test_crash_states_two_operations,
 	  test_crash_states_many_operations, test_crash_states_many_lives,
 	  test_crash_states_making_a_store)
