@@ -2,9 +2,10 @@
 /*
  * Purpose:   damaged bytes in the superblocks, the heap and the log of stores that were closed or
  *            crashed: flipped, zeroed, overwritten, swapped, replayed from an older time, cut off.
- *            Opening and reading then says -EUCLEAN or -EIO, or gives the right data. Only the end
- *            of the log of a crashed store may be missing: damage there cannot be told from a write
- *            that was cut off. Counts:    3,000; MNEME_LONG=1: 100,000.
+ *            Opening and reading then says -EUCLEAN or -EIO, or gives the right data. Only the end of
+ *            the log of a crashed store may be missing: damage there cannot be told from a write that
+ *            was cut off.
+ * Counts:    3,000; MNEME_LONG=1: 100,000.
  */
 #include "core/store/store.h"
 #include "tests/crash/history.h"
