@@ -169,7 +169,8 @@ uint64_t txn_hash(uint64_t seed, const void *data, size_t length)
 		h = (uint64_t)x ^ (uint64_t)(x >> 64) ^ 0x2545f4914f6cdd1dull;
 	}
 	uint64_t tail = 0;
-	memcpy(&tail, p, length);
+	if (length) /* an empty sub-key may be NULL */
+		memcpy(&tail, p, length);
 	__uint128_t x = (__uint128_t)(h ^ tail ^ 0xa0761d6478bd642full) * 0xe7037ed1a0b428dbull;
 	return (uint64_t)x ^ (uint64_t)(x >> 64);
 }
