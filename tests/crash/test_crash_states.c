@@ -340,7 +340,7 @@ END_TEST
 
 START_TEST(test_crash_states_many_operations)
 {
-	uint64_t random = tier_seed() + 1, sequences = tier_count(60, 500, 30000);
+	uint64_t random = tier_seed() + 1, sequences = tier_count(60, 500, 35000);
 
 	begin();
 	for (uint64_t s = 0; s < sequences; s++) {
@@ -394,7 +394,7 @@ static void kill_and_open(struct history *h)
 /* A store that is killed, crashes, is opened, goes on and crashes again, life after life. */
 START_TEST(test_crash_states_many_lives)
 {
-	uint64_t random = tier_seed() + 2, stores = tier_count(4, 20, 2000);
+	uint64_t random = tier_seed() + 2, stores = tier_count(4, 20, 500);
 	static struct history h;
 
 	begin();

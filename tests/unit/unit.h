@@ -6,14 +6,16 @@
 #include <check.h>
 #include <stdlib.h>
 
-enum { UNIT_TIMEOUT_SECONDS = 120 };
+enum { UNIT_TIMEOUT_SECONDS = 120, UNIT_LONG_FACTOR = 30 };
 
 static inline int unit_run(const char *name, const TTest *const *tests, size_t count)
 {
 	Suite *suite = suite_create(name);
 	TCase *tcase = tcase_create(name);
 
-	tcase_set_timeout(tcase, UNIT_TIMEOUT_SECONDS);
+	const char *is_long = getenv("MNEME_LONG");
+	tcase_set_timeout(tcase, UNIT_TIMEOUT_SECONDS *
+					 (is_long && *is_long == '1' ? UNIT_LONG_FACTOR : 1));
 	for (size_t i = 0; i < count; i++)
 		tcase_add_test(tcase, tests[i]);
 	suite_add_tcase(suite, tcase);
