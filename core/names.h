@@ -55,7 +55,10 @@ enum names_state {
 	NAMES_HAS_ACL_DEFAULT = 2,
 	NAMES_HAS_CAPABILITY = 4, /* security.capability */
 	NAMES_GUARDED = 8, /* of the root: the store has, or had, immutable or append-only files */
+	NAMES_HAS_ROBOTS = 16, /* user.xdg.robots.index */
 };
+
+#define NAMES_ROBOTS "user.xdg.robots.index" /* "false": not to be indexed, nor what is below */
 
 struct names_inode {
 	uint32_t mode; /* type and permissions, as st_mode */

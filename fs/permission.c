@@ -7,11 +7,27 @@
 #include "fs/acl.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <linux/posix_acl.h>
 #include <linux/posix_acl_xattr.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 enum { DEPTH_MAX = 256, WANT_READ = 4, WANT_SEARCH = 1 };
+
+/* May this process read everything? Being user 0 is not enough: its capabilities may be dropped. */
+static int reads_all(const struct fuse_ctx *ctx)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3,
+						.pid = ctx->pid};
+	struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3];
+
+	/* pid 0: of another pid namespace; capget() would speak of the daemon */
+	if (ctx->uid != 0 || ctx->pid <= 0 || syscall(SYS_capget, &head, caps))
+		return 0;
+	return (caps[0].effective & (1u << CAP_DAC_OVERRIDE | 1u << CAP_DAC_READ_SEARCH)) != 0;
+}
 
 void permission_of(struct permission *p, struct fs *fs, fuse_req_t req)
 {
@@ -20,6 +36,10 @@ void permission_of(struct permission *p, struct fs *fs, fuse_req_t req)
 	p->fs = fs;
 	p->uid = ctx->uid;
 	p->gid = ctx->gid;
+	p->groups_count = 0;
+	p->reads_all = reads_all(ctx);
+	if (p->reads_all)
+		return;
 	p->groups_count = fuse_req_getgroups(req, PERMISSION_GROUPS_MAX, p->groups);
 	if (p->groups_count < 0 || p->groups_count > PERMISSION_GROUPS_MAX)
 		p->groups_count = 0; /* fewer groups grant less */
@@ -119,31 +139,30 @@ static uint64_t parent_of(struct fs *fs, uint64_t ino)
 	return mneme_scan(fs->engine, &first, &last, 1, first_parent, &parent) == 1 ? parent : 0;
 }
 
-static int may(struct permission *p, uint64_t ino, unsigned want)
+int permission_may_search(struct permission *p, uint64_t directory)
 {
 	struct names_inode inode;
 
-	if (p->uid == 0)
+	if (p->reads_all)
 		return 1;
-	for (int depth = 0; depth < DEPTH_MAX; depth++) {
-		if (inode_read(p->fs, ino, &inode) || !allows(p, ino, &inode, want))
+	for (int depth = 0; directory && depth < DEPTH_MAX; depth++) {
+		if (inode_read(p->fs, directory, &inode) ||
+		    !allows(p, directory, &inode, WANT_SEARCH))
 			return 0;
-		if (ino == p->fs->root)
+		if (directory == p->fs->root)
 			return 1;
-		ino = parent_of(p->fs, ino);
-		if (!ino)
-			return 0;
-		want = WANT_SEARCH;
+		directory = parent_of(p->fs, directory);
 	}
 	return 0;
 }
 
-int permission_may_search(struct permission *p, uint64_t directory)
+int permission_may_read(struct permission *p, uint64_t ino, uint64_t directory)
 {
-	return may(p, directory, WANT_SEARCH);
-}
+	struct names_inode inode;
 
-int permission_may_read(struct permission *p, uint64_t ino)
-{
-	return may(p, ino, WANT_READ);
+	if (p->reads_all)
+		return 1;
+	if (inode_read(p->fs, ino, &inode) || !allows(p, ino, &inode, WANT_READ))
+		return 0;
+	return !directory || permission_may_search(p, directory);
 }

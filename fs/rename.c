@@ -9,6 +9,8 @@
  */
 #include "fs/fs.h"
 
+#include "core/memory/memory.h"
+
 #include "fs/dentry.h"
 #include "fs/reaper.h"
 #include "fs/virtual.h"
@@ -277,6 +279,8 @@ static void handle_rename(fuse_req_t req, fuse_ino_t parent, const char *name, f
 		err = rename_try(fs, &r);
 	if (err == -ECANCELED)
 		err = 0;
+	if (!err && fs->memory && r.from.directory != r.to.directory)
+		memory_opt(fs->memory, 1);
 	if (!err && r.gone && node_set_orphan(fs->nodes, r.gone, 1))
 		reaper_remove(fs, r.gone);
 	op_reply_error(&op, err);

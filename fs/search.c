@@ -14,9 +14,9 @@
 
 enum { LINE_MAX_BYTES = 2 * MEMORY_PATH_MAX + 6 * MEMORY_SNIPPET_MAX + 512 };
 
-static int allow(void *arg, uint64_t ino)
+static int allow(void *arg, uint64_t ino, uint64_t directory)
 {
-	return permission_may_read(arg, ino);
+	return permission_may_read(arg, ino, directory);
 }
 
 int search_ask(struct op *op, uint64_t directory, const char *query, uint64_t like, unsigned limit,
@@ -29,7 +29,7 @@ int search_ask(struct op *op, uint64_t directory, const char *query, uint64_t li
 	if (!caller)
 		return -ENOMEM;
 	permission_of(caller, op->fs, op->req);
-	if (like && !permission_may_read(caller, like))
+	if (like && !permission_may_read(caller, like, 0)) /* it was come by along a path */
 		return -EACCES;
 	struct memory_query ask = {
 		.text = like ? NULL : query,

@@ -185,6 +185,7 @@ static void note_state(struct names_inode *inode, const char *name, int there)
 	uint32_t bit = !strcmp(name, ACL_ACCESS_NAME)    ? NAMES_HAS_ACL_ACCESS
 		       : !strcmp(name, ACL_DEFAULT_NAME) ? NAMES_HAS_ACL_DEFAULT
 		       : !strcmp(name, CAPABILITY_NAME)  ? NAMES_HAS_CAPABILITY
+		       : !strcmp(name, NAMES_ROBOTS)     ? NAMES_HAS_ROBOTS
 							 : 0;
 
 	inode->state = there ? inode->state | bit : inode->state & ~bit;
@@ -267,7 +268,10 @@ static int change_try(struct fs *fs, struct change *change)
 		mneme_txn_abort(txn);
 		return err;
 	}
-	return fs_commit(fs, txn, MNEME_DURABILITY_DEFAULT, &change->ino, 1);
+	err = fs_commit(fs, txn, MNEME_DURABILITY_DEFAULT, &change->ino, 1);
+	if (!err && fs->memory && !strcmp(change->name, NAMES_ROBOTS))
+		memory_opt(fs->memory, 0);
+	return err;
 }
 
 static int change_xattr(struct fs *fs, const struct change *asked)

@@ -29,7 +29,8 @@ static const char tail[] =
 	"  -h, --help    this text\n"
 	"  -V, --version\n"
 	"  --            what follows is no option\n\n"
-	"Status: 0 found, 1 nothing found, 2 error. Colours: on a terminal, unless NO_COLOR is set.\n"
+	"Status: 0 found, 1 nothing found, 2 error. Colours: on a terminal, unless NO_COLOR is "
+	"set.\n"
 	"The same without this tool:\n"
 	"  cat 'DIR/.mneme/search/QUESTION.txt'     ls -l 'DIR/.mneme/search/QUESTION/'\n"
 	"  cat DIR/.mneme/near/FILE.txt             getfattr -n user.mneme.state FILE\n";
@@ -129,8 +130,8 @@ static int parse(int argc, char **argv, const struct tool_verb *verb, struct too
 	options->words_count = argc - optind;
 	if (status == TOOL_FOUND && options->json + options->grep + options->explain > 1)
 		status = tool_fail("--json, --grep and --explain exclude each other");
-	if (status == TOOL_FOUND && (options->words_count < verb->words_min ||
-				     options->words_count > verb->words_max))
+	if (status == TOOL_FOUND &&
+	    (options->words_count < verb->words_min || options->words_count > verb->words_max))
 		status = tool_fail("wrong number of arguments; usage:\n%s", verb->usage);
 	return status;
 }

@@ -94,7 +94,8 @@ static int show(json_t *answer, const char *prefix, const struct tool_options *o
 	while (json_array_size(results) > (size_t)options->count)
 		json_array_remove(results, json_array_size(results) - 1);
 	if (options->json) {
-		json_dumpf(answer, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6));
+		json_dumpf(answer, stdout,
+			   JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6));
 		putchar('\n');
 	}
 	for (size_t i = 0; !options->json && i < json_array_size(results); i++)

@@ -54,10 +54,11 @@ static int run(const struct tool_options *options)
 const struct tool_verb verb_status = {
 	.name = "status",
 	.accepts = "C",
-	.usage = "  status [-C DIR] | status FILE...\n"
-		 "                how many memories there are and wait, by which model; or of each\n"
-		 "                FILE: "
-		 "indexed, pending, skipped: why, error: why (1: not all are indexed)\n",
+	.usage =
+		"  status [-C DIR] | status FILE...\n"
+		"                how many memories there are and wait, by which model; or of each\n"
+		"                FILE: "
+		"indexed, pending, skipped: why, error: why (1: not all are indexed)\n",
 	.words_min = 0,
 	.words_max = 100000,
 	.run = run,

@@ -60,6 +60,18 @@ static void thread_sleep(struct memory *mem, uint32_t seen, uint64_t next_ms)
 	atomic_store_explicit(&mem->sleeping, 0, memory_order_relaxed);
 }
 
+/* `work` is held. */
+static int review_if_due(struct memory *mem, uint64_t now)
+{
+	uint64_t due = atomic_load_explicit(&mem->opted, memory_order_acquire);
+
+	if (!due || due > now)
+		return 0;
+	/* A request from here on finds 0 and asks again. */
+	atomic_store_explicit(&mem->opted, 0, memory_order_release);
+	return memory_index_review(mem);
+}
+
 static void *thread_main(void *arg)
 {
 	struct memory *mem = arg;
@@ -68,10 +80,14 @@ static void *thread_main(void *arg)
 		uint32_t seen = atomic_load_explicit(&mem->wake, memory_order_acquire);
 		uint64_t next = 0;
 		pthread_mutex_lock(&mem->work.lock);
+		review_if_due(mem, now_ms());
 		uint64_t inode = pending_take(&mem->pending, now_ms(), &next);
 		if (inode)
 			embed_one(mem, inode);
 		pthread_mutex_unlock(&mem->work.lock);
+		uint64_t review = atomic_load_explicit(&mem->opted, memory_order_acquire);
+		if (review && (!next || review < next))
+			next = review;
 		if (!inode)
 			thread_sleep(mem, seen, next);
 	}
@@ -92,35 +108,62 @@ void memory_touch(struct memory *mem, uint64_t inode)
 		thread_wake(mem);
 }
 
+void memory_opt(struct memory *mem, int moved)
+{
+	if (!moved)
+		atomic_store_explicit(&mem->hides, 1, memory_order_seq_cst);
+	if (mem->read_only || !atomic_load_explicit(&mem->hides, memory_order_relaxed))
+		return;
+	/* release: the review (acquire) sees the change that was committed before */
+	atomic_store_explicit(&mem->opted, now_ms() + mem->quiet_ms, memory_order_release);
+	thread_wake(mem);
+}
+
 void memory_drop(struct memory *mem, uint64_t inode)
 {
 	pending_remove(&mem->pending, inode);
 	memory_index_remove(mem, inode);
 }
 
+/* All that was touched before: what is touched from now on is due later. */
+static int sync_all(struct memory *mem)
+{
+	uint64_t until = now_ms() + mem->quiet_ms, inode = 1, next;
+	int rc;
+
+	pthread_mutex_lock(&mem->work.lock);
+	rc = review_if_due(mem, UINT64_MAX);
+	pthread_mutex_unlock(&mem->work.lock);
+	while (rc == 0 && inode) {
+		/* Holding `work` means that nothing is half done elsewhere; let go of after each
+		 * file, so that the sync of a single one need not wait for all. */
+		pthread_mutex_lock(&mem->work.lock);
+		inode = pending_take(&mem->pending, until, &next);
+		if (inode)
+			rc = embed_one(mem, inode);
+		pthread_mutex_unlock(&mem->work.lock);
+	}
+	return rc;
+}
+
 int memory_sync(struct memory *mem, uint64_t inode)
 {
-	uint64_t next;
 	int rc = 0;
 
 	if (mem->read_only)
 		return 0;
-	/* Holding `work` means that nothing is half done elsewhere. */
+	if (!inode)
+		return sync_all(mem);
 	pthread_mutex_lock(&mem->work.lock);
-	if (inode) {
-		if (pending_remove(&mem->pending, inode))
-			rc = embed_one(mem, inode);
-	} else {
-		while (rc == 0 && (inode = pending_take(&mem->pending, UINT64_MAX, &next)))
-			rc = embed_one(mem, inode);
-	}
+	if (pending_remove(&mem->pending, inode))
+		rc = embed_one(mem, inode);
 	pthread_mutex_unlock(&mem->work.lock);
 	return rc;
 }
 
 /* ---- states ---- */
 
-static int state_get(struct memory *mem, uint64_t inode, struct memory_state *state, char *reason)
+int memory_state_get(struct memory *mem, uint64_t inode, struct memory_state *state, char *reason)
 {
 	struct mneme_key key = names_key(inode, MNEME_TYPE_PASSAGE);
 	uint8_t value[sizeof *state + MEMORY_REASON_MAX];
@@ -146,10 +189,12 @@ int memory_describe(struct memory *mem, uint64_t inode, char *text, size_t size)
 	int rc = memory_inode(mem->engine, inode, &record);
 
 	if (rc == 0)
-		rc = state_get(mem, inode, &state, reason);
+		rc = memory_state_get(mem, inode, &state, reason);
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
-	if (rc == -ENOENT || (state.version != record.version && state.status != MEMORY_SKIPPED) ||
+	if (memory_is_hidden(mem, inode))
+		snprintf(text, size, "skipped: " MEMORY_HIDDEN);
+	else if (rc == -ENOENT || (state.version != record.version && state.status != MEMORY_SKIPPED) ||
 	    state.status > MEMORY_ERROR || pending_has(&mem->pending, inode))
 		snprintf(text, size, "pending");
 	else

@@ -75,6 +75,9 @@ const char *memory_embedder(const struct memory *mem, const char **note);
 /* After a transaction that changed the bytes of a file: it will be embedded when it has been quiet.
  * Cheap, no I/O. */
 void memory_touch(struct memory *mem, uint64_t inode);
+/* After user.xdg.robots.index of an inode was set or removed, or (`moved`) an inode got into another
+ * directory: what is opted out is found no more from now on; its records follow. Cheap. */
+void memory_opt(struct memory *mem, int moved);
 /* The file is gone for good: removes it from the indexes. Its records go with its inode's keys. */
 void memory_drop(struct memory *mem, uint64_t inode);
 /* Embeds the file now if it is pending (0: all pending files). Everything that was touched before is
@@ -89,8 +92,8 @@ int memory_vector(struct memory *mem, uint64_t inode, uint32_t part, float *vect
 
 enum memory_mode { MEMORY_HYBRID = 0, MEMORY_VECTOR, MEMORY_LEXICAL };
 
-/* Non-zero: the caller may see that file. */
-typedef int memory_allow(void *arg, uint64_t inode);
+/* Non-zero: the caller may read that file by a name in that directory. */
+typedef int memory_allow(void *arg, uint64_t inode, uint64_t directory);
 
 struct memory_query {
 	const char *text; /* UTF-8, or NULL with `like` */
@@ -129,8 +132,5 @@ struct memory_stats {
 	uint64_t files, passages, pending, embedded, searches, search_ns, embed_ns, bytes;
 };
 void memory_get_stats(struct memory *mem, struct memory_stats *out);
-
-/* Path of an inode relative to `scope`: -EXDEV when it does not lie below it. */
-int memory_path(struct mneme *engine, uint64_t inode, uint64_t scope, char *path, size_t size);
 
 #endif

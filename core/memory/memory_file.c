@@ -308,6 +308,10 @@ static int job_run(struct job *j)
 					 .status = MEMORY_SKIPPED,
 					 .dim = j->mem->dim,
 					 .model = j->mem->model};
+	if (memory_is_hidden(j->mem, j->inode)) {
+		snprintf(j->reason, sizeof j->reason, MEMORY_HIDDEN);
+		return 0;
+	}
 	if (j->record.size == 0) {
 		snprintf(j->reason, sizeof j->reason, "empty");
 		return 0;

@@ -108,6 +108,8 @@ static int load_inode(void *arg, const struct mneme_key *key, const void *value,
 	if (key->type != MNEME_TYPE_INODE || length < sizeof inode)
 		return 0;
 	memcpy(&inode, value, sizeof inode);
+	if (inode.state & NAMES_HAS_ROBOTS)
+		atomic_store_explicit(&l->mem->hides, 1, memory_order_relaxed);
 	if (!S_ISREG(inode.mode) || !inode.nlink)
 		return 0;
 	if (l->count == l->capacity) {
@@ -190,21 +192,24 @@ out:
 static int load_file(struct memory *mem, uint64_t inode, uint64_t version)
 {
 	struct mneme_key key = names_key(inode, MNEME_TYPE_PASSAGE);
-	uint8_t value[sizeof(struct memory_state) + MEMORY_REASON_MAX];
+	uint8_t value[sizeof(struct memory_state) + MEMORY_REASON_MAX + 1];
 	struct memory_state state;
 	struct names_inode record;
 	size_t length;
-	int rc = mneme_get(mem->engine, &key, value, sizeof value, &length);
+	int rc = mneme_get(mem->engine, &key, value, sizeof value - 1, &length);
 
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
 	if (rc == 0 && length >= sizeof state) {
 		memcpy(&state, value, sizeof state);
 		int same_model = state.model == mem->model && state.dim == mem->dim;
-		if (state.version == version && state.status == MEMORY_SKIPPED)
+		value[length] = 0;
+		int hidden = memory_is_hidden(mem, inode);
+		int said = !strcmp((char *)value + sizeof state, MEMORY_HIDDEN);
+		if (state.version == version && state.status == MEMORY_SKIPPED && hidden == said)
 			return 0;
 		if (state.version == version && state.status == MEMORY_INDEXED && same_model &&
-		    state.parts <= MEMORY_PARTS_MAX) {
+		    !hidden && state.parts <= MEMORY_PARTS_MAX) {
 			rc = memory_inode(mem->engine, inode, &record);
 			if (rc == 0 && state.parts)
 				rc = load_parts(mem, &record, inode, &state);
@@ -215,18 +220,43 @@ static int load_file(struct memory *mem, uint64_t inode, uint64_t version)
 	return mem->read_only ? 0 : pending_add(&mem->pending, inode, 0);
 }
 
+/* All regular files, from one walk of each shard. */
+static int load_walk(struct load *l)
+{
+	int rc = 0;
+
+	for (uint32_t shard = 0; shard < mneme_shards(l->mem->engine) && rc == 0; shard++) {
+		struct mneme_key first = {.inode = shard, .type = 0};
+		struct mneme_key last = {.inode = UINT64_MAX, .type = 0xff};
+		rc = mneme_scan(l->mem->engine, &first, &last, 0, load_inode, l);
+	}
+	return rc;
+}
+
 int memory_index_load(struct memory *mem)
 {
 	struct load l = {.mem = mem};
-	int rc = 0;
+	int rc = load_walk(&l);
 
-	for (uint32_t shard = 0; shard < mneme_shards(mem->engine) && rc == 0; shard++) {
-		struct mneme_key first = {.inode = shard, .type = 0};
-		struct mneme_key last = {.inode = UINT64_MAX, .type = 0xff};
-		l.count = 0;
-		rc = mneme_scan(mem->engine, &first, &last, 0, load_inode, &l);
-		for (uint32_t i = 0; i < l.count && rc == 0; i++)
-			rc = load_file(mem, l.inodes[2 * i], l.inodes[2 * i + 1]);
+	for (uint32_t i = 0; i < l.count && rc == 0; i++)
+		rc = load_file(mem, l.inodes[2 * i], l.inodes[2 * i + 1]);
+	alloc_free(l.inodes);
+	return rc;
+}
+
+int memory_index_review(struct memory *mem)
+{
+	struct load l = {.mem = mem};
+	char reason[MEMORY_REASON_MAX + 1];
+	struct memory_state state;
+	int rc = load_walk(&l);
+
+	for (uint32_t i = 0; i < l.count && rc == 0; i++) {
+		uint64_t inode = l.inodes[2 * i];
+		if (memory_state_get(mem, inode, &state, reason) < 0)
+			continue; /* it is pending anyhow, or gone */
+		if (memory_is_hidden(mem, inode) != !strcmp(reason, MEMORY_HIDDEN))
+			rc = pending_add(&mem->pending, inode, 0);
 	}
 	alloc_free(l.inodes);
 	return rc;

@@ -53,6 +53,8 @@ struct memory {
 	_Atomic uint32_t wake;     /* futex */
 	_Atomic uint32_t sleeping; /* [A] the thread waits without a time-out */
 	_Atomic int stop;
+	_Atomic int hides;      /* [A] some inode has, or had, user.xdg.robots.index */
+	_Atomic uint64_t opted; /* [A] ms; when to compare what is opted out with the states; 0: never */
 	_Atomic uint64_t embedded, searches, search_ns, embed_ns, files;
 };
 
@@ -61,6 +63,15 @@ uint64_t memory_now_ns(void);
 int memory_read(struct mneme *engine, uint64_t inode, uint64_t size, uint64_t offset, void *out,
 		size_t length);
 int memory_inode(struct mneme *engine, uint64_t inode, struct names_inode *out);
+int memory_state_get(struct memory *mem, uint64_t inode, struct memory_state *state, char *reason);
+
+#define MEMORY_HIDDEN "opted out by " NAMES_ROBOTS
+/* 1: by each of its names the file is opted out. */
+int memory_is_hidden(struct memory *mem, uint64_t inode);
+/* The path from `scope` to the file by a name that is not opted out and that the caller may use. -EXDEV:
+ * there is none. `allow` may be NULL. */
+int memory_place(struct memory *mem, uint64_t inode, uint64_t scope, memory_allow *allow, void *arg,
+		 char *path, size_t size);
 
 /* Embeds one file as it is now and commits its records; `work` is held. */
 int memory_embed_file(struct memory *mem, uint64_t inode);
@@ -74,6 +85,8 @@ int memory_index_put(struct memory *mem, uint64_t inode, uint64_t version, uint3
 void memory_index_remove(struct memory *mem, uint64_t inode);
 /* Fills the indexes from the records and finds pending files. */
 int memory_index_load(struct memory *mem);
+/* Makes files pending whose state does not say what memory_is_hidden() says. */
+int memory_index_review(struct memory *mem);
 
 int pending_init(struct pending *p);
 void pending_fini(struct pending *p);

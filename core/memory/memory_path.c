@@ -54,66 +54,142 @@ int memory_read(struct mneme *engine, uint64_t inode, uint64_t size, uint64_t of
 	return (int)length;
 }
 
-struct first_parent {
+/* ---- names ---- */
+
+enum { NAMES_LOOKED_AT = 32 }; /* of a file */
+
+struct name {
 	uint64_t directory, position;
-	int found;
 };
 
-static int parent_take(void *arg, const struct mneme_key *key, const void *value, size_t length)
+struct names {
+	struct name *names;
+	uint32_t count, max;
+};
+
+static int name_take(void *arg, const struct mneme_key *key, const void *value, size_t length)
 {
-	struct first_parent *p = arg;
+	struct names *n = arg;
 
 	(void)value;
 	(void)length;
 	if (key->sub_length != 16)
 		return -EUCLEAN;
-	p->directory = names_get_be64(key->sub);
-	p->position = names_get_be64((const uint8_t *)key->sub + 8);
-	p->found = 1;
-	return 1;
+	n->names[n->count].directory = names_get_be64(key->sub);
+	n->names[n->count].position = names_get_be64((const uint8_t *)key->sub + 8);
+	return ++n->count == n->max;
 }
 
-/* One step up: the directory that holds `inode` and the name it has there (put in front of what is in
- * `path` from *at on). With several names the first one that is asked for counts. */
-static int step_up(struct mneme *engine, uint64_t *inode, char *path, size_t *at)
+/* Up to `max` names of an inode: how many. -ENOENT: none. */
+static int names_find(struct mneme *engine, uint64_t inode, struct name *names, uint32_t max)
 {
-	struct mneme_key first = names_key(*inode, MNEME_TYPE_PARENT);
-	struct mneme_key last = names_key(*inode, MNEME_TYPE_PARENT + 1);
-	struct first_parent p = {0};
-	uint8_t sub[8], entry[sizeof(struct names_dentry) + NAMES_NAME_MAX];
-	size_t length;
-	int rc = mneme_scan(engine, &first, &last, 1, parent_take, &p);
+	struct names n = {.names = names, .max = max};
+	struct mneme_key first = names_key(inode, MNEME_TYPE_PARENT);
+	struct mneme_key last = names_key(inode, MNEME_TYPE_PARENT + 1);
 
-	if (rc < 0 || !p.found)
-		return rc < 0 ? rc : -ENOENT;
-	struct mneme_key key = names_key_number(p.directory, MNEME_TYPE_DENTRY, p.position, sub);
-	rc = mneme_get(engine, &key, entry, sizeof entry, &length);
+	int rc = mneme_scan(engine, &first, &last, max, name_take, &n);
+
 	if (rc < 0)
 		return rc;
-	size_t name = length - sizeof(struct names_dentry);
-	if (length <= sizeof(struct names_dentry) || *at < name + 1)
+	return n.count ? (int)n.count : -ENOENT;
+}
+
+/* Puts a name in front of what is in `path` from *at on. */
+static int name_prepend(struct mneme *engine, const struct name *name, char *path, size_t *at)
+{
+	uint8_t sub[8], entry[sizeof(struct names_dentry) + NAMES_NAME_MAX];
+	struct mneme_key key =
+		names_key_number(name->directory, MNEME_TYPE_DENTRY, name->position, sub);
+	size_t length;
+	int rc = mneme_get(engine, &key, entry, sizeof entry, &length);
+
+	if (rc < 0)
+		return rc;
+	size_t n = length - sizeof(struct names_dentry);
+	if (length <= sizeof(struct names_dentry) || *at < n + 1)
 		return length <= sizeof(struct names_dentry) ? -EUCLEAN : -ENAMETOOLONG;
 	if (path[*at])
 		path[--*at] = '/';
-	*at -= name;
-	memcpy(path + *at, entry + sizeof(struct names_dentry), name);
-	*inode = p.directory;
+	*at -= n;
+	memcpy(path + *at, entry + sizeof(struct names_dentry), n);
 	return 0;
 }
 
-int memory_path(struct mneme *engine, uint64_t inode, uint64_t scope, char *path, size_t size)
+/* Does this inode itself say that it is not to be indexed? */
+static int opts_out(struct mneme *engine, uint64_t inode)
 {
-	size_t at = size - 1;
-	uint64_t root = names_root(mneme_shards(engine));
+	struct mneme_key key = {.inode = inode,
+				.type = MNEME_TYPE_XATTR,
+				.sub = NAMES_ROBOTS,
+				.sub_length = sizeof(NAMES_ROBOTS) - 1};
+	struct names_inode record;
+	char value[8];
+	size_t length;
 
-	path[at] = 0;
-	for (int depth = 0; inode != scope; depth++) {
-		if (inode == root || depth == DEPTH_MAX)
-			return -EXDEV;
-		int rc = step_up(engine, &inode, path, &at);
+	if (memory_inode(engine, inode, &record) < 0 || !(record.state & NAMES_HAS_ROBOTS))
+		return 0;
+	return mneme_get(engine, &key, value, sizeof value, &length) == 0 && length == 5 &&
+	       !memcmp(value, "false", 5);
+}
+
+/* From one name up to the root: 1 if a directory there opts out, else 0 or -errno. With `path` the
+ * way from `scope` is put together; -EXDEV when that is not on it. */
+static int walk_up(struct memory *mem, struct name name, uint64_t scope, char *path, size_t *at)
+{
+	int hides = atomic_load_explicit(&mem->hides, memory_order_relaxed);
+	uint64_t root = names_root(mneme_shards(mem->engine));
+	int inside = path != NULL, rc = 0;
+
+	for (int depth = 0; depth < DEPTH_MAX; depth++) {
+		if (inside) {
+			rc = name_prepend(mem->engine, &name, path, at);
+			inside = name.directory != scope;
+		}
+		if (rc < 0 || (!inside && !hides))
+			return rc;
+		if (hides && opts_out(mem->engine, name.directory))
+			return 1;
+		if (name.directory == root)
+			return inside ? -EXDEV : 0;
+		rc = names_find(mem->engine, name.directory, &name, 1);
 		if (rc < 0)
 			return rc;
 	}
-	memmove(path, path + at, size - at);
-	return 0;
+	return -EXDEV;
+}
+
+int memory_is_hidden(struct memory *mem, uint64_t inode)
+{
+	struct name names[NAMES_LOOKED_AT];
+
+	if (!atomic_load_explicit(&mem->hides, memory_order_relaxed))
+		return 0;
+	if (opts_out(mem->engine, inode))
+		return 1;
+	int count = names_find(mem->engine, inode, names, NAMES_LOOKED_AT);
+	for (int i = 0; i < count; i++)
+		if (walk_up(mem, names[i], 0, NULL, NULL) != 1)
+			return 0;
+	return count > 0;
+}
+
+int memory_place(struct memory *mem, uint64_t inode, uint64_t scope, memory_allow *allow, void *arg,
+		 char *path, size_t size)
+{
+	struct name names[NAMES_LOOKED_AT];
+	int count = names_find(mem->engine, inode, names, NAMES_LOOKED_AT);
+
+	if (count > 0 && atomic_load_explicit(&mem->hides, memory_order_relaxed) &&
+	    opts_out(mem->engine, inode))
+		return -EXDEV;
+	for (int i = 0; i < count; i++) {
+		size_t at = size - 1;
+		path[at] = 0;
+		if (walk_up(mem, names[i], scope, path, &at) ||
+		    (allow && !allow(arg, inode, names[i].directory)))
+			continue;
+		memmove(path, path + at, size - at);
+		return 0;
+	}
+	return count < 0 ? count : -EXDEV;
 }

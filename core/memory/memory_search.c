@@ -40,8 +40,8 @@ static int accept_hit(void *arg, uint64_t owner, uint32_t part)
 	s->seen_inode = owner;
 	s->seen_allowed =
 		owner != s->query->like &&
-		memory_path(s->mem->engine, owner, s->query->scope, s->path, sizeof s->path) == 0 &&
-		(!s->query->allow || s->query->allow(s->query->allow_arg, owner));
+		memory_place(s->mem, owner, s->query->scope, s->query->allow, s->query->allow_arg,
+			     s->path, sizeof s->path) == 0;
 	return s->seen_allowed;
 }
 
@@ -208,7 +208,8 @@ static int result_fill(struct search *s, const struct fuse_hit *hit, struct memo
 	if (rc == 0 && length != sizeof part)
 		rc = -EUCLEAN;
 	if (rc == 0)
-		rc = memory_path(mem->engine, hit->owner, s->query->scope, r->path, sizeof r->path);
+		rc = memory_place(mem, hit->owner, s->query->scope, s->query->allow,
+				  s->query->allow_arg, r->path, sizeof r->path);
 	if (rc < 0)
 		return rc;
 	r->inode = hit->owner;
