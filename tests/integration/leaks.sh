@@ -1,0 +1,181 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# No door of search tells a caller anything of a file that the caller could not read: ways to leak,
+# tried as another user; each with a control by somebody who may.
+. "$(dirname "$0")/lib.sh"
+command -v setpriv >/dev/null || skip_all "setpriv is missing: apt-get install util-linux"
+command -v setfacl >/dev/null || skip_all "setfacl is missing: apt-get install acl"
+store_new
+store_mount
+chmod 755 "$mnt"
+eve=65501 ann=65502 club=65503
+
+as() { # UID GROUPS COMMAND...
+	local uid=$1 groups=$2
+	shift 2
+	if [ -n "$groups" ]; then groups="--groups $groups"; else groups=--clear-groups; fi
+	# shellcheck disable=SC2086 # options
+	setpriv --reuid "$uid" --regid "$uid" $groups -- "$@"
+}
+
+# Everything that any door tells UID (with GROUPS) below DIR for the question: text, links and targets,
+# JSON, attributes, and what is near to the files of bait/.
+tells() { # UID GROUPS DIR
+	as "$1" "$2" sh -c '
+		for d in "$1" "$2"; do
+			cat "$d/.mneme/search/$3.txt" "$d/.mneme/search/$3.json"
+			ls -l "$d/.mneme/search/$3/"
+			cat "$d/.mneme/search/$3/"*
+			getfattr --only-values -n "user.mneme.search:$3" "$d"
+			mneme search -C "$d" -n 100 "$3"
+			mneme search -C "$d" -n 100 --json "$3"
+		done
+		for f in "$1"/bait/*; do
+			getfattr --only-values -n user.mneme.similar "$f"
+			mneme near -n 100 "$f"
+			cat "$1/.mneme/near/bait%2F${f##*/}.json"
+		done' sh "$mnt" "$3" 'secret mandrake' 2>/dev/null
+}
+hidden() { # MARK [UID [GROUPS [DIR]]]: none of the answers has MARK
+	tells "${2:-$eve}" "${3:-}" "${4:-$mnt}" >"$work/told"
+	grep -q 'bait/' "$work/told" || { echo "not even the bait is found"; cat "$work/told"; return 1; }
+	! grep -a -- "$1" "$work/told"
+}
+shown() { # MARK UID [GROUPS]
+	tells "$2" "${3:-}" "$mnt" >"$work/told"
+	grep -aq -- "$1" "$work/told"
+}
+# put PATH MARK: a secret with the mark in its text and in its name's directory.
+put() { mkdir -p "$(dirname "$mnt/$1")" && echo "the secret mandrake grows, says $2" >"$mnt/$1"; }
+
+put bait/bait bait
+chmod 644 "$mnt/bait/bait"
+
+put mode/mode-a.txt mode-a && chmod 600 "$mnt/mode/mode-a.txt"
+put parent/parent-b.txt parent-b && chmod 700 "$mnt/parent"
+put deep/x/y/z/deep-c.txt deep-c && chmod 744 "$mnt/deep/x"
+put acl/acl-d.txt acl-d && chmod 644 "$mnt/acl/acl-d.txt" && setfacl -m u:$eve:--- "$mnt/acl/acl-d.txt"
+put gacl/gacl-e.txt gacl-e && chmod 644 "$mnt/gacl/gacl-e.txt" && setfacl -m g:$club:--- "$mnt/gacl/gacl-e.txt"
+put mask/mask-f.txt mask-f && chmod 600 "$mnt/mask/mask-f.txt" &&
+	setfacl -m u:$eve:r "$mnt/mask/mask-f.txt" && setfacl -m m::--- "$mnt/mask/mask-f.txt"
+put dacl/dacl-g.txt dacl-g && setfacl -m u:$eve:r-- "$mnt/dacl"
+put group/group-h.txt group-h && chgrp $club "$mnt/group/group-h.txt" && chmod 640 "$mnt/group/group-h.txt"
+put owner/owner-i.txt owner-i && chown $eve "$mnt/owner/owner-i.txt" && chmod 044 "$mnt/owner/owner-i.txt"
+put ingroup/ingroup-j.txt ingroup-j && chgrp $club "$mnt/ingroup/ingroup-j.txt" && chmod 604 "$mnt/ingroup/ingroup-j.txt"
+put link/from/link-k.txt link-k && mkdir "$mnt/link/open" && chmod 600 "$mnt/link/from/link-k.txt" &&
+	ln "$mnt/link/from/link-k.txt" "$mnt/link/open/link-k.txt"
+put half/closed/half-l.txt half-l && mkdir "$mnt/half/open" &&
+	ln "$mnt/half/closed/half-l.txt" "$mnt/half/open/seen.txt" && chmod 700 "$mnt/half/closed"
+ln -s "$mnt/mode/mode-a.txt" "$mnt/bait/link-to-mode"
+put later/later-m.txt later-m
+put move/move-n.txt move-n && mkdir -m 700 "$mnt/moved"
+put xonly/xonly-o.txt xonly-o && chmod 600 "$mnt/xonly/xonly-o.txt" && chmod 711 "$mnt/xonly"
+chmod 600 "$mnt/bait/link-to-mode" 2>/dev/null
+chmod 644 "$mnt/later/later-m.txt" "$mnt/move/move-n.txt" "$mnt/half/closed/half-l.txt"
+sync "$mnt"
+
+check control_root shown parent-b 0
+check control_bait shown bait $eve
+check file_mode hidden mode-a
+check file_mode_name hidden mode/
+check closed_parent hidden parent-b
+check closed_far_above hidden deep-c
+check acl_denies_user hidden acl-d.txt
+check acl_allows_another shown acl-d $ann
+check acl_denies_group hidden gacl-e $eve $club
+check acl_allows_outside_of_group shown gacl-e $eve
+check acl_mask hidden mask-f
+check acl_of_directory_without_x hidden dacl-g
+check not_in_group hidden group-h
+check in_group_control shown group-h $eve $club
+check owner_without_read hidden owner-i
+check group_without_read hidden ingroup-j $eve $club
+check group_without_read_control shown ingroup-j $eve
+check hard_link_in_open_directory hidden link-k
+check second_name_is_shown shown half/open/seen.txt $eve
+check closed_name_is_not hidden half-l.txt
+check closed_directory_is_not hidden half/closed
+
+check before_it_is_closed shown later-m $eve
+chmod 600 "$mnt/later/later-m.txt"
+check closed_after_indexing hidden later-m
+check before_the_move shown move-n $eve
+mv "$mnt/move/move-n.txt" "$mnt/moved/move-n.txt"
+check moved_into_a_closed_directory hidden move-n
+shared_answer() # root's answer stays open while another asks the same
+{
+	tells 0 '' "$mnt" >/dev/null
+	exec 8<"$mnt/.mneme/search/secret mandrake.txt" 9<"$mnt/.mneme/search/secret mandrake"
+	grep -q parent-b <&8 || return 1
+	hidden parent-b
+}
+check answer_of_another_user shared_answer
+
+refused() { # COMMAND...: as eve; it fails, and tells nothing
+	as $eve '' "$@" >"$work/said" 2>/dev/null && { cat "$work/said"; return 1; }
+	[ ! -s "$work/said" ]
+}
+for name in vector similar state dim model version; do
+	check "attribute_$name" refused getfattr --only-values -n user.mneme.$name "$mnt/xonly/xonly-o.txt"
+	check "attribute_${name}_behind_closed" refused getfattr --only-values -n user.mneme.$name "$mnt/parent/parent-b.txt"
+done
+check near_door refused cat "$mnt/.mneme/near/xonly%2Fxonly-o.txt.txt"
+check near_door_of_its_directory refused cat "$mnt/xonly/.mneme/near/xonly-o.txt.txt"
+check near_door_behind_closed refused cat "$mnt/.mneme/near/parent%2Fparent-b.txt.txt"
+check near_tool refused mneme near "$mnt/xonly/xonly-o.txt"
+check door_of_a_closed_directory refused cat "$mnt/parent/.mneme/search/secret mandrake.txt"
+check attribute_of_a_closed_directory refused getfattr --only-values -n 'user.mneme.search:secret' "$mnt/parent"
+same_refusal() # no difference between what is there and what is not, behind a closed directory
+{
+	local a b
+	a=$(as $eve '' cat "$mnt/.mneme/near/parent%2Fparent-b.txt.txt" 2>&1 | sed 's/.*: //')
+	b=$(as $eve '' cat "$mnt/.mneme/near/parent%2Fnothing.txt" 2>&1 | sed 's/.*: //')
+	echo "$a / $b"
+	[ "$a" = "$b" ]
+}
+check existence_behind_closed same_refusal
+place() # a secret takes no place among the results either: all that may be seen is counted
+{
+	local i
+	mkdir "$mnt/crowd" && chmod 700 "$mnt/crowd"
+	for i in $(seq 300); do echo "secret mandrake secret mandrake $i" >"$mnt/crowd/$i"; done
+	sync "$mnt"
+	hidden crowd
+}
+check crowd_takes_no_place place
+setuid_caller() # a setuid program of eve, run by root, sees what eve sees
+{
+	cp "$(command -v cat)" "$work/cat" && chown $eve "$work/cat" && chmod 4755 "$work/cat" || return 1
+	"$work/cat" "$mnt/.mneme/search/secret mandrake.txt" >"$work/told" || return 1
+	cat "$work/told"
+	grep -q bait/ "$work/told" && ! grep -q parent-b "$work/told"
+}
+check setuid_caller setuid_caller
+fd_passed() # a descriptor of root's directory lets eve in, and still shows nothing
+{
+	exec 7<"$mnt/parent"
+	as $eve '' cat "/proc/self/fd/7/.mneme/search/secret mandrake.txt" >"$work/told" 2>/dev/null
+	cat "$work/told"
+	! grep -q parent-b "$work/told"
+}
+check descriptor_of_a_closed_directory fd_passed
+capless_root() # user 0 without its capabilities reads as others do
+{
+	setpriv --bounding-set -all --inh-caps -all -- cat "$mnt/.mneme/search/secret mandrake.txt" >"$work/told"
+	cat "$work/told"
+	grep -q bait/ "$work/told" && ! grep -q capless-p "$work/told"
+}
+put capless/capless-p.txt capless-p && chown $eve "$mnt/capless/capless-p.txt" && chmod 600 "$mnt/capless/capless-p.txt"
+rm -r "$mnt/crowd"
+sync "$mnt"
+check root_control shown capless-p 0
+check root_without_capabilities capless_root
+opted() # what is opted out is found by nobody
+{
+	setfattr -n user.xdg.robots.index -v false "$mnt/bait" && ! shown 'bait/bait' 0
+}
+check opted_out opted
+exec 7<&- 8<&- 9<&-
+store_unmount
+check store store_check
+finish
