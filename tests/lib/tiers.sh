@@ -98,6 +98,7 @@ tier_asan()
 uses_threads()
 {
 	local source=$here/unit/test_$1.c
+	[ -f "$source" ] || source=$here/crash/test_$1.c
 	[ ! -f "$source" ] || grep -qE 'pthread_create|bridge|worker' "$source"
 }
 
