@@ -105,12 +105,17 @@ static inline struct fmt_page *image_descend(const struct image *image, uint32_t
 	return page;
 }
 
+/* Cells lie at any address. */
+struct value_in_place {
+	struct fmt_value v;
+} __attribute__((packed));
+
 /* The nth value outside of its leaf, in the tree of a shard. */
-static inline struct fmt_value *image_value(const struct image *image, uint64_t reference,
-					    unsigned *skip)
+static inline struct value_in_place *image_value(const struct image *image, uint64_t reference,
+						 unsigned *skip)
 {
 	struct fmt_page *page = image_page(image, reference);
-	struct fmt_value *found = NULL;
+	struct value_in_place *found = NULL;
 
 	for (unsigned i = 0; i < page->count && !found; i++) {
 		uint32_t length;
@@ -121,7 +126,7 @@ static inline struct fmt_value *image_value(const struct image *image, uint64_t 
 		}
 		const uint8_t *value = page_value(page, i, &length, &indirect);
 		if (indirect && !(*skip)--)
-			found = (struct fmt_value *)(uintptr_t)value;
+			found = (struct value_in_place *)(uintptr_t)value;
 	}
 	return found;
 }

@@ -338,8 +338,8 @@ static void seed_key_of_other_shard(struct image *image)
 static void seed_run_twice(struct image *image)
 {
 	unsigned first = 0, second = 1;
-	struct fmt_value *a = image_value(image, image->super->roots[0], &first);
-	struct fmt_value *b = image_value(image, image->super->roots[0], &second);
+	struct value_in_place *a = image_value(image, image->super->roots[0], &first);
+	struct value_in_place *b = image_value(image, image->super->roots[0], &second);
 
 	*a = *b;
 	image_seal(image, 0);
@@ -356,16 +356,16 @@ static void seed_child_twice(struct image *image)
 static void seed_value_bytes(struct image *image)
 {
 	unsigned nth = 3;
-	struct fmt_value *v = image_value(image, image->super->roots[0], &nth);
+	struct value_in_place *v = image_value(image, image->super->roots[0], &nth);
 
-	image->heap[v->address * FMT_PAGE_SIZE + 5] ^= 1;
+	image->heap[v->v.address * FMT_PAGE_SIZE + 5] ^= 1;
 }
 
 static void seed_value_length(struct image *image)
 {
 	unsigned nth = 3;
 
-	image_value(image, image->super->roots[0], &nth)->stored = 0x40000000;
+	image_value(image, image->super->roots[0], &nth)->v.stored = 0x40000000;
 	image_seal(image, 0);
 }
 
@@ -373,7 +373,7 @@ static void seed_value_in_space_map(struct image *image)
 {
 	unsigned nth = 3;
 
-	image_value(image, image->super->roots[0], &nth)->address = 1;
+	image_value(image, image->super->roots[0], &nth)->v.address = 1;
 	image_seal(image, 0);
 }
 
@@ -381,7 +381,7 @@ static void seed_value_birth(struct image *image)
 {
 	unsigned nth = 3;
 
-	image_value(image, image->super->roots[0], &nth)->birth = image->super->generation + 2;
+	image_value(image, image->super->roots[0], &nth)->v.birth = image->super->generation + 2;
 	image_seal(image, 0);
 }
 
