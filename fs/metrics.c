@@ -4,6 +4,7 @@
  */
 #include "fs/metrics.h"
 
+#include "core/memory/memory.h"
 #include "fs/fs.h"
 #include "fs/stack.h"
 #include "pool/alloc.h"
@@ -221,6 +222,29 @@ static void print_engine(struct text *text, struct fs *fs)
 		    (double)s.freeze_ns_max / 1e9);
 }
 
+static void print_memory(struct text *text, struct fs *fs)
+{
+	struct memory_stats s;
+
+	if (!fs->memory)
+		return;
+	memory_get_stats(fs->memory, &s);
+	print_value(text, "memory_files", "gauge", "Files that can be found.", (double)s.files);
+	print_value(text, "memory_passages", "gauge", "Their passages.", (double)s.passages);
+	print_value(text, "memory_pending", "gauge", "Files that wait to be embedded.",
+		    (double)s.pending);
+	print_value(text, "memory_index_bytes", "gauge", "Memory of the search indexes.",
+		    (double)s.bytes);
+	print_value(text, "memory_embedded_total", "counter", "Passages embedded.",
+		    (double)s.embedded);
+	print_value(text, "memory_embed_seconds_total", "counter",
+		    "Time spent on reading, cutting, embedding and indexing files.",
+		    (double)s.embed_ns / 1e9);
+	print_value(text, "memory_searches_total", "counter", "Searches.", (double)s.searches);
+	print_value(text, "memory_search_seconds_total", "counter", "Time spent on searches.",
+		    (double)s.search_ns / 1e9);
+}
+
 int metrics_write_prometheus(struct fs *fs, char *buffer, size_t capacity, size_t *length)
 {
 	struct text text = {.at = buffer, .capacity = capacity};
@@ -237,6 +261,7 @@ int metrics_write_prometheus(struct fs *fs, char *buffer, size_t capacity, size_
 	print_value(&text, "stack_violations_total", "counter",
 		    "Of these, requests over the stack budget.", (double)stack_violations());
 	print_engine(&text, fs);
+	print_memory(&text, fs);
 	return finish(&text, length);
 }
 
@@ -273,5 +298,15 @@ int metrics_write_stats(struct fs *fs, char *buffer, size_t capacity, size_t *le
 	print(&text, "kernel     %lu inodes known; stack at most %lu bytes (%lu of %lu over %d)\n",
 	      node_count(fs->nodes), stack_watermark(), stack_violations(), stack_samples(),
 	      STACK_BUDGET);
+	if (fs->memory) {
+		struct memory_stats m;
+		memory_get_stats(fs->memory, &m);
+		print(&text,
+		      "memories   %lu files, %lu passages, %lu waiting; indexes %.1f MiB; %lu "
+		      "searches, "
+		      "mean %.2f ms\n",
+		      m.files, m.passages, m.pending, (double)m.bytes / 1048576, m.searches,
+		      m.searches ? (double)m.search_ns / 1e6 / (double)m.searches : 0);
+	}
 	return finish(&text, length);
 }

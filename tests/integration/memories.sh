@@ -229,6 +229,8 @@ doors()
 		$((4 * $(getfattr --only-values -n user.mneme.dim "$mnt/one"))) ]
 }
 check doors doors
+check metrics_count says 0 '^mneme[a-z_]*memory_searches_total [1-9]' cat "$mnt/.mneme/metrics"
+check stats_count says 0 '^memories +[1-9][0-9]* files' mneme stats "$mnt"
 check near_of_nothing says 2 'no such file' mneme near "$mnt/nosuch"
 check search_elsewhere says 2 'not in a mounted' mneme search -C /proc x
 check unknown_verb says 2 'serach' mneme serach x
