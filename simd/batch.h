@@ -32,10 +32,10 @@ static void bf16_to_f32(const uint16_t *in, float *out, size_t n)
 	 : (op) == SIMD_EQ ? (v) == (bound)                                                        \
 			   : (v) != (bound))
 
-#define BATCH_FILTER(name, type, MASK64)                                                           \
-	static inline __attribute__((always_inline))                                               \
-	size_t filter_as_##name(const type *values, size_t n, const enum simd_compare op,          \
-				type bound, uint64_t *bitmap)                                      \
+/* A comparison is a literal in each, as the vector instructions want it. */
+#define BATCH_FILTER_AS(name, type, MASK64, op)                                                    \
+	static size_t filter_##name##_##op(const type *values, size_t n, type bound,               \
+					   uint64_t *bitmap)                                       \
 	{                                                                                          \
 		size_t ones = 0, i = 0;                                                            \
 		for (; i + 64 <= n; i += 64) {                                                     \
@@ -51,23 +51,31 @@ static void bf16_to_f32(const uint16_t *in, float *out, size_t n)
 			ones += (size_t)__builtin_popcountll(word);                                \
 		}                                                                                  \
 		return ones;                                                                       \
-	}                                                                                          \
+	}
+
+#define BATCH_FILTER(name, type, MASK64)                                                           \
+	BATCH_FILTER_AS(name, type, MASK64, SIMD_LT)                                               \
+	BATCH_FILTER_AS(name, type, MASK64, SIMD_LE)                                               \
+	BATCH_FILTER_AS(name, type, MASK64, SIMD_GT)                                               \
+	BATCH_FILTER_AS(name, type, MASK64, SIMD_GE)                                               \
+	BATCH_FILTER_AS(name, type, MASK64, SIMD_EQ)                                               \
+	BATCH_FILTER_AS(name, type, MASK64, SIMD_NE)                                               \
 	static size_t filter_##name(const type *values, size_t n, enum simd_compare op,            \
 				    type bound, uint64_t *bitmap)                                  \
 	{                                                                                          \
 		switch (op) {                                                                      \
 		case SIMD_LT:                                                                      \
-			return filter_as_##name(values, n, SIMD_LT, bound, bitmap);                \
+			return filter_##name##_SIMD_LT(values, n, bound, bitmap);                  \
 		case SIMD_LE:                                                                      \
-			return filter_as_##name(values, n, SIMD_LE, bound, bitmap);                \
+			return filter_##name##_SIMD_LE(values, n, bound, bitmap);                  \
 		case SIMD_GT:                                                                      \
-			return filter_as_##name(values, n, SIMD_GT, bound, bitmap);                \
+			return filter_##name##_SIMD_GT(values, n, bound, bitmap);                  \
 		case SIMD_GE:                                                                      \
-			return filter_as_##name(values, n, SIMD_GE, bound, bitmap);                \
+			return filter_##name##_SIMD_GE(values, n, bound, bitmap);                  \
 		case SIMD_EQ:                                                                      \
-			return filter_as_##name(values, n, SIMD_EQ, bound, bitmap);                \
+			return filter_##name##_SIMD_EQ(values, n, bound, bitmap);                  \
 		default:                                                                           \
-			return filter_as_##name(values, n, SIMD_NE, bound, bitmap);                \
+			return filter_##name##_SIMD_NE(values, n, bound, bitmap);                  \
 		}                                                                                  \
 	}                                                                                          \
 	static void minmax_##name(const type *values, size_t n, type *min, type *max)              \
