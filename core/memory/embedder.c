@@ -316,7 +316,8 @@ int embedder_embed(struct embedder_worker *w, const char *const *texts, const si
 {
 	struct embedder *e = w->e;
 	uint32_t dim = embedder_dim(e);
-	size_t cut[BATCH_MAX], batch = e->batch < BATCH_MAX ? e->batch : BATCH_MAX;
+	static _Thread_local size_t cut[BATCH_MAX]; /* handlers have 3 KiB of stack */
+	size_t batch = e->batch < BATCH_MAX ? e->batch : BATCH_MAX;
 	int rc = 0;
 
 	if (!dim && e->way != &way_none)

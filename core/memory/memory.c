@@ -207,7 +207,7 @@ int memory_vector(struct memory *mem, uint64_t inode, uint32_t part, float *vect
 {
 	uint8_t sub[4];
 	struct mneme_key key = memory_key(inode, MNEME_TYPE_VECTOR, part, sub);
-	uint16_t half[EMBEDDER_DIM_MAX];
+	static _Thread_local uint16_t half[EMBEDDER_DIM_MAX]; /* handlers have 3 KiB of stack */
 	size_t length;
 	int rc = mneme_get(mem->engine, &key, half, sizeof half, &length);
 

@@ -87,8 +87,12 @@ static int names_find(struct mneme *engine, uint64_t inode, struct name *names, 
 	struct mneme_key first = names_key(inode, MNEME_TYPE_PARENT);
 	struct mneme_key last = names_key(inode, MNEME_TYPE_PARENT + 1);
 
-	int rc = mneme_scan(engine, &first, &last, max, name_take, &n);
+	int rc = mneme_view_begin(engine, inode);
 
+	if (rc < 0)
+		return rc;
+	rc = mneme_view_scan(engine, &first, &last, max, name_take, &n);
+	mneme_view_end(engine, inode);
 	if (rc < 0)
 		return rc;
 	return n.count ? (int)n.count : -ENOENT;
@@ -97,7 +101,8 @@ static int names_find(struct mneme *engine, uint64_t inode, struct name *names, 
 /* Puts a name in front of what is in `path` from *at on. */
 static int name_prepend(struct mneme *engine, const struct name *name, char *path, size_t *at)
 {
-	uint8_t sub[8], entry[sizeof(struct names_dentry) + NAMES_NAME_MAX];
+	static _Thread_local uint8_t entry[sizeof(struct names_dentry) + NAMES_NAME_MAX];
+	uint8_t sub[8];
 	struct mneme_key key =
 		names_key_number(name->directory, MNEME_TYPE_DENTRY, name->position, sub);
 	size_t length;
@@ -160,7 +165,7 @@ static int walk_up(struct memory *mem, struct name name, uint64_t scope, char *p
 
 int memory_is_hidden(struct memory *mem, uint64_t inode)
 {
-	struct name names[NAMES_LOOKED_AT];
+	static _Thread_local struct name names[NAMES_LOOKED_AT]; /* handlers have 3 KiB of stack */
 
 	if (!atomic_load_explicit(&mem->hides, memory_order_relaxed))
 		return 0;
@@ -176,7 +181,7 @@ int memory_is_hidden(struct memory *mem, uint64_t inode)
 int memory_place(struct memory *mem, uint64_t inode, uint64_t scope, memory_allow *allow, void *arg,
 		 char *path, size_t size)
 {
-	struct name names[NAMES_LOOKED_AT];
+	static _Thread_local struct name names[NAMES_LOOKED_AT]; /* as above */
 	int count = names_find(mem->engine, inode, names, NAMES_LOOKED_AT);
 
 	if (count > 0 && atomic_load_explicit(&mem->hides, memory_order_relaxed) &&
