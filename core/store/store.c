@@ -143,6 +143,9 @@ static int wal_create(struct io *io, const struct fmt_super *super)
 	int rc = wal_init(wal, io, super->uuid, super->segment_bytes);
 	if (rc == 0) {
 		rc = wal_start(wal, FIRST_LSN, 0);
+		if (rc ==
+		    0) /* never less than two: on a full disk one can always follow the other */
+			rc = wal_prepare(wal);
 		wal_fini(wal);
 	}
 	alloc_free(wal);
@@ -412,6 +415,11 @@ static int recover(struct mneme *m, struct mneme_error *error)
 	if (rc < 0)
 		return refuse(error, rc, "the store cannot be made durable: %s", strerror(-rc));
 	rc = wal_start(&m->wal, end, sequence);
+	if (rc == -ENOSPC) { /* a full disk: a checkpoint makes the older segments spare */
+		rc = checkpoint_run(m);
+		if (rc == 0) /* the first try may have left a head with its number */
+			rc = wal_start(&m->wal, end, m->wal.sequence);
+	}
 	if (rc < 0)
 		return refuse(error, rc, "a log segment cannot be made: %s", strerror(-rc));
 	wal_recycle(&m->wal, m->super.lsn);

@@ -103,7 +103,8 @@ static int spare_take(struct wal *w, uint32_t *file)
 
 	pthread_mutex_lock(&w->segments);
 	if (w->spare_count) {
-		*file = w->spare[--w->spare_count];
+		*file = w->spare[0]; /* the oldest */
+		memmove(w->spare, w->spare + 1, --w->spare_count * sizeof w->spare[0]);
 		rc = 0;
 	}
 	pthread_mutex_unlock(&w->segments);
@@ -159,7 +160,10 @@ void wal_recycle(struct wal *w, uint64_t lsn)
 	pthread_mutex_lock(&w->segments);
 	for (uint32_t i = 0; i < w->retired_count; i++) {
 		struct wal_retired r = w->retired[i];
-		if (r.end > lsn && !SEEDED_BUG(15)) {
+		/* Until a segment is in use, the newest old one shows where the log ends. */
+		int shows_end = i + 1 == w->retired_count &&
+				!atomic_load_explicit(&w->started, memory_order_relaxed);
+		if ((r.end > lsn && !SEEDED_BUG(15)) || shows_end) {
 			w->retired[kept++] = r;
 			continue;
 		}
@@ -231,7 +235,11 @@ static int segment_next(struct wal *w, uint64_t lsn, uint64_t need)
 
 int wal_start(struct wal *w, uint64_t lsn, uint64_t sequence)
 {
-	CHECK(lsn == align8(lsn) && !w->file);
+	CHECK(lsn == align8(lsn));
+	if (w->file) { /* of a first try that failed */
+		w->io->ops->close(w->file);
+		w->file = NULL;
+	}
 	w->sequence = sequence;
 	w->base = lsn;
 	w->used = sizeof(struct fmt_block);
@@ -241,6 +249,8 @@ int wal_start(struct wal *w, uint64_t lsn, uint64_t sequence)
 	int rc = segment_next(w, lsn, 0);
 	if (rc == 0)
 		rc = w->io->ops->sync(w->file);
+	if (rc == 0)
+		atomic_store_explicit(&w->started, 1, memory_order_relaxed);
 	return rc;
 }
 

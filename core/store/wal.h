@@ -61,6 +61,7 @@ struct wal {
 	_Atomic uint32_t waiters; /* [A] */
 	_Atomic uint64_t durable; /* [A] */
 	_Atomic int failed;       /* [A] errno, positive */
+	_Atomic int started;      /* [A] 1: a segment of this process is durable */
 
 	struct io_file *file;    /* [leader] the segment in use */
 	uint32_t file_number;    /* [leader] */
