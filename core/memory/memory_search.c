@@ -195,7 +195,7 @@ static void snippet_make(struct memory *mem, struct memory_result *r)
 	r->snippet[out] = 0;
 }
 
-static int result_fill(struct search *s, const struct fuse_hit *hit, struct memory_result *r)
+static __attribute__((noinline)) int result_fill(struct search *s, const struct fuse_hit *hit, struct memory_result *r)
 {
 	struct memory *mem = s->mem;
 	uint8_t sub[4];
