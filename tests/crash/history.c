@@ -308,6 +308,8 @@ void history_begin(struct history *h, struct sim *disk, const struct model *base
 int history_try(struct history *h, const struct op *op, int *faulted)
 {
 	struct model before;
+
+	ck_assert_uint_lt(h->count, HISTORY_MAX);
 	uint32_t i = h->count++;
 
 	history_model(h, i, i, &before);

@@ -14,7 +14,7 @@
 #include "core/store/io_sim.h"
 #include "tests/crash/model.h"
 
-enum { OP_EFFECTS_MAX = 48, HISTORY_MAX = 24 };
+enum { OP_EFFECTS_MAX = 48, HISTORY_MAX = 48 };
 
 enum op_kind {
 	OP_PUT,

@@ -345,7 +345,7 @@ START_TEST(test_crash_states_many_operations)
 	begin();
 	for (uint64_t s = 0; s < sequences; s++) {
 		struct history h;
-		uint64_t length = 3 + random_below(&random, HISTORY_MAX - 2);
+		uint64_t length = 3 + random_below(&random, 22);
 		base_begin(&h, &bases[random_below(&random, BASES)]);
 		for (uint64_t i = 0; i < length; i++)
 			run_template(&h, random_below(&random, op_templates()),
