@@ -38,10 +38,9 @@ static int accept_hit(void *arg, uint64_t owner, uint32_t part)
 	if (owner == s->seen_inode)
 		return s->seen_allowed;
 	s->seen_inode = owner;
-	s->seen_allowed =
-		owner != s->query->like &&
-		memory_place(s->mem, owner, s->query->scope, s->query->allow, s->query->allow_arg,
-			     s->path, sizeof s->path) == 0;
+	s->seen_allowed = owner != s->query->like &&
+			  memory_place(s->mem, owner, s->query->scope, s->query->allow,
+				       s->query->allow_arg, s->path, sizeof s->path) == 0;
 	return s->seen_allowed;
 }
 
@@ -104,7 +103,8 @@ static int side_fill(struct search *s, enum fuse_known side)
 	if (!missing)
 		return 0;
 	rc = side == FUSE_LEXICAL
-		     ? lexical_score_owners(s->mem->lexical, &s->mem->query.bag, s->missing, missing)
+		     ? lexical_score_owners(s->mem->lexical, &s->mem->query.bag, s->missing,
+					    missing)
 		     : flat_score_owners(s->mem->vectors, s->vector, s->missing, missing);
 	for (unsigned i = 0, k = 0; i < s->count && rc == 0; i++) {
 		struct fuse_hit *f = &s->fused[i];
@@ -195,7 +195,8 @@ static void snippet_make(struct memory *mem, struct memory_result *r)
 	r->snippet[out] = 0;
 }
 
-static __attribute__((noinline)) int result_fill(struct search *s, const struct fuse_hit *hit, struct memory_result *r)
+static __attribute__((noinline)) int result_fill(struct search *s, const struct fuse_hit *hit,
+						 struct memory_result *r)
 {
 	struct memory *mem = s->mem;
 	uint8_t sub[4];
