@@ -10,6 +10,8 @@
 
 #include <errno.h>
 
+enum { GROW_SLACK_PAGES = 1024 };
+
 static _Thread_local uint64_t last_lsn;
 static _Thread_local uint64_t wanted_pages; /* by this thread's last transaction that lacked room */
 
@@ -296,7 +298,12 @@ int commit_replay(struct mneme *m, const struct commit_op *op)
 
 int commit_make_heap_room(struct mneme *m, uint64_t pages)
 {
-	int rc = heap_grow(&m->heap, pages);
+	/* Other threads promise and give back meanwhile: only some more than what is wanted makes sure
+	 * that the next try succeeds. */
+	int rc = heap_grow(&m->heap, pages + GROW_SLACK_PAGES);
+
+	if (rc == -ENOSPC)
+		rc = heap_grow(&m->heap, pages);
 
 	return rc == -ENOSPC ? checkpoint_reclaim(m) : rc;
 }

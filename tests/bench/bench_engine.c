@@ -276,8 +276,11 @@ static void *worker_main(void *arg)
 					.sub = sub,
 					.type = MNEME_TYPE_USER,
 					.sub_length = sizeof sub};
-		if (mneme_put(w->m, &key, value, sizeof value, w->durability) < 0)
+		int rc = mneme_put(w->m, &key, value, sizeof value, w->durability);
+		if (rc < 0) {
+			fprintf(stderr, "put %llu: %s\n", (unsigned long long)i, strerror(-rc));
 			abort();
+		}
 	}
 	return NULL;
 }

@@ -450,6 +450,56 @@ START_TEST(test_kv_versions_swap_and_ordered_scan)
 }
 END_TEST
 
+enum { GROW_THREADS = 8, GROW_PUTS = 4000 };
+
+struct grower {
+	struct mneme *m;
+	pthread_t thread;
+	uint32_t number;
+	int rc;
+};
+
+static void *grow_thread(void *arg)
+{
+	struct grower *g = arg;
+	uint8_t value[200] = {0};
+
+	for (uint32_t i = 0; i < GROW_PUTS && g->rc == 0; i++) {
+		uint32_t sub = i * 2654435761u;
+		struct mneme_key key = {.inode = g->number,
+					.type = MNEME_TYPE_USER,
+					.sub = &sub,
+					.sub_length = sizeof sub};
+		g->rc = mneme_put(g->m, &key, value, sizeof value, MNEME_DURABILITY_MEMORY);
+	}
+	return NULL;
+}
+
+START_TEST(test_heap_grows_for_many_threads_that_promise_at_once)
+{
+	struct mneme_create_options create = {.shards = 16, .segment_bytes = 65536};
+	struct grower growers[GROW_THREADS];
+	struct mneme *m;
+	struct sim *sim;
+	struct io *io;
+
+	ck_assert_int_eq(sim_new(&sim), 0);
+	ck_assert_int_eq(sim_io_new(sim, &io), 0);
+	ck_assert_int_eq(store_create(io, &create, NULL), 0);
+	ck_assert_int_eq(store_open(io, NULL, &tuning, &m, NULL), 0);
+	for (uint32_t i = 0; i < GROW_THREADS; i++) {
+		growers[i] = (struct grower){.m = m, .number = i};
+		pthread_create(&growers[i].thread, NULL, grow_thread, &growers[i]);
+	}
+	for (uint32_t i = 0; i < GROW_THREADS; i++)
+		pthread_join(growers[i].thread, NULL);
+	for (uint32_t i = 0; i < GROW_THREADS; i++)
+		ck_assert_msg(growers[i].rc == 0, "thread %u: %s", i, strerror(-growers[i].rc));
+	ck_assert_int_eq(mneme_close(m), 0);
+	sim_free(sim);
+}
+END_TEST
+
 static int read_all(struct mneme *m, int *failed)
 {
 	int found = 0;
@@ -515,6 +565,7 @@ int main(void)
 	tcase_add_test(tc, test_txn_run_lets_every_thread_finish_on_one_key);
 	tcase_add_test(tc, test_log_verifies_and_finds_a_changed_event);
 	tcase_add_test(tc, test_kv_versions_swap_and_ordered_scan);
+	tcase_add_test(tc, test_heap_grows_for_many_threads_that_promise_at_once);
 	tcase_add_test(tc, test_heap_cut_short_under_the_map_is_an_error_not_a_death);
 	suite_add_tcase(s, tc);
 	SRunner *r = srunner_create(s);
