@@ -35,21 +35,26 @@ static inline float reduce_ps(__m512 v)
 	return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
 }
 
-static inline uint32_t reduce_epi32(__m512i v)
-{
-	return (uint32_t)_mm512_reduce_add_epi32(v);
-}
-
-static inline uint64_t reduce_epi64(__m512i v)
-{
-	return (uint64_t)_mm512_reduce_add_epi64(v);
-}
-
 static inline __m128i fold_epi32(__m512i v)
 {
 	__m256i h = _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
 
 	return _mm_add_epi32(_mm256_castsi256_si128(h), _mm256_extracti128_si256(h, 1));
+}
+
+/* Modulo 2^32, as the vector additions: the intrinsic of that name adds signed numbers. */
+static inline uint32_t reduce_epi32(__m512i v)
+{
+	__m128i s = fold_epi32(v);
+
+	s = _mm_add_epi32(s, _mm_shuffle_epi32(s, _MM_SHUFFLE(1, 0, 3, 2)));
+	s = _mm_add_epi32(s, _mm_shuffle_epi32(s, _MM_SHUFFLE(2, 3, 0, 1)));
+	return (uint32_t)_mm_cvtsi128_si32(s);
+}
+
+static inline uint64_t reduce_epi64(__m512i v)
+{
+	return (uint64_t)_mm512_reduce_add_epi64(v);
 }
 
 /* The sums of four registers, in order: two transposing additions, then the lanes are folded. */

@@ -27,6 +27,7 @@
 enum { FIRST_LSN = 4096, FIRST_PAGES = 512, KEEP_PAGES = 128, HOLDER_SIZE = 160 };
 enum { SUPER_FILE_BYTES = 2 * FMT_PAGE_SIZE };
 #define HEAP_RESERVE_DEFAULT (4ull << 40)
+#define HEAP_RESERVE_LEAST (4ull << 30)
 
 static int refuse(struct mneme_error *error, int rc, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -430,8 +431,14 @@ static int recover(struct mneme *m, struct mneme_error *error)
 static int heap_load(struct mneme *m, const struct fmt_space *table, uint64_t reserve,
 		     struct mneme_error *error)
 {
-	int rc = heap_open(&m->heap, m->io, m->read_only, reserve ? reserve : HEAP_RESERVE_DEFAULT,
-			   m->super.heap_pages);
+	uint64_t bytes = reserve ? reserve : HEAP_RESERVE_DEFAULT;
+	int rc;
+
+	/* Where address space is short (limits, sanitizers) a smaller range does for a smaller store. */
+	while ((rc = heap_open(&m->heap, m->io, m->read_only, bytes, m->super.heap_pages)) ==
+		       -ENOMEM &&
+	       !reserve && bytes > HEAP_RESERVE_LEAST)
+		bytes /= 4;
 
 	for (uint32_t g = 0; g < m->super.space_groups && rc == 0; g++)
 		rc = heap_load_group(&m->heap, g, &table[g]);
