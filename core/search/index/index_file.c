@@ -125,8 +125,9 @@ static int cells_map(struct search_reader *r, struct partitions *p, uint32_t row
 			if (cell_rows(&p->pq, cell)[i] >= rows_limit)
 				return -EUCLEAN;
 		for (uint32_t i = cell->count; i < cell->blocks * PQ4_BLOCK; i++)
-			if (!(cell_adds(&p->pq, cell)[i] <= PARTITIONS_NO_BAR * 2))
-				return -EUCLEAN;
+			if (!(cell_adds(&p->pq, cell)[i] <= PARTITIONS_NO_BAR * 2) ||
+			    cell_rows(&p->pq, cell)[i] != 0 || cell_scales(&p->pq, cell)[i] != 0)
+				return -EUCLEAN; /* padding never becomes a candidate */
 	}
 	return r->at == r->length ? 0 : -EUCLEAN;
 }
