@@ -175,7 +175,6 @@ enum fmt_op_kind {
 	FMT_OP_DELETE_RANGE = 3, /* value: the end key, as inode (8, big-endian), type, sub-key */
 	FMT_OP_PATCH = 4,        /* value is put at `offset` */
 	FMT_OP_TRUNCATE = 5,     /* to `offset` bytes */
-	FMT_OP_PUT_RUN = 6,      /* value: a fmt_value whose run was written before this record */
 };
 
 /* An operation: this head, the sub-key, the value; no padding. */

@@ -299,30 +299,6 @@ int heap_alloc(struct heap *h, uint32_t want, uint32_t least, uint64_t *page)
 	return (int)count;
 }
 
-int heap_claim(struct heap *h, uint64_t page, uint32_t count)
-{
-	struct heap_group *g = &h->groups[page / FMT_GROUP_PAGES];
-	uint32_t first = page % FMT_GROUP_PAGES;
-	int rc = 0;
-
-	if (page + count > atomic_load_explicit(&h->pages, memory_order_acquire) ||
-	    first + count > FMT_GROUP_PAGES || count == 0)
-		return -EUCLEAN;
-	lock_write(&h->lock);
-	for (uint32_t i = first; i < first + count; i++)
-		if (bit_get(g->bits, i))
-			rc = -EUCLEAN;
-	if (rc == 0) {
-		bits_set(g->bits, first, count);
-		bits_set(g->disk, first, count);
-		g->free -= count;
-		g->changed = 1;
-		atomic_fetch_sub_explicit(&h->free, count, memory_order_relaxed);
-	}
-	lock_write_done(&h->lock);
-	return rc;
-}
-
 void heap_free_on_disk(struct heap *h, uint64_t page, uint32_t count)
 {
 	struct heap_group *g = &h->groups[page / FMT_GROUP_PAGES];
@@ -345,11 +321,6 @@ void heap_free_now(struct heap *h, uint64_t page, uint32_t count)
 	lock_write_done(&h->lock);
 	forget_verified(h, page, count);
 	atomic_fetch_add_explicit(&h->free, count, memory_order_relaxed);
-}
-
-int heap_in_use(const struct heap *h, uint64_t page)
-{
-	return bit_get(h->groups[page / FMT_GROUP_PAGES].bits, page % FMT_GROUP_PAGES);
 }
 
 static void set_verified(struct heap *h, uint64_t page)

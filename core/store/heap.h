@@ -63,13 +63,10 @@ int heap_promise(struct heap *h, uint64_t pages, uint64_t keep);
 void heap_unpromise(struct heap *h, uint64_t pages);
 /* Hands out up to `want` pages in one run, at least `least`: the count, or -ENOSPC. */
 int heap_alloc(struct heap *h, uint32_t want, uint32_t least, uint64_t *page);
-/* Marks a run as used that a replayed record names: -EUCLEAN if it is used already. */
-int heap_claim(struct heap *h, uint64_t page, uint32_t count);
 /* Freed in the epoch being closed: not in the next checkpoint, but still not to be handed out. */
 void heap_free_on_disk(struct heap *h, uint64_t page, uint32_t count);
 /* Can be handed out again. */
 void heap_free_now(struct heap *h, uint64_t page, uint32_t count);
-int heap_in_use(const struct heap *h, uint64_t page);
 
 static inline uint32_t heap_groups(const struct heap *h)
 {

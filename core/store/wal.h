@@ -82,7 +82,7 @@ struct wal {
 	uint32_t *spare; /* [segments] numbers of files that can be used */
 	uint32_t spare_count;
 	uint32_t file_next;                     /* [segments] number for a new file */
-	_Atomic uint64_t flushes, syncs, bytes; /* [A] statistics */
+	_Atomic uint64_t flushes, bytes; /* [A] statistics; each flush syncs once */
 };
 
 /* Prepares buffers and lists; no segment is in use yet. */
