@@ -107,6 +107,24 @@ static void streams_start(void)
 	over_short[0] = crc32c_power(8 * SHORT - 33);
 	over_short[1] = crc32c_power(16 * SHORT - 33);
 }
+
+_Alignas(64) uint64_t crc32c_fold_factors[CRC32C_DISTANCES][8];
+
+static void fold_carry(enum crc32c_distance distance, unsigned lane, unsigned bits)
+{
+	crc32c_fold_factors[distance][2 * lane] = (uint64_t)crc32c_power(bits + 63) << 32;
+	crc32c_fold_factors[distance][2 * lane + 1] = (uint64_t)crc32c_power(bits - 1) << 32;
+}
+
+static void fold_start(void)
+{
+	for (unsigned lane = 0; lane < 4; lane++) {
+		fold_carry(CRC32C_OVER_WIDE, lane, 8 * CRC32C_FOLD_WIDE);
+		fold_carry(CRC32C_OVER_STEP, lane, 8 * CRC32C_FOLD_STEP);
+		if (lane < 3)
+			fold_carry(CRC32C_OVER_LANES, lane, 128 * (3 - lane));
+	}
+}
 #endif
 
 crc32c_fn *crc32c_get(enum crc32c_form form)
@@ -129,7 +147,7 @@ void crc32c_start(enum crc32c_form form)
 	}
 #if defined(__x86_64__)
 	streams_start();
-	crc32c_fold_start();
+	fold_start();
 #endif
 	crc32c_active = crc32c_get(form);
 }

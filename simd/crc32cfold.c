@@ -6,38 +6,19 @@
  *            A carry-less product of reflected halves is the product of polynomials times x, so
  *            V x^D is L (x^(D + 63)) + H (x^(D - 1)), both factors reduced modulo the polynomial
  *            and placed in the upper 32 bits of a half. What remains at the end, V, is given to the
- *            CRC32 instruction, which multiplies by x^32 and reduces.
+ *            CRC32 instruction, which multiplies by x^32 and reduces. Nothing here runs before the
+ *            choice of dispatch.c: the factors are made in crc32c.c, which any processor can run.
  */
 #include "simd/crc32cfold.h"
 
 #include <immintrin.h>
 #include <string.h>
 
-enum { STEP = 64, WIDE = 4 * STEP };
+enum { STEP = CRC32C_FOLD_STEP, WIDE = CRC32C_FOLD_WIDE };
 
-/* Factors that carry each lane over 2048 and over 512 bits, and the lanes of a register to the last
- * one. */
-static __m512i over_wide, over_step, over_lanes;
-
-static __m128i factors(unsigned bits)
+static inline __m512i factors(enum crc32c_distance distance)
 {
-	return _mm_set_epi64x((long long)((uint64_t)crc32c_power(bits - 1) << 32),
-			      (long long)((uint64_t)crc32c_power(bits + 63) << 32));
-}
-
-void crc32c_fold_start(void)
-{
-	uint64_t wide[2], step[2], lanes[8] = {0};
-
-	_mm_storeu_si128((void *)wide, factors(8 * WIDE));
-	_mm_storeu_si128((void *)step, factors(8 * STEP));
-	for (unsigned lane = 0; lane < 3; lane++)
-		_mm_storeu_si128((void *)(lanes + 2 * lane), factors(128 * (3 - lane)));
-	memcpy(&over_lanes, lanes, sizeof(lanes));
-	for (int lane = 0; lane < 4; lane++) {
-		memcpy((uint8_t *)&over_wide + 16 * lane, wide, 16);
-		memcpy((uint8_t *)&over_step + 16 * lane, step, 16);
-	}
+	return _mm512_load_si512(crc32c_fold_factors[distance]);
 }
 
 /* v carried over the distance of `over`, plus `data`. */
@@ -50,7 +31,7 @@ static inline __m512i fold(__m512i v, __m512i over, __m512i data)
 static inline uint32_t reduce_lanes(__m512i v)
 {
 	__m512i last = _mm512_maskz_mov_epi64(0xc0, v);
-	__m512i sum = fold(v, over_lanes, last);
+	__m512i sum = fold(v, factors(CRC32C_OVER_LANES), last);
 	__m256i h =
 		_mm256_xor_si256(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64(sum, 1));
 	__m128i lane = _mm_xor_si128(_mm256_castsi256_si128(h), _mm256_extracti128_si256(h, 1));
@@ -65,6 +46,8 @@ uint32_t crc32c_fold(uint32_t crc, const void *data, size_t len)
 
 	crc = ~crc;
 	if (len >= WIDE) {
+		const __m512i over_wide = factors(CRC32C_OVER_WIDE);
+		const __m512i over_step = factors(CRC32C_OVER_STEP);
 		__m512i v[4];
 		for (int i = 0; i < 4; i++)
 			v[i] = _mm512_loadu_si512(p + STEP * i);

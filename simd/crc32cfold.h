@@ -25,7 +25,17 @@ enum crc32c_form crc32c_best(void);
 /* x^exponent modulo the polynomial, reflected. */
 uint32_t crc32c_power(unsigned exponent);
 
+/* What crc32c_fold() multiplies by: for each 128-bit lane of a register the two factors (of its low
+ * and of its high half) that carry the lane over a distance in bytes; filled by crc32c_start(). */
+enum { CRC32C_FOLD_STEP = 64, CRC32C_FOLD_WIDE = 4 * CRC32C_FOLD_STEP };
+enum crc32c_distance {
+	CRC32C_OVER_WIDE,
+	CRC32C_OVER_STEP,
+	CRC32C_OVER_LANES, /* from each lane to the last one */
+	CRC32C_DISTANCES
+};
+extern uint64_t crc32c_fold_factors[CRC32C_DISTANCES][8];
+
 uint32_t crc32c_fold(uint32_t crc, const void *data, size_t len);
-void crc32c_fold_start(void);
 
 #endif

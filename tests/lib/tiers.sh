@@ -80,6 +80,8 @@ tier_unit()
 {
 	build_main || return
 	run_unit unit "$build_root/release" 1
+	run_test unit/older_x86 120 "$here/cross/older-x86" "$build_root/release"
+	run_test unit/simd_aarch64 300 "$here/cross/simd-aarch64"
 }
 
 sanitizer_options="-Dbuildtype=debug -Doptimization=1 -Ddefault_library=static -Ddebug_checks=true"
