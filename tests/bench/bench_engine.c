@@ -4,7 +4,8 @@
  *            against each other: A0 the raw tree (no log), A1 with transaction and log, B through the
  *            kv and log interfaces.
  * Use:       bench_engine [--quick] [--json] [--dir DIR] [--keys N] [--value BYTES] [--zipf]
- *            [--rounds N]. DIR should lie on the disk that is to be measured.
+ *            [--rounds N]. DIR should lie on the disk that is to be measured
+ *            (default: $MNEME_BENCH_DIR, which tests/bench/run sets). A terminal sees what runs.
  * Invariants: every engine gets the same sequence of keys; a round is a fresh store; all engines of a
  *            class come in turn in each round. Durability classes: `memory` (no log, no sync),
  *            `buffered` (log without waiting: LMDB NOSYNC, SQLite WAL NORMAL, RocksDB WAL without
@@ -31,7 +32,7 @@ struct setting {
 
 static struct table table;
 static struct setting set = {
-	.directory = ".", .keys = 1000000, .value_length = 200, .rounds = 3, .strict_puts = 2000};
+	.keys = 1000000, .value_length = 200, .rounds = 3, .strict_puts = 2000};
 static uint32_t *sequence; /* key numbers in the order of the puts */
 static uint32_t *latency;  /* of each operation, ns */
 
@@ -139,6 +140,8 @@ static const struct peer mneme_peer = {"mneme", ours_open, ours_put, ours_get, o
 
 /* ---- one engine, one class ---- */
 
+static const char *const classes[] = {"memory", "buffered", "strict"};
+
 static void key_write(uint8_t key[16], uint32_t number)
 {
 	/* 16 bytes, as a user key would be; numbers far apart share no order with the puts */
@@ -149,11 +152,11 @@ static void key_write(uint8_t key[16], uint32_t number)
 
 static void measure(const struct peer *peer, enum peer_class class, uint64_t puts)
 {
-	static const char *const classes[] = {"memory", "buffered", "strict"};
 	char path[400], name[56];
 	uint8_t key[16], *value = malloc(set.value_length), *out = malloc(set.value_length + 64);
 	struct rusage usage;
 
+	bench_progress("%s %s", peer->name, classes[class]);
 	snprintf(path, sizeof path, "%s/%s", set.directory, peer->name);
 	remove_tree(path);
 	void *store = peer->open(path, class);
@@ -417,6 +420,7 @@ static int arguments(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	set.directory = bench_directory();
 	if (arguments(argc, argv)) {
 		fprintf(stderr, "usage: bench_engine [--quick] [--json] [--dir DIR] [--keys N] "
 				"[--value 8..4096] [--zipf] [--rounds N]\n");

@@ -17,7 +17,7 @@
 enum { VALUE_BYTES = 3500, LATENCIES = 4000000 };
 
 static struct table table;
-static const char *directory = ".";
+static const char *directory;
 static uint64_t dirty_bytes = 1ull << 30, keys = 1000000;
 static unsigned rounds = 3;
 static char path[400];
@@ -148,6 +148,7 @@ static void measure_recovery(void)
 
 int main(int argc, char **argv)
 {
+	directory = bench_directory();
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--quick"))
 			dirty_bytes = 100 << 20, keys = 100000, rounds = 1;

@@ -9,11 +9,13 @@
 #ifndef MNEME_TESTS_BENCH_TABLE_H
 #define MNEME_TESTS_BENCH_TABLE_H
 
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { TABLE_ROWS_MAX = 128, TABLE_ROUNDS_MAX = 101 };
 
@@ -32,6 +34,27 @@ struct table {
 	unsigned rows;
 	int json;
 };
+
+/* Where a benchmark writes when it is not told: the folder that tests/bench/run makes and removes. */
+static inline const char *bench_directory(void)
+{
+	const char *directory = getenv("MNEME_BENCH_DIR");
+
+	return directory ? directory : ".";
+}
+
+/* Tells a terminal what is running; a log stays free of it. */
+__attribute__((format(printf, 1, 2))) static inline void bench_progress(const char *format, ...)
+{
+	va_list args;
+
+	if (!isatty(STDERR_FILENO))
+		return;
+	va_start(args, format);
+	fputs("\r\033[K", stderr);
+	vfprintf(stderr, format, args);
+	va_end(args);
+}
 
 static inline double table_now_ns(void)
 {
@@ -121,6 +144,7 @@ static inline void table_print_row(const struct table *table, struct table_row *
 
 static inline void table_print(struct table *table)
 {
+	bench_progress("%s", "");
 	if (table->json)
 		printf("[\n");
 	else
