@@ -194,8 +194,9 @@ int memory_describe(struct memory *mem, uint64_t inode, char *text, size_t size)
 		return rc;
 	if (memory_is_hidden(mem, inode))
 		snprintf(text, size, "skipped: " MEMORY_HIDDEN);
-	else if (rc == -ENOENT || (state.version != record.version && state.status != MEMORY_SKIPPED) ||
-	    state.status > MEMORY_ERROR || pending_has(&mem->pending, inode))
+	else if (rc == -ENOENT ||
+		 (state.version != record.version && state.status != MEMORY_SKIPPED) ||
+		 state.status > MEMORY_ERROR || pending_has(&mem->pending, inode))
 		snprintf(text, size, "pending");
 	else
 		snprintf(text, size, "%s%s%s", words[state.status], reason[0] ? ": " : "", reason);
@@ -241,7 +242,7 @@ void memory_get_stats(struct memory *mem, struct memory_stats *out)
 	pthread_rwlock_unlock(&mem->index);
 	*out = (struct memory_stats){
 		.files = atomic_load_explicit(&mem->files, memory_order_relaxed),
-		.passages = words.passages,
+		.passages = rows.alive,
 		.pending = atomic_load_explicit(&mem->pending.count, memory_order_relaxed),
 		.embedded = atomic_load_explicit(&mem->embedded, memory_order_relaxed),
 		.searches = atomic_load_explicit(&mem->searches, memory_order_relaxed),

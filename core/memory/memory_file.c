@@ -17,6 +17,11 @@
 
 enum { READ_BLOCK = 64 << 10, EMBED_BATCH = 32 };
 
+struct text {
+	const char *text;
+	uint32_t length;
+};
+
 struct job {
 	struct memory *mem;
 	uint64_t inode;
@@ -24,7 +29,7 @@ struct job {
 	struct memory_state old, state;
 	char reason[MEMORY_REASON_MAX], old_reason[MEMORY_REASON_MAX + 1];
 	struct memory_part *parts, *old_parts;
-	struct memory_text *texts; /* composed; offsets first, pointers when all is there */
+	struct text *texts; /* composed; offsets first, pointers when all is there */
 	uint32_t count, capacity, old_count;
 	char *bytes; /* of all texts */
 	size_t bytes_used, bytes_size;
@@ -335,6 +340,9 @@ static int job_run(struct job *j)
 		j->texts[i].text = j->bytes + at;
 		at += j->texts[i].length;
 	}
+	if (rc == 0 && j->count)
+		rc = memory_words_count(j->mem, j->mem->work.words, j->inode,
+					j->parts[j->count - 1].end, &j->mem->work.bag);
 	if (rc == 0)
 		rc = vectors_make(j);
 	if (rc == -ENOMEM)
@@ -366,7 +374,7 @@ int memory_embed_file(struct memory *mem, uint64_t inode)
 	if (rc == 0 && !is_skipped_again(j))
 		rc = records_commit(j);
 	if (rc == 0 && j->count)
-		rc = memory_index_put(mem, inode, j->record.version, j->count, j->texts,
+		rc = memory_index_put(mem, inode, j->record.version, &mem->work.bag, j->count,
 				      j->vectors);
 	else if (rc == 0 || rc == -ENOENT)
 		memory_index_remove(mem, inode);

@@ -11,34 +11,35 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { COMPACT_AFTER = 20000, LOAD_BATCH = 256 };
+/* Dead rows are left out once there are more than these, and half as many as live. */
+enum { DEAD_LEAST = 20000 };
 
-/* Dead passages cost memory and search time: once there are many, the living ones move. [index] */
-static void compact_if_due(struct memory *mem, unsigned deleted)
+static int has_too_many_dead(uint64_t dead, uint64_t alive)
+{
+	return dead > DEAD_LEAST && dead > alive / 2;
+}
+
+/* Dead rows cost memory and search time: once there are many, the living ones move. [index] */
+static void compact_if_due(struct memory *mem)
 {
 	struct lexical_stats words;
-	struct vectors_stats rows;
-
-	mem->deleted += deleted;
-	if (mem->deleted < COMPACT_AFTER)
-		return;
-	lexical_get_stats(mem->lexical, &words);
-	if (mem->deleted < words.passages / 2)
-		return;
+	struct vectors_stats rows = {0};
 	struct lexical *lexical;
-	if (lexical_compact(mem->lexical, &lexical) == 0) {
+	struct vectors *vectors;
+
+	lexical_get_stats(mem->lexical, &words);
+	if (has_too_many_dead(words.deleted, words.passages) &&
+	    lexical_compact(mem->lexical, &lexical) == 0) {
 		lexical_free(mem->lexical);
 		mem->lexical = lexical;
 	}
-	if (mem->vectors) {
-		struct vectors *vectors;
+	if (mem->vectors)
 		vectors_get_stats(mem->vectors, &rows);
-		if (vectors_compact(mem->vectors, &vectors) == 0) {
-			vectors_free(mem->vectors);
-			mem->vectors = vectors;
-		}
+	if (has_too_many_dead(rows.deleted, rows.alive) &&
+	    vectors_compact(mem->vectors, &vectors) == 0) {
+		vectors_free(mem->vectors);
+		mem->vectors = vectors;
 	}
-	mem->deleted = 0;
 }
 
 static unsigned owner_delete(struct memory *mem, uint64_t inode)
@@ -53,41 +54,29 @@ static unsigned owner_delete(struct memory *mem, uint64_t inode)
 void memory_index_remove(struct memory *mem, uint64_t inode)
 {
 	pthread_rwlock_wrlock(&mem->index);
-	unsigned deleted = owner_delete(mem, inode);
-	if (deleted)
+	if (owner_delete(mem, inode))
 		atomic_fetch_sub_explicit(&mem->files, 1, memory_order_relaxed);
-	compact_if_due(mem, deleted);
+	compact_if_due(mem);
 	pthread_rwlock_unlock(&mem->index);
 }
 
-int memory_index_put(struct memory *mem, uint64_t inode, uint64_t version, uint32_t parts,
-		     const struct memory_text *texts, const float *vectors)
+int memory_index_put(struct memory *mem, uint64_t inode, uint64_t version,
+		     const struct words_bag *words, uint32_t parts, const float *vectors)
 {
-	struct words_bag *bags = alloc_zeroed(parts, sizeof *bags);
-	int rc = bags ? 0 : -ENOMEM;
-
-	/* Words are counted before the lock: a search waits for the insertion only. */
-	for (uint32_t i = 0; i < parts && rc == 0; i++)
-		rc = words_count(mem->work.words, texts[i].text, texts[i].length, &bags[i]);
-	if (rc == 0) {
-		pthread_rwlock_wrlock(&mem->index);
-		unsigned deleted = owner_delete(mem, inode);
-		for (uint32_t i = 0; i < parts && rc == 0; i++) {
-			rc = lexical_put(mem->lexical, inode, i, &bags[i]);
-			if (rc == 0 && vectors)
-				rc = vectors_put(mem->vectors, inode, i, version,
-						 vectors + (size_t)i * mem->dim, NULL);
-		}
-		if (rc < 0)
-			owner_delete(mem, inode);
-		else if (!deleted)
-			atomic_fetch_add_explicit(&mem->files, 1, memory_order_relaxed);
-		compact_if_due(mem, deleted);
-		pthread_rwlock_unlock(&mem->index);
-	}
-	for (uint32_t i = 0; bags && i < parts; i++)
-		words_bag_free(&bags[i]);
-	alloc_free(bags);
+	pthread_rwlock_wrlock(&mem->index);
+	unsigned deleted = owner_delete(mem, inode);
+	int rc = lexical_put(mem->lexical, inode, 0, words);
+	for (uint32_t i = 0; vectors && i < parts && rc == 0; i++)
+		rc = vectors_put(mem->vectors, inode, i, version, vectors + (size_t)i * mem->dim,
+				 NULL);
+	if (rc < 0)
+		owner_delete(mem, inode);
+	if (rc == 0 && !deleted)
+		atomic_fetch_add_explicit(&mem->files, 1, memory_order_relaxed);
+	else if (rc < 0 && deleted)
+		atomic_fetch_sub_explicit(&mem->files, 1, memory_order_relaxed);
+	compact_if_due(mem);
+	pthread_rwlock_unlock(&mem->index);
 	return rc;
 }
 
@@ -126,67 +115,47 @@ static int load_inode(void *arg, const struct mneme_key *key, const void *value,
 	return 0;
 }
 
-struct load_part {
-	struct memory_part *parts;
-	uint32_t count, capacity;
-};
-
+/* Where a file's last part ends: its words are taken from what is before. */
 static int load_part(void *arg, const struct mneme_key *key, const void *value, size_t length)
 {
-	struct load_part *p = arg;
+	uint64_t *end = arg;
+	struct memory_part part;
 
-	if (key->sub_length == 4 && length == sizeof p->parts[0] && p->count < p->capacity)
-		memcpy(&p->parts[p->count++], value, sizeof p->parts[0]);
+	if (key->sub_length != 4 || length != sizeof part)
+		return 0;
+	memcpy(&part, value, sizeof part);
+	*end = part.end > *end ? part.end : *end;
 	return 0;
 }
 
-/* Puts a file's parts into the indexes from its records and bytes. The heading in front of a passage
- * is not kept, so the words of a passage after a restart are those of its own range. */
-static int load_parts(struct memory *mem, const struct names_inode *record, uint64_t inode,
-		      const struct memory_state *state)
+/* Puts a file into the indexes from its records and bytes. */
+static int load_parts(struct memory *mem, uint64_t inode, const struct memory_state *state)
 {
 	struct mneme_key first = names_key(inode, MNEME_TYPE_PASSAGE), last = first;
-	struct load_part p = {.capacity = state->parts};
-	struct memory_text *texts = alloc_zeroed(state->parts, sizeof *texts);
 	float *vectors = NULL;
-	char *bytes = alloc_get(record->size + 1);
-	int rc = -ENOMEM;
+	uint64_t end = 0;
+	int rc = 0;
 
-	p.parts = alloc_get(state->parts * sizeof *p.parts);
 	if (mem->dim)
-		vectors = alloc_zeroed((size_t)state->parts * mem->dim, sizeof *vectors);
-	if (!texts || !bytes || !p.parts || (mem->dim && !vectors))
-		goto out;
-	last.type++;
-	rc = mneme_scan(mem->engine, &first, &last, 0, load_part, &p);
-	if (rc == 0)
-		rc = memory_read(mem->engine, inode, record->size, 0, bytes, record->size);
-	if (rc < 0)
-		goto out;
-	for (uint32_t i = 0; i < p.count; i++) {
+		vectors = alloc_get((size_t)state->parts * mem->dim * sizeof *vectors);
+	if (mem->dim && !vectors)
+		return -ENOMEM;
+	for (uint32_t i = 0; vectors && i < state->parts && rc == 0; i++) {
 		uint32_t dim = 0;
-		if (p.parts[i].end > record->size || p.parts[i].begin > p.parts[i].end) {
+		rc = memory_vector(mem, inode, i, vectors + (size_t)i * mem->dim, mem->dim, &dim);
+		if (rc == 0 && dim != mem->dim)
 			rc = -EUCLEAN;
-			goto out;
-		}
-		texts[i].text = bytes + p.parts[i].begin;
-		texts[i].length = p.parts[i].end - p.parts[i].begin;
-		if (vectors) {
-			rc = memory_vector(mem, inode, i, vectors + (size_t)i * mem->dim, mem->dim,
-					   &dim);
-			if (rc < 0 || dim != mem->dim) {
-				rc = rc < 0 ? rc : -EUCLEAN;
-				goto out;
-			}
-		}
 	}
-	rc = memory_index_put(mem, inode, state->version, p.count, texts, vectors);
-out:
-	alloc_free(p.parts);
-	alloc_free(texts);
+	last.type++;
+	if (rc == 0)
+		rc = mneme_scan(mem->engine, &first, &last, 0, load_part, &end);
+	if (rc == 0)
+		rc = memory_words_count(mem, mem->work.words, inode, end, &mem->work.bag);
+	if (rc == 0)
+		rc = memory_index_put(mem, inode, state->version, &mem->work.bag, state->parts,
+				      vectors);
 	alloc_free(vectors);
-	alloc_free(bytes);
-	return rc < 0 ? rc : 0;
+	return rc;
 }
 
 static int load_file(struct memory *mem, uint64_t inode, uint64_t version)
@@ -194,7 +163,6 @@ static int load_file(struct memory *mem, uint64_t inode, uint64_t version)
 	struct mneme_key key = names_key(inode, MNEME_TYPE_PASSAGE);
 	uint8_t value[sizeof(struct memory_state) + MEMORY_REASON_MAX + 1];
 	struct memory_state state;
-	struct names_inode record;
 	size_t length;
 	int rc = mneme_get(mem->engine, &key, value, sizeof value - 1, &length);
 
@@ -210,9 +178,7 @@ static int load_file(struct memory *mem, uint64_t inode, uint64_t version)
 			return 0;
 		if (state.version == version && state.status == MEMORY_INDEXED && same_model &&
 		    !hidden && state.parts <= MEMORY_PARTS_MAX) {
-			rc = memory_inode(mem->engine, inode, &record);
-			if (rc == 0 && state.parts)
-				rc = load_parts(mem, &record, inode, &state);
+			rc = state.parts ? load_parts(mem, inode, &state) : 0;
 			if (rc == 0 || rc == -ENOMEM)
 				return rc;
 		}

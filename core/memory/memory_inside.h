@@ -31,7 +31,7 @@ struct bench {
 	pthread_mutex_t lock;
 	struct embedder_worker *worker;
 	struct words *words;
-	struct words_bag bag;
+	struct words_bag bag;              /* of a text; not for queries */
 	struct passage_splitter *splitter; /* not for queries */
 };
 
@@ -46,15 +46,15 @@ struct memory {
 	pthread_rwlock_t index;
 	struct lexical *lexical; /* [index] */
 	struct vectors *vectors; /* [index] */
-	uint64_t deleted;        /* [index] since the last compaction */
 	struct pending pending;
 	pthread_t thread;
 	int has_thread;
 	_Atomic uint32_t wake;     /* futex */
 	_Atomic uint32_t sleeping; /* [A] the thread waits without a time-out */
 	_Atomic int stop;
-	_Atomic int hides;      /* [A] some inode has, or had, user.xdg.robots.index */
-	_Atomic uint64_t opted; /* [A] ms; when to compare what is opted out with the states; 0: never */
+	_Atomic int hides; /* [A] some inode has, or had, user.xdg.robots.index */
+	_Atomic uint64_t
+		opted; /* [A] ms; when to compare what is opted out with the states; 0: never */
 	_Atomic uint64_t embedded, searches, search_ns, embed_ns, files;
 };
 
@@ -75,18 +75,43 @@ int memory_place(struct memory *mem, uint64_t inode, uint64_t scope, memory_allo
 
 /* Embeds one file as it is now and commits its records; `work` is held. */
 int memory_embed_file(struct memory *mem, uint64_t inode);
-/* Brings the indexes in line with one file's parts. `texts` are what was embedded. */
-struct memory_text {
-	const char *text;
-	uint32_t length;
-};
-int memory_index_put(struct memory *mem, uint64_t inode, uint64_t version, uint32_t parts,
-		     const struct memory_text *texts, const float *vectors);
+/* Brings the indexes in line with one file: the words of its whole text, the vectors of its parts (NULL:
+ * none). */
+int memory_index_put(struct memory *mem, uint64_t inode, uint64_t version,
+		     const struct words_bag *words, uint32_t parts, const float *vectors);
 void memory_index_remove(struct memory *mem, uint64_t inode);
 /* Fills the indexes from the records and finds pending files. */
 int memory_index_load(struct memory *mem);
 /* Makes files pending whose state does not say what memory_is_hidden() says. */
 int memory_index_review(struct memory *mem);
+
+/* The words of the first `length` bytes of a file, in place of what the bag held. */
+int memory_words_count(struct memory *mem, struct words *words, uint64_t inode, uint64_t length,
+		       struct words_bag *bag);
+
+/* A range of a file's bytes. */
+struct memory_range {
+	uint64_t begin, end;
+};
+/* The words of a question, and what each is worth. */
+struct memory_sought {
+	const struct words_bag *bag;
+	const float *weights; /* one for each term of the bag */
+};
+struct memory_match {
+	uint32_t range;
+	uint64_t
+		at; /* the first word of it that was sought; UINT64_MAX: there is none in the text */
+};
+/* Which of the ranges (ascending; they may overlap) within the first `length` bytes says most of what is
+ * sought. */
+int memory_words_find(struct memory *mem, struct words *words, uint64_t inode, uint64_t length,
+		      const struct memory_sought *sought, const struct memory_range *ranges,
+		      uint32_t count, struct memory_match *out);
+/* Fills in where in the file r->inode the answer lies, with its line and snippet: the passage that says
+ * most of what is sought, or (`sought` NULL, or nothing of it is there) passage `part`. */
+int memory_result_locate(struct memory *mem, const struct memory_sought *sought, uint32_t part,
+			 struct memory_result *r);
 
 int pending_init(struct pending *p);
 void pending_fini(struct pending *p);

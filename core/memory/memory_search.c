@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   a query from text to ranked files with path and snippet; see memory.h.
+ * Purpose:   a query from text to ranked files with their paths; see memory.h.
  * Invariants: scope and permission are checked for whatever would be returned, before it counts as a
  *            result, so what the caller may not see takes no place either.
- * Threading: `query` while the text is embedded, then `index` for reading.
+ * Threading: `query` while the text is embedded, then `index` for reading, then neither.
  */
 #include "core/memory/memory_inside.h"
 #include "core/search/flat.h"
@@ -20,6 +20,8 @@ struct search {
 	struct memory *mem;
 	const struct memory_query *query;
 	float *vector; /* of the query, or NULL */
+	struct words_bag bag;
+	float *weights; /* of its terms */
 	struct search_hit hits[2][CANDIDATES];
 	struct search_hit missing[2 * CANDIDATES];
 	struct fuse_hit fused[2 * CANDIDATES];
@@ -52,9 +54,8 @@ static int query_prepare(struct search *s)
 	char why[EMBEDDER_WHY];
 	uint32_t dim;
 
-	words_bag_reset(&mem->query.bag);
 	if (q->text) {
-		int rc = words_count(mem->query.words, q->text, q->length, &mem->query.bag);
+		int rc = words_count(mem->query.words, q->text, q->length, &s->bag);
 		if (rc < 0)
 			return rc;
 	}
@@ -73,13 +74,12 @@ static int candidates_find(struct search *s)
 {
 	struct memory *mem = s->mem;
 	const struct memory_query *q = s->query;
-	const struct words_bag *bag = &mem->query.bag;
 	struct search_filter filter = {
 		.accept = accept_hit, .arg = s, .deadline_ns = q->deadline_ns};
 	int partial[2] = {0, 0}, rc = 0;
 
-	if (q->mode != MEMORY_VECTOR && bag->count)
-		rc = lexical_search(mem->lexical, bag, &filter, CANDIDATES, s->hits[0],
+	if (q->mode != MEMORY_VECTOR && s->bag.count)
+		rc = lexical_search(mem->lexical, &s->bag, &filter, CANDIDATES, s->hits[0],
 				    &s->counts[0], &partial[0]);
 	if (rc == 0 && s->vector && mem->vectors)
 		rc = flat_search(mem->vectors, s->vector, &filter, CANDIDATES, s->hits[1],
@@ -103,8 +103,7 @@ static int side_fill(struct search *s, enum fuse_known side)
 	if (!missing)
 		return 0;
 	rc = side == FUSE_LEXICAL
-		     ? lexical_score_owners(s->mem->lexical, &s->mem->query.bag, s->missing,
-					    missing)
+		     ? lexical_score_owners(s->mem->lexical, &s->bag, s->missing, missing)
 		     : flat_score_owners(s->mem->vectors, s->vector, s->missing, missing);
 	for (unsigned i = 0, k = 0; i < s->count && rc == 0; i++) {
 		struct fuse_hit *f = &s->fused[i];
@@ -122,15 +121,13 @@ static int side_fill(struct search *s, enum fuse_known side)
 	return rc;
 }
 
-/* The passage that is shown: that of the side which says more for this memory. */
-static uint32_t part_shown(const struct fuse_hit *f)
+/* Does the side of words say more for this memory than that of meaning? */
+static int words_say_more(const struct fuse_hit *f)
 {
 	int has_words = f->known & FUSE_LEXICAL && isfinite(f->lexical);
 	int has_vector = f->known & FUSE_VECTOR && isfinite(f->vector);
 
-	if (has_words && (!has_vector || f->lexical_part >= f->vector_part))
-		return f->lexical_at;
-	return f->vector_at;
+	return has_words && (!has_vector || f->lexical_part >= f->vector_part);
 }
 
 static int rank(struct search *s)
@@ -139,7 +136,7 @@ static int rank(struct search *s)
 	const struct memory_query *q = s->query;
 	struct fuse_background background = {0, 1, 0, 1};
 	struct fuse_options options = {.method = q->rank_fusion ? FUSE_RANK : FUSE_STANDARD};
-	int has_words = q->mode != MEMORY_VECTOR && mem->query.bag.count;
+	int has_words = q->mode != MEMORY_VECTOR && s->bag.count;
 	int has_vector = s->vector && mem->vectors, rc = 0;
 
 	for (unsigned i = 0; i < s->count; i++) { /* a side that is not asked says nothing */
@@ -153,7 +150,7 @@ static int rank(struct search *s)
 	if (rc < 0)
 		return rc;
 	if (has_words)
-		lexical_background(mem->lexical, &mem->query.bag, &background.lexical_mean,
+		lexical_background(mem->lexical, &s->bag, &background.lexical_mean,
 				   &background.lexical_deviation);
 	if (has_vector)
 		rc = flat_background(mem->vectors, s->vector, &background.vector_mean,
@@ -164,64 +161,33 @@ static int rank(struct search *s)
 	return rc;
 }
 
-/* One line of the passage: white space folded, cut at a character. */
-static void snippet_make(struct memory *mem, struct memory_result *r)
-{
-	char text[MEMORY_SNIPPET_MAX];
-	struct names_inode record;
-	size_t out = 0;
-
-	r->snippet[0] = 0;
-	if (memory_inode(mem->engine, r->inode, &record) < 0)
-		return;
-	uint64_t length = r->end - r->begin;
-	int n = memory_read(mem->engine, r->inode, record.size, r->begin, text,
-			    length < sizeof text ? length : sizeof text);
-	for (int i = 0; i < n && out + 1 < sizeof r->snippet; i++) {
-		unsigned char c = text[i];
-		if (c <= ' ' || c == 0x7f) {
-			if (out && r->snippet[out - 1] != ' ')
-				r->snippet[out++] = ' ';
-		} else {
-			r->snippet[out++] = c;
-		}
-	}
-	while (out && ((unsigned char)r->snippet[out - 1] & 0xc0) == 0x80)
-		out--;
-	if (out && (unsigned char)r->snippet[out - 1] >= 0xc0)
-		out--;
-	else if (out && n > 0 && out < (size_t)n && (r->snippet[out] & 0xc0) == 0x80)
-		r->snippet[out] = 0;
-	r->snippet[out] = 0;
-}
-
 static __attribute__((noinline)) int result_fill(struct search *s, const struct fuse_hit *hit,
 						 struct memory_result *r)
 {
 	struct memory *mem = s->mem;
-	uint8_t sub[4];
-	uint32_t shown = part_shown(hit);
-	struct mneme_key key = memory_key(hit->owner, MNEME_TYPE_PASSAGE, shown, sub);
-	struct memory_part part;
-	size_t length;
-	int rc = mneme_get(mem->engine, &key, &part, sizeof part, &length);
+	struct memory_sought sought = {.bag = &s->bag, .weights = s->weights};
+	int rc = memory_place(mem, hit->owner, s->query->scope, s->query->allow,
+			      s->query->allow_arg, r->path, sizeof r->path);
 
-	if (rc == 0 && length != sizeof part)
-		rc = -EUCLEAN;
-	if (rc == 0)
-		rc = memory_place(mem, hit->owner, s->query->scope, s->query->allow,
-				  s->query->allow_arg, r->path, sizeof r->path);
 	if (rc < 0)
 		return rc;
 	r->inode = hit->owner;
-	r->part = shown;
-	r->begin = part.begin;
-	r->end = part.end;
-	r->line = part.line;
 	r->score = hit->score;
 	r->cosine = hit->known & FUSE_VECTOR && isfinite(hit->vector) ? hit->vector : 0;
 	r->words = hit->known & FUSE_LEXICAL && isfinite(hit->lexical) ? hit->lexical : 0;
-	snippet_make(mem, r);
+	return memory_result_locate(mem, words_say_more(hit) ? &sought : NULL,
+				    hit->known & FUSE_VECTOR ? hit->vector_at : 0, r);
+}
+
+static int weights_make(struct search *s)
+{
+	s->weights = alloc_zeroed(s->bag.count + 1, sizeof *s->weights);
+	if (!s->weights)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < s->bag.count; i++) {
+		const struct words_term *t = &s->bag.terms[i];
+		s->weights[i] = lexical_idf(s->mem->lexical, s->bag.bytes + t->offset, t->length);
+	}
 	return 0;
 }
 
@@ -232,14 +198,16 @@ static int search_run(struct search *s)
 
 	pthread_mutex_lock(&mem->query.lock);
 	rc = query_prepare(s);
-	if (rc == 0) {
-		pthread_rwlock_rdlock(&mem->index);
-		rc = candidates_find(s);
-		if (rc == 0)
-			rc = rank(s);
-		pthread_rwlock_unlock(&mem->index);
-	}
 	pthread_mutex_unlock(&mem->query.lock);
+	if (rc < 0)
+		return rc;
+	pthread_rwlock_rdlock(&mem->index);
+	rc = weights_make(s);
+	if (rc == 0)
+		rc = candidates_find(s);
+	if (rc == 0)
+		rc = rank(s);
+	pthread_rwlock_unlock(&mem->index);
 	return rc;
 }
 
@@ -275,6 +243,8 @@ int memory_search(struct memory *mem, const struct memory_query *query, struct m
 		*out = answer;
 	}
 	alloc_free(s->vector);
+	alloc_free(s->weights);
+	words_bag_free(&s->bag);
 	alloc_free(s);
 	atomic_fetch_add_explicit(&mem->searches, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&mem->search_ns, memory_now_ns() - begin, memory_order_relaxed);

@@ -295,7 +295,27 @@ static int bag_reserve(struct words_bag *bag, uint32_t term_length)
 	return 0;
 }
 
-static int bag_add(void *arg, const struct words_token *token)
+/* The slot of a term, or the free one where it belongs. There are slots. */
+static uint32_t *bag_slot(const struct words_bag *bag, const char *term, uint32_t length,
+			  uint32_t hash)
+{
+	uint32_t at = hash & bag->slots_mask;
+
+	for (; bag->slots[at]; at = (at + 1) & bag->slots_mask) {
+		const struct words_term *t = &bag->terms[bag->slots[at] - 1];
+		if (t->hash == hash && t->length == length &&
+		    !memcmp(bag->bytes + t->offset, term, length))
+			break;
+	}
+	return &bag->slots[at];
+}
+
+uint32_t words_bag_find(const struct words_bag *bag, const char *term, uint32_t length)
+{
+	return bag->slots ? *bag_slot(bag, term, length, words_hash(term, length)) : 0;
+}
+
+int words_bag_add(void *arg, const struct words_token *token)
 {
 	struct words_bag *bag = arg;
 	uint32_t hash = words_hash(token->term, token->term_length);
@@ -303,28 +323,23 @@ static int bag_add(void *arg, const struct words_token *token)
 
 	if (rc)
 		return rc;
-	uint32_t at = hash & bag->slots_mask;
-	for (; bag->slots[at]; at = (at + 1) & bag->slots_mask) {
-		struct words_term *t = &bag->terms[bag->slots[at] - 1];
-		if (t->hash == hash && t->length == token->term_length &&
-		    !memcmp(bag->bytes + t->offset, token->term, t->length)) {
-			t->count++;
-			bag->tokens++;
-			return 0;
-		}
+	bag->tokens++;
+	uint32_t *slot = bag_slot(bag, token->term, token->term_length, hash);
+	if (*slot) {
+		bag->terms[*slot - 1].count++;
+		return 0;
 	}
 	bag->terms[bag->count] = (struct words_term){
 		.hash = hash, .offset = bag->bytes_used, .length = token->term_length, .count = 1};
 	memcpy(bag->bytes + bag->bytes_used, token->term, token->term_length);
 	bag->bytes_used += token->term_length;
-	bag->slots[at] = ++bag->count;
-	bag->tokens++;
+	*slot = ++bag->count;
 	return 0;
 }
 
 int words_count(struct words *w, const char *text, size_t length, struct words_bag *bag)
 {
-	return words_each(w, text, length, bag_add, bag);
+	return words_each(w, text, length, words_bag_add, bag);
 }
 
 void words_bag_reset(struct words_bag *bag)

@@ -53,6 +53,10 @@ struct words_bag {
 
 /* Adds the words of a text to the bag. */
 int words_count(struct words *w, const char *text, size_t length, struct words_bag *bag);
+/* Adds one word: a words_each_token, whose `arg` is the bag. */
+int words_bag_add(void *bag, const struct words_token *token);
+/* 1 + the index of a term in `terms`, or 0. */
+uint32_t words_bag_find(const struct words_bag *bag, const char *term, uint32_t length);
 void words_bag_reset(struct words_bag *bag);
 void words_bag_free(struct words_bag *bag);
 

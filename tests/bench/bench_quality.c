@@ -5,17 +5,14 @@
  *
  *   MNEME_DATA_DIR=DIR [MNEME_MODEL=FILE] bench_quality [--json]
  *
- * DIR has cranfield/ and cacm/. Without a model the meaning side is the model-free embedder. Texts
- * are cut into passages as on saving for the vectors, words are those of the whole text; a document
- * ranks by its best passage. nDCG@10 has linear gain over
- * log2(rank + 1) and the ideal of all judged; R@5 counts any relevant; means over judged queries.
+ * DIR has cranfield/ and cacm/. Without a model the meaning side is the model-free embedder. The
+ * documents are files of a store under TMPDIR, embedded and searched by core/memory, as on a mount.
+ * nDCG@10 has linear gain over log2(rank + 1) and the ideal of all judged; R@5 counts any relevant;
+ * means over judged queries.
  */
-#include "core/memory/embedder.h"
-#include "core/memory/passages.h"
-#include "core/search/flat.h"
-#include "core/search/fuse.h"
-#include "core/search/lexical.h"
+#include "core/memory/memory.h"
 #include "pool/check.h"
+#include "tests/lib/notes.h"
 
 #include <math.h>
 #include <sqlite3.h>
@@ -23,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DOCS_MAX = 4096, QUERIES_MAX = 256, TEXT_MAX = 1 << 15, CANDIDATES = 200, TOP = 10 };
+enum { DOCS_MAX = 4096, QUERIES_MAX = 256, TEXT_MAX = 1 << 15, TOP = 10 };
 
 struct text {
 	char *bytes;
@@ -37,11 +34,8 @@ static struct collection {
 	unsigned docs_count, queries_count;
 } set;
 
-static struct words *words;
-static struct embedder_worker *embedder;
-static uint32_t dim;
-static struct lexical *lexical;
-static struct vectors *vectors;
+static struct notes notes; /* note n is document n */
+static struct memory *memory;
 
 /* ---- reading ---- */
 
@@ -187,124 +181,68 @@ static void measure_print(const char *name, const struct measure *m)
 
 /* ---- indexing ---- */
 
-static int passage_take(void *arg, const struct passage *p)
-{
-	uint64_t owner = *(uint64_t *)arg;
-	static float vector[EMBEDDER_DIM_MAX];
-	static char composed[PASSAGE_TEXT_MAX];
-	char why[EMBEDDER_WHY];
-
-	size_t length = passage_compose(p, composed);
-	const char *text = composed;
-	CHECK(!embedder_embed(embedder, &text, &length, 1, vector, why));
-	CHECK(!vectors_put(vectors, owner, p->number, 0, vector, NULL));
-	return 0;
-}
-
 static void index_collection(void)
 {
-	struct passage_settings settings = {.count = embedder_count, .count_context = embedder};
-	struct vectors_config config = {.dim = dim, .metric = VECTORS_COSINE};
-	uint64_t owner;
-	struct passage_splitter *splitter = passages_new(&settings, passage_take, &owner);
+	struct memory_options options = {.model = getenv("MNEME_MODEL")};
+	struct mneme_error error = {.message = ""};
 
-	CHECK(splitter && !lexical_new(&lexical) && !vectors_new(&config, &vectors));
-	for (owner = 1; owner <= set.docs_count; owner++) {
-		if (!set.docs[owner].length)
-			continue;
-		struct words_bag bag = {0};
-		CHECK(!words_count(words, set.docs[owner].bytes, set.docs[owner].length, &bag));
-		CHECK(!lexical_put(lexical, owner, 0, &bag));
-		words_bag_free(&bag);
-		passages_reset(splitter, passage_take, &owner);
-		CHECK(!passages_feed(splitter, set.docs[owner].bytes, set.docs[owner].length));
-		CHECK(!passages_finish(splitter));
+	notes_new(&notes);
+	for (unsigned doc = 1; doc <= set.docs_count; doc++)
+		notes_write(&notes, doc, set.docs[doc].bytes, set.docs[doc].length);
+	if (memory_open(notes.engine, &options, &memory, &error)) {
+		fprintf(stderr, "bench_quality: %s\n", error.message);
+		exit(2);
 	}
-	passages_free(splitter);
+	CHECK(!memory_sync(memory, 0));
 }
 
 /* ---- methods ---- */
 
 struct method {
 	const char *name;
-	int lexical, vector;
-	enum fuse_method fuse;
+	enum memory_mode mode;
+	int rank_fusion;
 };
 
 static const struct method methods[] = {
-	{"words", 1, 0, FUSE_STANDARD},
-	{"meaning", 0, 1, FUSE_STANDARD},
-	{"hybrid, standardised", 1, 1, FUSE_STANDARD},
-	{"hybrid, reciprocal rank", 1, 1, FUSE_RANK},
+	{"words", MEMORY_LEXICAL, 0},
+	{"meaning", MEMORY_VECTOR, 0},
+	{"hybrid, standardised", MEMORY_HYBRID, 0},
+	{"hybrid, reciprocal rank", MEMORY_HYBRID, 1},
 };
 
-static unsigned answer(const struct method *method, const struct words_bag *bag,
-		       const float *vector, uint64_t *docs)
+static unsigned answer(const struct method *method, const struct text *text, uint64_t *docs)
 {
-	static struct search_hit by_words[CANDIDATES], by_meaning[CANDIDATES];
-	static struct fuse_hit hits[2 * CANDIDATES];
-	struct fuse_background background = {0, 1, 0, 1};
-	struct fuse_options options = {method->fuse, 0, 0};
-	unsigned words_count_ = 0, meaning_count = 0;
+	struct memory_query query = {.text = text->bytes,
+				     .length = text->length,
+				     .scope = notes.root,
+				     .mode = method->mode,
+				     .rank_fusion = method->rank_fusion,
+				     .limit = TOP};
+	struct memory_answer *found;
 
-	if (method->lexical)
-		CHECK(!lexical_search(lexical, bag, NULL, CANDIDATES, by_words, &words_count_,
-				      NULL));
-	if (method->vector)
-		CHECK(!flat_search(vectors, vector, NULL, CANDIDATES, by_meaning, &meaning_count,
-				   NULL));
-	unsigned count = fuse_collect(by_words, words_count_, by_meaning, meaning_count, hits);
-	for (unsigned i = 0; i < count; i++) { /* a side that is not asked adds nothing */
-		if (!method->lexical)
-			hits[i].lexical = -INFINITY;
-		if (!method->vector)
-			hits[i].vector = -INFINITY;
-	}
-	if (method->lexical && method->vector) {
-		lexical_background(lexical, bag, &background.lexical_mean,
-				   &background.lexical_deviation);
-		CHECK(!flat_background(vectors, vector, &background.vector_mean,
-				       &background.vector_deviation));
-		for (unsigned i = 0; i < count; i++) {
-			struct search_hit one = {.owner = hits[i].owner};
-			if (!(hits[i].known & FUSE_LEXICAL)) {
-				CHECK(!lexical_score_owners(lexical, bag, &one, 1));
-				hits[i].lexical = one.score;
-			}
-			if (!(hits[i].known & FUSE_VECTOR)) {
-				CHECK(!flat_score_owners(vectors, vector, &one, 1));
-				hits[i].vector = one.score;
-			}
-		}
-	}
-	fuse_rank(hits, count, &background, &options);
-	for (unsigned i = 0; i < count && i < TOP; i++)
-		docs[i] = hits[i].owner;
-	return count < TOP ? count : TOP;
+	CHECK(!memory_search(memory, &query, &found));
+	unsigned count = found->count;
+	for (unsigned i = 0; i < count; i++)
+		docs[i] = notes_number(&notes, found->results[i].inode);
+	memory_answer_free(found);
+	return count;
 }
 
 static void run_methods(void)
 {
 	struct measure measures[sizeof(methods) / sizeof(*methods)] = {0};
-	float *vector = malloc(dim * sizeof(*vector));
-	char why[EMBEDDER_WHY];
 
 	for (unsigned q = 1; q <= set.queries_count; q++) {
-		const char *text = set.queries[q].bytes;
-		size_t length = set.queries[q].length;
-		struct words_bag bag = {0};
 		uint64_t docs[TOP];
-		if (!length)
+		if (!set.queries[q].length)
 			continue;
-		CHECK(!words_count(words, text, length, &bag));
-		CHECK(!embedder_embed(embedder, &text, &length, 1, vector, why));
 		for (unsigned i = 0; i < sizeof(methods) / sizeof(*methods); i++)
-			measure_add(&measures[i], q, docs, answer(&methods[i], &bag, vector, docs));
-		words_bag_free(&bag);
+			measure_add(&measures[i], q, docs,
+				    answer(&methods[i], &set.queries[q], docs));
 	}
 	for (unsigned i = 0; i < sizeof(methods) / sizeof(*methods); i++)
 		measure_print(methods[i].name, &measures[i]);
-	free(vector);
 }
 
 /* ---- the peer ---- */
@@ -379,36 +317,23 @@ static void run_fts5(void)
 int main(int argc, char **argv)
 {
 	static const char *const names[] = {"cranfield", "cacm"};
-	struct embedder_settings settings = {
-		.kind = "builtin", .model = getenv("MNEME_MODEL"), .or_hash = 1};
-	struct embedder *e;
-	char why[EMBEDDER_WHY];
 
 	json = argc > 1 && !strcmp(argv[1], "--json");
 	if (!getenv("MNEME_DATA_DIR")) {
 		fprintf(stderr, "bench_quality: set MNEME_DATA_DIR to the collections: skipped\n");
 		return 77;
 	}
-	if (embedder_open(&settings, &e, why) || words_new(&words)) {
-		fprintf(stderr, "bench_quality: %s\n", why);
-		return 2;
-	}
-	embedder = embedder_worker_new(e);
-	dim = embedder_dim(e);
-	CHECK(embedder);
-	if (!json)
-		printf("embedder %s\n%-10s %-26s %8s %8s %8s %8s\n", embedder_name(e), "collection",
-		       "method", "nDCG@10", "R@5", "R@10", "MRR");
 	for (unsigned i = 0; i < sizeof(names) / sizeof(*names); i++) {
 		read_collection(names[i]);
 		index_collection();
+		if (!json && !i)
+			printf("embedder %s\n%-10s %-26s %8s %8s %8s %8s\n",
+			       memory_embedder(memory, NULL), "collection", "method", "nDCG@10",
+			       "R@5", "R@10", "MRR");
 		run_methods();
 		run_fts5();
-		lexical_free(lexical);
-		vectors_free(vectors);
+		memory_close(memory);
+		notes_free(&notes);
 	}
-	embedder_worker_free(embedder);
-	embedder_close(e);
-	words_free(words);
 	return 0;
 }

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   tests of core/memory on a store without a mount: what is found, where in a text, and
+ *            what is found no more.
+ */
+#include "core/memory/memory.h"
+#include "tests/lib/notes.h"
+#include "tests/unit/unit.h"
+
+#include <errno.h>
+
+static struct notes notes;
+static struct memory *memory;
+
+static void memory_begin(void)
+{
+	struct memory_options options = {.model = "/nonexistent"};
+	struct mneme_error error;
+
+	ck_assert_int_eq(memory_open(notes.engine, &options, &memory, &error), 0);
+}
+
+static void setup(void)
+{
+	notes_new(&notes);
+	memory_begin();
+}
+
+static void teardown(void)
+{
+	memory_close(memory);
+	notes_free(&notes);
+}
+
+static void save(uint64_t number, const char *text)
+{
+	notes_write(&notes, number, text, strlen(text));
+	memory_touch(memory, notes_inode(&notes, number));
+	ck_assert_int_eq(memory_sync(memory, notes_inode(&notes, number)), 0);
+}
+
+static void forget(uint64_t number)
+{
+	notes_remove(&notes, number);
+	memory_drop(memory, notes_inode(&notes, number));
+}
+
+static struct memory_answer *ask(const char *text, enum memory_mode mode)
+{
+	struct memory_query query = {.text = text,
+				     .length = strlen(text),
+				     .scope = notes.root,
+				     .mode = mode,
+				     .limit = 100};
+	struct memory_answer *answer;
+
+	ck_assert_int_eq(memory_search(memory, &query, &answer), 0);
+	return answer;
+}
+
+/* Its place among the answers from 1; 0: it is not there. */
+static unsigned place(const char *text, enum memory_mode mode, uint64_t number)
+{
+	struct memory_answer *answer = ask(text, mode);
+	unsigned at = 0;
+
+	for (unsigned i = 0; i < answer->count && !at; i++)
+		if (answer->results[i].inode == notes_inode(&notes, number))
+			at = i + 1;
+	memory_answer_free(answer);
+	return at;
+}
+
+/* `lines` lines; those numbered a and b (from 1) say what they are given. */
+static char *tale(unsigned lines, unsigned a, const char *first, unsigned b, const char *second)
+{
+	char *text = malloc(lines * 80 + 1), *at = text;
+
+	for (unsigned i = 1; i <= lines; i++)
+		at += i == a   ? sprintf(at, "%.70s\n", first)
+		      : i == b ? sprintf(at, "%.70s\n", second)
+			       : sprintf(at, "Line %u of this tale says nothing, quietly so.\n", i);
+	return text;
+}
+
+START_TEST(test_memory_words_count_over_the_whole_text)
+{
+	char *both = tale(80, 10, "The pangolin sleeps.", 70, "The abacus is lent.");
+	char *one = tale(70, 10, "The pangolin sleeps.", 0, "");
+
+	setup();
+	save(1, one);
+	save(2, both);
+	for (unsigned i = 3; i < 9; i++)
+		save(i, "Somebody went for a walk in the rain.");
+	ck_assert_uint_eq(place("pangolin abacus", MEMORY_LEXICAL, 2), 1);
+	ck_assert_uint_eq(place("pangolin abacus", MEMORY_LEXICAL, 1), 2);
+	ck_assert_uint_eq(place("pangolin abacus", MEMORY_LEXICAL, 3), 0);
+	teardown();
+	free(both);
+	free(one);
+}
+END_TEST
+
+START_TEST(test_memory_answer_is_the_passage_with_the_words)
+{
+	char *text = tale(400, 57, "Here a pangolin sleeps.", 333, "There the abacus is lent.");
+
+	setup();
+	save(1, text);
+	save(2, "Somebody went for a walk in the rain.");
+	for (unsigned turn = 0; turn < 2; turn++) {
+		unsigned line = turn ? 333 : 57;
+		const char *word = turn ? "abacus" : "pangolin";
+		struct memory_answer *answer = ask(word, MEMORY_LEXICAL);
+		ck_assert_uint_eq(answer->count, 1);
+		const struct memory_result *r = &answer->results[0];
+		const char *at = strstr(text, word);
+		ck_assert_uint_le(r->begin, (uint64_t)(at - text));
+		ck_assert_uint_gt(r->end, (uint64_t)(at - text));
+		ck_assert_uint_le(r->line, line);
+		ck_assert_uint_gt(r->line, line - 20);
+		ck_assert_msg(strstr(r->snippet, word) != NULL, "%s", r->snippet);
+		memory_answer_free(answer);
+	}
+	teardown();
+	free(text);
+}
+END_TEST
+
+START_TEST(test_memory_of_a_changed_file_is_shown_as_it_is_now)
+{
+	char *text = tale(60, 20, "Here a pangolin sleeps.", 0, "");
+	char *changed = tale(60, 50, "There a pangolin wakes.", 0, "");
+
+	setup();
+	save(1, text);
+	notes_write(&notes, 1, changed,
+		    strlen(changed)); /* not touched: the records are of before */
+	struct memory_answer *answer = ask("pangolin", MEMORY_LEXICAL);
+	ck_assert_uint_eq(answer->count, 1);
+	ck_assert_uint_eq(answer->results[0].line, 50);
+	ck_assert_ptr_nonnull(strstr(answer->results[0].snippet, "pangolin wakes"));
+	memory_answer_free(answer);
+	teardown();
+	free(text);
+	free(changed);
+}
+END_TEST
+
+START_TEST(test_memory_that_is_gone_is_not_found)
+{
+	setup();
+	save(1, "The heron stands in the reeds.");
+	save(2, "The heron flies over the lake.");
+	forget(1);
+	save(2, "A bicycle leans on the wall.");
+	for (enum memory_mode mode = MEMORY_HYBRID; mode <= MEMORY_LEXICAL; mode++)
+		ck_assert_uint_eq(place("heron stands in the reeds", mode, 1), 0);
+	ck_assert_uint_eq(place("heron", MEMORY_LEXICAL, 2), 0);
+	ck_assert_uint_eq(place("bicycle", MEMORY_LEXICAL, 2), 1);
+	memory_close(memory); /* and not after it is opened anew */
+	memory_begin();
+	ck_assert_uint_eq(place("heron", MEMORY_LEXICAL, 1), 0);
+	ck_assert_uint_eq(place("heron", MEMORY_LEXICAL, 2), 0);
+	ck_assert_uint_eq(place("bicycle", MEMORY_HYBRID, 2), 1);
+	teardown();
+}
+END_TEST
+
+UNIT_MAIN("memory", test_memory_words_count_over_the_whole_text,
+	  test_memory_answer_is_the_passage_with_the_words,
+	  test_memory_of_a_changed_file_is_shown_as_it_is_now,
+	  test_memory_that_is_gone_is_not_found)
