@@ -154,6 +154,7 @@ struct kv_scan {
 	size_t length;
 	uint8_t prefix[MNEME_SUBKEY_MAX];
 	size_t prefix_length;
+	struct kv_cursor first; /* where every shard begins */
 };
 
 static int cursor_take(void *arg, const struct mneme_key *key, const void *value, size_t length)
@@ -193,6 +194,18 @@ static int cursor_less(const struct kv_cursor *a, const struct kv_cursor *b)
 	return order ? order < 0 : a->key_length < b->key_length;
 }
 
+/* Turns the cursor's key into the smallest one behind it; one without bytes: there is none. */
+static void cursor_step(struct kv_cursor *c)
+{
+	if (c->key_length < MNEME_SUBKEY_MAX) {
+		c->key[c->key_length++] = 0;
+		return;
+	}
+	/* the longest key has no successor of its length: step over by its last byte */
+	while (c->key_length && ++c->key[c->key_length - 1] == 0)
+		c->key_length--;
+}
+
 static int scan_run(struct mneme *m, struct kv_scan *scan, uint64_t limit, mneme_kv_each *each,
 		    void *arg)
 {
@@ -200,8 +213,7 @@ static int scan_run(struct mneme *m, struct kv_scan *scan, uint64_t limit, mneme
 	int rc = 0;
 
 	for (uint32_t i = 0; i < shards && rc == 0; i++) {
-		memcpy(scan->cursor[i].key, scan->prefix, scan->prefix_length);
-		scan->cursor[i].key_length = scan->prefix_length;
+		scan->cursor[i] = scan->first;
 		rc = cursor_seek(m, i, scan, &scan->cursor[i]);
 	}
 	for (uint64_t given = 0; rc == 0 && (!limit || given < limit);) {
@@ -221,31 +233,43 @@ static int scan_run(struct mneme *m, struct kv_scan *scan, uint64_t limit, mneme
 		} else if (rc == -ENOENT) { /* deleted since it was found */
 			rc = 0;
 		}
-		if (next->key_length == MNEME_SUBKEY_MAX) {
-			/* the longest key has no successor of its length: step over by its last byte */
-			while (next->key_length && ++next->key[next->key_length - 1] == 0)
-				next->key_length--;
-		} else {
-			next->key[next->key_length++] = 0;
-		}
-		if (rc == 0)
+		cursor_step(next);
+		if (!next->key_length)
+			next->there = 0;
+		else if (rc == 0)
 			rc = cursor_seek(m, next - scan->cursor, scan, next);
 	}
+	return rc;
+}
+
+int mneme_kv_scan_after(struct mneme *m, const void *prefix, size_t prefix_length,
+			const void *after, size_t after_length, uint64_t limit, mneme_kv_each *each,
+			void *arg)
+{
+	if (prefix_length > MNEME_SUBKEY_MAX || after_length > MNEME_SUBKEY_MAX)
+		return -ENAMETOOLONG;
+	struct kv_scan *scan = alloc_zeroed(1, sizeof *scan);
+	if (!scan)
+		return -ENOMEM;
+	size_t common = prefix_length < after_length ? prefix_length : after_length;
+	int order = common ? memcmp(after, prefix, common) : 0;
+	int begins_after = after_length && (order > 0 || (!order && after_length >= prefix_length));
+	if (prefix_length)
+		memcpy(scan->prefix, prefix, prefix_length);
+	scan->prefix_length = prefix_length;
+	scan->first.key_length = begins_after ? after_length : prefix_length;
+	if (scan->first.key_length)
+		memcpy(scan->first.key, begins_after ? after : prefix, scan->first.key_length);
+	if (begins_after)
+		cursor_step(&scan->first);
+	int none = begins_after && !scan->first.key_length;
+	int rc = none ? 0 : scan_run(m, scan, limit, each, arg);
+	alloc_free(scan);
 	return rc;
 }
 
 int mneme_kv_scan(struct mneme *m, const void *prefix, size_t prefix_length, uint64_t limit,
 		  mneme_kv_each *each, void *arg)
 {
-	if (prefix_length > MNEME_SUBKEY_MAX)
-		return -ENAMETOOLONG;
-	struct kv_scan *scan = alloc_zeroed(1, sizeof *scan);
-	if (!scan)
-		return -ENOMEM;
-	if (prefix_length)
-		memcpy(scan->prefix, prefix, prefix_length);
-	scan->prefix_length = prefix_length;
-	int rc = scan_run(m, scan, limit, each, arg);
-	alloc_free(scan);
-	return rc;
+	return mneme_kv_scan_after(m, prefix, prefix_length, NULL, 0, limit, each, arg);
 }

@@ -262,6 +262,10 @@ typedef int mneme_kv_each(void *arg, const void *key, size_t key_length, const v
 			  size_t length, uint64_t version);
 MNEME_EXPORT int mneme_kv_scan(struct mneme *m, const void *prefix, size_t prefix_length,
 			       uint64_t limit, mneme_kv_each *each, void *arg);
+/* The same from behind the key `after` on (after_length 0: from the first), to go on with a listing. */
+MNEME_EXPORT int mneme_kv_scan_after(struct mneme *m, const void *prefix, size_t prefix_length,
+				     const void *after, size_t after_length, uint64_t limit,
+				     mneme_kv_each *each, void *arg);
 
 /* ---- event logs -------------------------------------------------------------------------------
  * Append-only, one chain a run (1..255 bytes of name). Event n holds SHA-256 over (hash of n-1,

@@ -412,6 +412,79 @@ START_TEST(test_log_verifies_and_finds_a_changed_event)
 }
 END_TEST
 
+/* A listing went round for ever behind a key of full length whose bytes are all 0xff. */
+static int pair_counted(void *arg, const void *key, size_t key_length, const void *value,
+			size_t length, uint64_t version)
+{
+	unsigned *count = arg;
+
+	(void)key;
+	(void)key_length;
+	(void)value;
+	(void)length;
+	(void)version;
+	return ++*count > 10;
+}
+
+START_TEST(test_kv_scan_ends_behind_the_last_possible_key)
+{
+	struct world *w = world_new(16, 0);
+	uint8_t last[MNEME_SUBKEY_MAX];
+	unsigned count = 0;
+
+	memset(last, 0xff, sizeof last);
+	ck_assert_int_eq(mneme_kv_put(w->m, last, sizeof last, "v", 1, NULL, 0), 0);
+	ck_assert_int_eq(mneme_kv_put(w->m, "first", 5, "v", 1, NULL, 0), 0);
+	ck_assert_int_eq(mneme_kv_scan(w->m, "", 0, 0, pair_counted, &count), 0);
+	ck_assert_uint_eq(count, 2);
+	count = 0;
+	ck_assert_int_eq(
+		mneme_kv_scan_after(w->m, "", 0, last, sizeof last, 0, pair_counted, &count), 0);
+	ck_assert_uint_eq(count, 0);
+	world_free(w);
+}
+END_TEST
+
+static int pair_given(void *arg, const void *key, size_t key_length, const void *value,
+		      size_t length, uint64_t version)
+{
+	char *given = arg;
+
+	(void)value;
+	(void)length;
+	(void)version;
+	strncat(given, key, key_length);
+	return 0;
+}
+
+START_TEST(test_kv_scan_goes_on_behind_a_key)
+{
+	static const struct {
+		const char *prefix, *after, *given;
+	} cases[] = {
+		{"", "", "abab/bc"},  {"", "a", "abab/bc"}, {"", "ab", "ab/bc"},
+		{"a", "b", ""},       {"b", "a", "b"},      {"b", "b", ""},
+		{"ab", "a", "abab/"}, {"ab", "ab", "ab/"},  {"ab/", "ab", "ab/"},
+		{"", "zz", ""},
+	};
+	struct world *w = world_new(17, 0);
+	static const char *const keys[] = {"ab", "ab/", "b", "c"};
+
+	for (int i = 0; i < 4; i++)
+		ck_assert_int_eq(mneme_kv_put(w->m, keys[i], strlen(keys[i]), "v", 1, NULL, 0), 0);
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char given[64] = "";
+		ck_assert_int_eq(mneme_kv_scan_after(w->m, cases[i].prefix, strlen(cases[i].prefix),
+						     cases[i].after, strlen(cases[i].after), 0,
+						     pair_given, given),
+				 0);
+		ck_assert_msg(!strcmp(given, cases[i].given), "prefix %s after %s: %s",
+			      cases[i].prefix, cases[i].after, given);
+	}
+	world_free(w);
+}
+END_TEST
+
 static int pair_ordered(void *arg, const void *key, size_t key_length, const void *value,
 			size_t length, uint64_t version)
 {
@@ -565,6 +638,8 @@ int main(void)
 	tcase_add_test(tc, test_txn_run_lets_every_thread_finish_on_one_key);
 	tcase_add_test(tc, test_log_verifies_and_finds_a_changed_event);
 	tcase_add_test(tc, test_kv_versions_swap_and_ordered_scan);
+	tcase_add_test(tc, test_kv_scan_ends_behind_the_last_possible_key);
+	tcase_add_test(tc, test_kv_scan_goes_on_behind_a_key);
 	tcase_add_test(tc, test_heap_grows_for_many_threads_that_promise_at_once);
 	tcase_add_test(tc, test_heap_cut_short_under_the_map_is_an_error_not_a_death);
 	suite_add_tcase(s, tc);
