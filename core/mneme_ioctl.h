@@ -10,7 +10,9 @@
  *              ENOTTY  not a mount of mnemefs, or a command that this version does not know
  *              ERANGE  the answer does not fit into `data`
  *              EACCES  the caller may not write (read) the root directory: pairs and logs belong to the
- *                      whole store; for WRITE: may not write the file
+ *                      whole store; for WRITE: may not write the file, whatever it was opened for
+ *              EROFS   the mount is read-only
+ *              EPERM   the file (for pairs and logs: the root directory) is immutable
  *              else as core/mneme.h says.
  */
 #ifndef MNEME_IOCTL_H
@@ -52,8 +54,8 @@ struct mneme_ioc_stats {
 };
 
 /* data: the key, then the value. GET fills pair_version and value_length and puts the value behind the
- * key. PUT and SWAP fill pair_version. SWAP puts only if the pair's version is `pair_version` (0: only
- * if there is none), else ESTALE. */
+ * key; without a byte of room there it only asks for them. PUT and SWAP fill pair_version. SWAP puts only
+ * if the pair's version is `pair_version` (0: only if there is none), else ESTALE. */
 struct mneme_ioc_kv {
 	__u32 version;
 	__u16 key_length;
@@ -65,9 +67,34 @@ struct mneme_ioc_kv {
 	__u8 data[];
 };
 
+/* data: the prefix, then the key to go on behind (after_length 0: from the first). SCAN fills `count`
+ * pairs whose keys begin with the prefix, in key order, as many as fit behind those two, and
+ * data_length, the bytes filled. No pair: that was the last one. */
+#define MNEME_IOC_SCAN_KEYS 1 /* without the values; their lengths are there */
+struct mneme_ioc_scan {
+	__u32 version;
+	__u32 flags;
+	__u16 prefix_length;
+	__u16 after_length;
+	__u32 data_length;
+	__u32 count;
+	__u32 reserved;
+	__u8 data[];
+};
+
+/* One pair of a SCAN: key, then value. The next one begins at the next multiple of 8 behind it. */
+struct mneme_ioc_pair {
+	__u64 pair_version;
+	__u32 value_length;
+	__u16 key_length;
+	__u16 reserved;
+	__u8 data[];
+};
+
 /* data: the name of the run, then for APPEND the event. APPEND fills `sequence`. VERIFY fills `count`;
- * if the chain is broken it fails with EUCLEAN. REPLAY fills `count` events from `sequence` on, as many
- * as fit behind the name, sets `sequence` to the next one, and data_length to the bytes filled. */
+ * if the chain is broken it fails with EUCLEAN, and `sequence` is the first event that does not fit.
+ * REPLAY fills `count` events from `sequence` on, as many as fit behind the name, sets `sequence` to the
+ * next one, and data_length to the bytes filled. */
 struct mneme_ioc_log {
 	__u32 version;
 	__u16 run_length;
@@ -115,6 +142,7 @@ enum mneme_ioc_number {
 	MNEME_IOC_NR_KV_PUT = 0x11,
 	MNEME_IOC_NR_KV_SWAP = 0x12,
 	MNEME_IOC_NR_KV_DELETE = 0x13,
+	MNEME_IOC_NR_KV_SCAN = 0x14,
 	MNEME_IOC_NR_LOG_APPEND = 0x20,
 	MNEME_IOC_NR_LOG_VERIFY = 0x21,
 	MNEME_IOC_NR_LOG_REPLAY = 0x22,

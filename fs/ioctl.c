@@ -16,8 +16,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-enum { GROUPS_MAX = 128 };
-
 #define FLAGS_SETTABLE                                                                             \
 	((uint32_t)(FS_IMMUTABLE_FL | FS_APPEND_FL | FS_NODUMP_FL | FS_NOATIME_FL | FS_SYNC_FL |   \
 		    FS_DIRSYNC_FL))
@@ -169,30 +167,6 @@ static int answer_flags(struct op *op, uint64_t ino, unsigned command, const voi
 	return 1;
 }
 
-/* ---- permission ---- */
-
-int ioctl_check_access(struct op *op, uint64_t ino, unsigned bit)
-{
-	const struct fuse_ctx *caller = fuse_req_ctx(op->req);
-	gid_t groups[GROUPS_MAX];
-	struct names_inode inode;
-	int err = inode_read(op->fs, ino, &inode);
-
-	if (err)
-		return err;
-	if (caller->uid == 0)
-		return 0;
-	if (caller->uid == inode.uid)
-		return inode.mode >> 6 & bit ? 0 : -EACCES;
-	if (inode.state & NAMES_HAS_ACL_ACCESS)
-		return -EACCES; /* a list may say less than the group bits: not through this door */
-	int in_group = caller->gid == inode.gid;
-	int count = in_group ? 0 : fuse_req_getgroups(op->req, GROUPS_MAX, groups);
-	for (int i = 0; i < count && i < GROUPS_MAX; i++)
-		in_group |= groups[i] == inode.gid;
-	return inode.mode >> (in_group ? 3 : 0) & bit ? 0 : -EACCES;
-}
-
 /* ---- identity and stats ---- */
 
 static void answer_identity(struct op *op, uint64_t ino, size_t out_size)
@@ -268,6 +242,8 @@ static int answer_data(struct op *op, uint64_t ino, unsigned number, void *data,
 	case MNEME_IOC_NR_KV_SWAP:
 	case MNEME_IOC_NR_KV_DELETE:
 		return ioctl_kv(op, number, data, size);
+	case MNEME_IOC_NR_KV_SCAN:
+		return ioctl_scan(op, data, size);
 	case MNEME_IOC_NR_LOG_APPEND:
 	case MNEME_IOC_NR_LOG_VERIFY:
 	case MNEME_IOC_NR_LOG_REPLAY:
@@ -304,12 +280,12 @@ static void answer_own(struct op *op, uint64_t ino, unsigned command, const void
 	}
 	memcpy(data, in, in_size);
 	int err = answer_data(op, ino, number, data, in_size);
-	if (err) {
+	if (err && !(err == -EUCLEAN && number == MNEME_IOC_NR_LOG_VERIFY)) {
 		op_reply_error(op, err);
 		return;
 	}
-	fuse_reply_ioctl(op->req, 0, data, in_size);
-	op_end(op, 0);
+	fuse_reply_ioctl(op->req, err, data, in_size); /* the kernel gives the caller both */
+	op_end(op, err);
 }
 
 static void handle_ioctl(fuse_req_t req, fuse_ino_t nodeid, unsigned command, void *arg,

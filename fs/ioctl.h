@@ -13,13 +13,12 @@
 
 /* Pairs. `kv` has `size` bytes with its tail. */
 int ioctl_kv(struct op *op, unsigned number, struct mneme_ioc_kv *kv, size_t size);
-/* Logs. -EUCLEAN when the chain of a run is broken. */
+int ioctl_scan(struct op *op, struct mneme_ioc_scan *scan, size_t size);
+/* Logs. -EUCLEAN when the chain of a run is broken: `log` says where. */
 int ioctl_log(struct op *op, unsigned number, struct mneme_ioc_log *log, size_t size);
 /* Compare-and-swap write of the file `ino`. -ESTALE when the bytes or the version are others. */
 int ioctl_write(struct op *op, uint64_t ino, struct mneme_ioc_write *write, size_t size);
 
-/* 0 if the caller has permission `bit` (4 read, 2 write) on the inode, else -EACCES. */
-int ioctl_check_access(struct op *op, uint64_t ino, unsigned bit);
 /* -EINVAL for an unknown one. */
 int ioctl_durability(uint8_t durability, enum mneme_durability *out);
 

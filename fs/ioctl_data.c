@@ -6,13 +6,43 @@
 #include "fs/ioctl.h"
 
 #include "fs/chunk.h"
+#include "fs/permission.h"
 #include "fs/reaper.h"
 
 #include <errno.h>
 #include <linux/fs.h>
 #include <string.h>
 
-enum { PERMISSION_READ = 4, PERMISSION_WRITE = 2 };
+/* ---- answers of several items ---- */
+
+struct page {
+	uint8_t *data;
+	size_t room, used;
+	uint64_t count, next; /* items; sequence behind the last one, of a log */
+	int keys_only;        /* of pairs */
+};
+
+/* Room for an item of `length` bytes, zeroed, with padding; NULL: it does not fit. */
+static void *page_take(struct page *page, size_t length)
+{
+	uint8_t *at = page->data + page->used;
+	size_t needed = (length + 7) & ~(size_t)7;
+
+	if (needed > page->room - page->used)
+		return NULL;
+	memset(at, 0, needed);
+	page->used += needed;
+	page->count++;
+	return at;
+}
+
+/* What a listing ends with at an item that does not fit: it is the next answer's first one. */
+static int page_full(const struct page *page)
+{
+	return page->count ? 1 : -ERANGE;
+}
+
+/* ---- pairs ---- */
 
 int ioctl_kv(struct op *op, unsigned number, struct mneme_ioc_kv *kv, size_t size)
 {
@@ -24,12 +54,12 @@ int ioctl_kv(struct op *op, unsigned number, struct mneme_ioc_kv *kv, size_t siz
 	    kv->reserved8 || ioctl_durability(kv->durability, &how))
 		return -EINVAL;
 	room = size - sizeof(*kv);
-	if (!kv->key_length || kv->key_length > room || kv->key_length > MNEME_SUBKEY_MAX)
+	if (!kv->key_length || kv->key_length > room)
 		return -EINVAL;
 	room -= kv->key_length;
-	int err = ioctl_check_access(op, op->fs->root,
-				     number == MNEME_IOC_NR_KV_GET ? PERMISSION_READ
-								   : PERMISSION_WRITE);
+	int err = permission_check(op, op->fs->root,
+				   number == MNEME_IOC_NR_KV_GET ? PERMISSION_READ
+								 : PERMISSION_WRITE);
 	if (err)
 		return err;
 	if (number == MNEME_IOC_NR_KV_GET) {
@@ -41,8 +71,6 @@ int ioctl_kv(struct op *op, unsigned number, struct mneme_ioc_kv *kv, size_t siz
 		kv->pair_version = pair_version;
 		return 0;
 	}
-	if (atomic_load_explicit(&op->fs->read_only, memory_order_relaxed))
-		return -EROFS;
 	if (number == MNEME_IOC_NR_KV_DELETE)
 		return mneme_kv_delete(op->fs->engine, kv->data, kv->key_length, how);
 	if (kv->value_length > room)
@@ -58,13 +86,49 @@ int ioctl_kv(struct op *op, unsigned number, struct mneme_ioc_kv *kv, size_t siz
 	return err;
 }
 
-/* ---- logs ---- */
+static int each_pair(void *arg, const void *key, size_t key_length, const void *value,
+		     size_t length, uint64_t pair_version)
+{
+	struct page *page = arg;
+	struct mneme_ioc_pair head = {.pair_version = pair_version,
+				      .value_length = (uint32_t)length,
+				      .key_length = (uint16_t)key_length};
+	size_t given = page->keys_only ? 0 : length;
+	uint8_t *at = page_take(page, sizeof(head) + key_length + given);
 
-struct page {
-	uint8_t *data;
-	size_t room, used;
-	uint64_t count, next;
-};
+	if (!at)
+		return page_full(page);
+	memcpy(at, &head, sizeof(head));
+	memcpy(at + sizeof(head), key, key_length);
+	memcpy(at + sizeof(head) + key_length, value, given);
+	return 0;
+}
+
+int ioctl_scan(struct op *op, struct mneme_ioc_scan *scan, size_t size)
+{
+	if (size < sizeof(*scan) || scan->version != MNEME_IOC_VERSION || scan->reserved ||
+	    scan->flags & ~MNEME_IOC_SCAN_KEYS)
+		return -EINVAL;
+	size_t given = (size_t)scan->prefix_length + scan->after_length;
+	if (given > size - sizeof(*scan))
+		return -EINVAL;
+	int err = permission_check(op, op->fs->root, PERMISSION_READ);
+	if (err)
+		return err;
+	struct page page = {.data = scan->data + given,
+			    .room = size - sizeof(*scan) - given,
+			    .keys_only = scan->flags & MNEME_IOC_SCAN_KEYS};
+	err = mneme_kv_scan_after(op->fs->engine, scan->data, scan->prefix_length,
+				  scan->data + scan->prefix_length, scan->after_length, 0,
+				  each_pair, &page);
+	if (err < 0)
+		return err;
+	scan->count = (uint32_t)page.count;
+	scan->data_length = (uint32_t)page.used;
+	return 0;
+}
+
+/* ---- logs ---- */
 
 static int each_event(void *arg, const struct mneme_log_event *event)
 {
@@ -72,16 +136,13 @@ static int each_event(void *arg, const struct mneme_log_event *event)
 	struct mneme_ioc_event head = {.sequence = event->sequence,
 				       .time_ns = event->time_ns,
 				       .length = (uint32_t)event->length};
-	size_t needed = (sizeof(head) + event->length + 7) & ~(size_t)7;
+	uint8_t *at = page_take(page, sizeof(head) + event->length);
 
-	if (needed > page->room - page->used)
-		return page->count ? 1 : -ERANGE;
+	if (!at)
+		return page_full(page);
 	memcpy(head.hash, event->hash, sizeof(head.hash));
-	memset(page->data + page->used, 0, needed);
-	memcpy(page->data + page->used, &head, sizeof(head));
-	memcpy(page->data + page->used + sizeof(head), event->data, event->length);
-	page->used += needed;
-	page->count++;
+	memcpy(at, &head, sizeof(head));
+	memcpy(at + sizeof(head), event->data, event->length);
 	page->next = event->sequence + 1;
 	return 0;
 }
@@ -114,8 +175,7 @@ int ioctl_log(struct op *op, unsigned number, struct mneme_ioc_log *log, size_t 
 		return -EINVAL;
 	room -= log->run_length;
 	int appends = number == MNEME_IOC_NR_LOG_APPEND;
-	int err =
-		ioctl_check_access(op, op->fs->root, appends ? PERMISSION_WRITE : PERMISSION_READ);
+	int err = permission_check(op, op->fs->root, appends ? PERMISSION_WRITE : PERMISSION_READ);
 	if (err)
 		return err;
 	if (number == MNEME_IOC_NR_LOG_REPLAY)
@@ -124,12 +184,11 @@ int ioctl_log(struct op *op, unsigned number, struct mneme_ioc_log *log, size_t 
 		err = mneme_log_verify(op->fs->engine, log->data, log->run_length, &count,
 				       &sequence);
 		log->count = count;
+		log->sequence = sequence;
 		return err;
 	}
 	if (log->data_length > room)
 		return -EINVAL;
-	if (atomic_load_explicit(&op->fs->read_only, memory_order_relaxed))
-		return -EROFS;
 	err = mneme_log_append(op->fs->engine, log->data, log->run_length,
 			       log->data + log->run_length, log->data_length, &sequence, how);
 	log->sequence = sequence;
@@ -218,7 +277,7 @@ int ioctl_write(struct op *op, uint64_t ino, struct mneme_ioc_write *write, size
 	if (write->offset > NAMES_FILE_SIZE_MAX - MNEME_IOC_SIZE_MAX)
 		return -EFBIG;
 	uint64_t expected = write->file_version;
-	int err = ioctl_check_access(op, ino, PERMISSION_WRITE);
+	int err = permission_check(op, ino, PERMISSION_WRITE);
 	if (err)
 		return err;
 	err = -EAGAIN;

@@ -10,52 +10,75 @@
 #include <linux/capability.h>
 #include <linux/posix_acl.h>
 #include <linux/posix_acl_xattr.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { DEPTH_MAX = 256, WANT_READ = 4, WANT_SEARCH = 1 };
+enum { DEPTH_MAX = 256 };
 
-/* May this process read everything? Being user 0 is not enough: its capabilities may be dropped. */
-static int reads_all(const struct fuse_ctx *ctx)
+/* Capabilities count in the namespace that the inodes' owners are of: the daemon's. */
+static int in_own_namespace(pid_t pid)
 {
-	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3,
-						.pid = ctx->pid};
+	char path[sizeof("/proc//ns/user") + 12];
+	struct stat theirs, ours;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)pid);
+	return !stat(path, &theirs) && !stat("/proc/self/ns/user", &ours) &&
+	       theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev;
+}
+
+/* Being user 0 is not enough: its capabilities may be dropped. */
+static int overrides_of(pid_t pid)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = pid};
 	struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3];
 
 	/* pid 0: of another pid namespace; capget() would speak of the daemon */
-	if (ctx->uid != 0 || ctx->pid <= 0 || syscall(SYS_capget, &head, caps))
+	if (pid <= 0 || syscall(SYS_capget, &head, caps))
 		return 0;
-	return (caps[0].effective & (1u << CAP_DAC_OVERRIDE | 1u << CAP_DAC_READ_SEARCH)) != 0;
+	int granted = 0;
+	if (caps[0].effective & 1u << CAP_DAC_OVERRIDE)
+		granted = PERMISSION_READ | PERMISSION_WRITE | PERMISSION_SEARCH;
+	else if (caps[0].effective & 1u << CAP_DAC_READ_SEARCH)
+		granted = PERMISSION_READ | PERMISSION_SEARCH;
+	return granted && in_own_namespace(pid) ? granted : 0;
+}
+
+static int overrides(struct permission *p, unsigned want)
+{
+	if (p->overrides < 0)
+		p->overrides = overrides_of(fuse_req_ctx(p->req)->pid);
+	return (p->overrides & want) == want;
 }
 
 void permission_of(struct permission *p, struct fs *fs, fuse_req_t req)
 {
-	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	const struct fuse_ctx *caller = fuse_req_ctx(req);
 
 	p->fs = fs;
-	p->uid = ctx->uid;
-	p->gid = ctx->gid;
-	p->groups_count = 0;
-	p->reads_all = reads_all(ctx);
-	if (p->reads_all)
-		return;
-	p->groups_count = fuse_req_getgroups(req, PERMISSION_GROUPS_MAX, p->groups);
-	if (p->groups_count < 0 || p->groups_count > PERMISSION_GROUPS_MAX)
-		p->groups_count = 0; /* fewer groups grant less */
+	p->req = req;
+	p->uid = caller->uid;
+	p->gid = caller->gid;
+	p->overrides = p->groups_count = -1;
 }
 
-static int in_group(const struct permission *p, gid_t gid)
+static int in_group(struct permission *p, gid_t gid)
 {
 	if (p->gid == gid)
 		return 1;
+	if (p->groups_count < 0) {
+		p->groups_count = fuse_req_getgroups(p->req, PERMISSION_GROUPS_MAX, p->groups);
+		if (p->groups_count < 0 || p->groups_count > PERMISSION_GROUPS_MAX)
+			p->groups_count = 0; /* fewer groups grant less */
+	}
 	for (int i = 0; i < p->groups_count; i++)
 		if (p->groups[i] == gid)
 			return 1;
 	return 0;
 }
 
-static int by_mode(const struct permission *p, const struct names_inode *inode, unsigned want)
+static int by_mode(struct permission *p, const struct names_inode *inode, unsigned want)
 {
 	unsigned bits = inode->mode & 7;
 
@@ -66,7 +89,7 @@ static int by_mode(const struct permission *p, const struct names_inode *inode, 
 	return (bits & want) == want;
 }
 
-static int by_acl(const struct permission *p, const struct names_inode *inode, const uint8_t *acl,
+static int by_acl(struct permission *p, const struct names_inode *inode, const uint8_t *acl,
 		  size_t length, unsigned want)
 {
 	struct posix_acl_xattr_entry e;
@@ -101,7 +124,7 @@ static int by_acl(const struct permission *p, const struct names_inode *inode, c
 	return (other & want) == want;
 }
 
-static int allows(const struct permission *p, uint64_t ino, const struct names_inode *inode,
+static int allows(struct permission *p, uint64_t ino, const struct names_inode *inode,
 		  unsigned want)
 {
 	static _Thread_local uint8_t acl[ACL_SIZE_MAX]; /* not on the stack: handlers have 3 KiB */
@@ -117,6 +140,32 @@ static int allows(const struct permission *p, uint64_t ino, const struct names_i
 	if (err == -ENOENT)
 		return by_mode(p, inode, want);
 	return !err && by_acl(p, inode, acl, length, want);
+}
+
+int permission_ask(struct permission *p, uint64_t ino, unsigned want)
+{
+	struct names_inode inode;
+	int err = inode_read(p->fs, ino, &inode);
+
+	if (err)
+		return err;
+	if (want & PERMISSION_WRITE) {
+		if (atomic_load_explicit(&p->fs->read_only, memory_order_relaxed))
+			return -EROFS;
+		if (inode_check_flags(&inode, 0))
+			return -EPERM;
+	}
+	return allows(p, ino, &inode, want) || overrides(p, want) ? 0 : -EACCES;
+}
+
+int permission_check(struct op *op, uint64_t ino, unsigned want)
+{
+	struct permission *caller = op_temporary(sizeof(*caller));
+
+	if (!caller)
+		return -ENOMEM;
+	permission_of(caller, op->fs, op->req);
+	return permission_ask(caller, ino, want);
 }
 
 static int first_parent(void *arg, const struct mneme_key *key, const void *value, size_t length)
@@ -139,15 +188,18 @@ static uint64_t parent_of(struct fs *fs, uint64_t ino)
 	return mneme_scan(fs->engine, &first, &last, 1, first_parent, &parent) == 1 ? parent : 0;
 }
 
+/* Searches meet many records: a caller who may read them all is spared the look at each. */
+static int may_all(struct permission *p)
+{
+	return p->uid == 0 && overrides(p, PERMISSION_READ | PERMISSION_SEARCH);
+}
+
 int permission_may_search(struct permission *p, uint64_t directory)
 {
-	struct names_inode inode;
-
-	if (p->reads_all)
+	if (may_all(p))
 		return 1;
 	for (int depth = 0; directory && depth < DEPTH_MAX; depth++) {
-		if (inode_read(p->fs, directory, &inode) ||
-		    !allows(p, directory, &inode, WANT_SEARCH))
+		if (permission_ask(p, directory, PERMISSION_SEARCH))
 			return 0;
 		if (directory == p->fs->root)
 			return 1;
@@ -158,11 +210,8 @@ int permission_may_search(struct permission *p, uint64_t directory)
 
 int permission_may_read(struct permission *p, uint64_t ino, uint64_t directory)
 {
-	struct names_inode inode;
-
-	if (p->reads_all)
+	if (may_all(p))
 		return 1;
-	if (inode_read(p->fs, ino, &inode) || !allows(p, ino, &inode, WANT_READ))
-		return 0;
-	return !directory || permission_may_search(p, directory);
+	return !permission_ask(p, ino, PERMISSION_READ) &&
+	       (!directory || permission_may_search(p, directory));
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   may a caller read a file, as the kernel would decide: for search results, which the kernel
- *            does not check.
- * Invariants: the caller needs read on the file and search (x) on every directory from the root to
- *            the name that search shows. Owner, group, other and ACLs as in acl(5); user 0 may read
- *            everything if it has the capability for it.
+ * Purpose:   what may a caller do with an inode, as the kernel would decide: for what the kernel does
+ *            not check, which is search results and the ioctls of core/mneme_ioctl.h.
+ * Invariants: owner, group, other and ACLs as in acl(5), then the caller's capabilities; user 0 without
+ *            them is a user as any other. What a search returns wants read on the file and search (x)
+ *            on every directory from the root to the name that is shown. Nobody writes to a mount
+ *            that is read-only, or to an immutable inode.
  * Threading: reads single records; a decision is as of the moment when each was read.
  */
 #ifndef MNEME_FS_PERMISSION_H
@@ -13,18 +14,26 @@
 #include "fs/fs.h"
 
 enum { PERMISSION_GROUPS_MAX = 1024 };
+/* As the bits of a mode. */
+enum permission_want { PERMISSION_SEARCH = 1, PERMISSION_WRITE = 2, PERMISSION_READ = 4 };
 
-/* Ids of a caller, taken once a request. */
+/* A caller, for one request. Groups and capabilities are asked for when they matter. */
 struct permission {
 	struct fs *fs;
+	fuse_req_t req;
 	uid_t uid;
 	gid_t gid;
-	int reads_all;
-	int groups_count;
+	int overrides; /* what capabilities grant, of enum permission_want; -1: not asked for yet */
+	int groups_count; /* -1: not asked for yet */
 	gid_t groups[PERMISSION_GROUPS_MAX];
 };
 
+/* Valid until the reply. */
 void permission_of(struct permission *p, struct fs *fs, fuse_req_t req);
+/* 0: all of `want` is granted. -EACCES; -EROFS, -EPERM: nobody may write to it; else as inode_read(). */
+int permission_ask(struct permission *p, uint64_t ino, unsigned want);
+/* permission_ask() for the caller of an operation that asks once. */
+int permission_check(struct op *op, uint64_t ino, unsigned want);
 /* 1: may look names up in the directory and get there. */
 int permission_may_search(struct permission *p, uint64_t directory);
 /* 1: may read the file, and, if `directory` is not 0, get to its name there. */
