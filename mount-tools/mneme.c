@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   mneme: finds memories on a mount, and says how it goes with them.
+ * Purpose:   mneme: finds memories on a mount, says how it goes with them, and keeps pairs and logs.
  * Failure:   status 0: found; 1: nothing found; 2: an error or wrong usage, with a sentence.
  */
 #include "mount-tools/mneme_tool.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,7 +13,7 @@
 #include <string.h>
 
 static const struct tool_verb *const verbs[] = {&verb_search, &verb_near, &verb_status, &verb_sync,
-						&verb_stats};
+						&verb_stats,  &verb_kv,   &verb_log};
 enum { VERBS = sizeof(verbs) / sizeof(verbs[0]) };
 
 static const char head[] =
@@ -22,6 +23,7 @@ static const char head[] =
 static const char tail[] =
 	"\nOptions:\n"
 	"  -C DIR        search below DIR (default: where you are; for near: the whole mount)\n"
+	"  -S STORE      for kv and log: a store that is not mounted\n"
 	"  -n N          at most N results, up to 100 (default: 10)\n"
 	"      --grep    PATH:LINE:TEXT, for editors and scripts\n"
 	"      --explain the parts of each score\n"
@@ -75,6 +77,18 @@ static int set_count(struct tool_options *options, const char *text)
 	return TOOL_FOUND;
 }
 
+static int set_version(struct tool_options *options, const char *text)
+{
+	char *end;
+
+	errno = 0;
+	options->version = strtoull(text, &end, 10);
+	options->has_version = 1;
+	if (errno || end == text || *end || *text == '-')
+		return tool_fail("--if-version wants a number, not '%s'", text);
+	return TOOL_FOUND;
+}
+
 /* TOOL_FOUND: go on. -1: all is done. */
 static int set_option(const struct tool_verb *verb, struct tool_options *options, int letter)
 {
@@ -91,6 +105,11 @@ static int set_option(const struct tool_verb *verb, struct tool_options *options
 	case 'C':
 		options->directory = optarg;
 		return *optarg ? TOOL_FOUND : tool_fail("-C wants a directory");
+	case 'S':
+		options->store = optarg;
+		return *optarg ? TOOL_FOUND : tool_fail("-S wants a store");
+	case 'v':
+		return set_version(options, optarg);
 	case 'n':
 		return set_count(options, optarg);
 	case 'j':
@@ -108,15 +127,18 @@ static int set_option(const struct tool_verb *verb, struct tool_options *options
 
 static int parse(int argc, char **argv, const struct tool_verb *verb, struct tool_options *options)
 {
-	static const struct option long_options[] = {
-		{"json", no_argument, NULL, 'j'},    {"explain", no_argument, NULL, 'e'},
-		{"grep", no_argument, NULL, 'g'},    {"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'V'}, {NULL, 0, NULL, 0}};
+	static const struct option long_options[] = {{"json", no_argument, NULL, 'j'},
+						     {"explain", no_argument, NULL, 'e'},
+						     {"grep", no_argument, NULL, 'g'},
+						     {"help", no_argument, NULL, 'h'},
+						     {"version", no_argument, NULL, 'V'},
+						     {"if-version", required_argument, NULL, 'v'},
+						     {NULL, 0, NULL, 0}};
 	int letter, status = TOOL_FOUND;
 
 	opterr = 0;
 	while (status == TOOL_FOUND &&
-	       (letter = getopt_long(argc, argv, ":C:n:hV", long_options, NULL)) != -1) {
+	       (letter = getopt_long(argc, argv, ":C:S:n:hV", long_options, NULL)) != -1) {
 		if (letter == ':')
 			status = tool_fail("-%c wants a value (mneme --help)", optopt);
 		else if (letter == '?')
@@ -151,7 +173,7 @@ int main(int argc, char **argv)
 	}
 	const struct tool_verb *verb = verb_find(name);
 	if (!*name)
-		return tool_fail("say what to do: search, near, status, sync or stats "
+		return tool_fail("say what to do: search, near, status, sync, stats, kv or log "
 				 "(mneme --help)");
 	if (!verb)
 		return tool_fail("there is no verb '%s' (mneme --help)", name);

@@ -25,15 +25,19 @@ static const struct look *look_choose(void)
 		       : &plain;
 }
 
+void answer_put_bytes(const void *bytes, size_t length)
+{
+	for (const unsigned char *c = bytes; length--; c++) {
+		if (*c < ' ' || *c == 0x7f)
+			printf("\\x%02x", *c);
+		else
+			putchar(*c);
+	}
+}
+
 void answer_put(const char *text)
 {
-	for (; *text; text++) {
-		unsigned char c = *text;
-		if (c < ' ' || c == 0x7f)
-			printf("\\x%02x", c);
-		else
-			putchar(c);
-	}
+	answer_put_bytes(text, strlen(text));
 }
 
 /* The path's bytes: JSON holds UTF-8 only, so others come as digits besides. */
