@@ -304,7 +304,7 @@ struct mneme_stats {
 	uint64_t dirty_bytes_max;
 	uint64_t lsn_next, lsn_durable, lsn_checkpoint; /* log positions, bytes */
 	uint64_t epoch;
-	uint64_t commits, conflicts, log_bytes, log_flushes, log_syncs;
+	uint64_t commits, conflicts, log_bytes, log_flushes; /* each flush is one sync */
 	uint64_t checkpoints, checkpoint_pages, checkpoint_ns_last, freeze_ns_last, freeze_ns_max;
 	uint64_t pages_verified, replayed_records, replayed_bytes, open_ns;
 	int read_only; /* 0, or the errno (positive) that made the store read-only */
@@ -336,8 +336,8 @@ MNEME_EXPORT int mneme_check(const char *directory, unsigned flags, mneme_check_
 /* What a model file says about itself. Strings are NUL-terminated. */
 struct mneme_model_info {
 	char name[64];
-	char licence[64]; /* SPDX expression, as the package states it */
-	char source[128]; /* package and version */
+	char licence[64];   /* SPDX expression, as the package states it */
+	char source[128];   /* package and version */
 	uint8_t sha256[32]; /* of the package's weights */
 	uint32_t dimensions;
 	uint32_t tokens_max; /* of a text: what is beyond is not seen */

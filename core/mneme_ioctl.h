@@ -47,7 +47,7 @@ struct mneme_ioc_stats {
 	__u64 heap_bytes, heap_free_bytes, disk_free_bytes, disk_total_bytes;
 	__u64 dirty_bytes, dirty_bytes_max;
 	__u64 lsn_next, lsn_durable, lsn_checkpoint, epoch;
-	__u64 commits, conflicts, log_bytes, log_flushes, log_syncs;
+	__u64 commits, conflicts, log_bytes, log_flushes, reserved_zero;
 	__u64 checkpoints, checkpoint_pages, checkpoint_ns_last, freeze_ns_last, freeze_ns_max;
 	__u64 inodes_known; /* by the kernel, now */
 	__u64 reserved[3];

@@ -213,7 +213,6 @@ static void answer_stats(struct op *op, size_t out_size)
 	out.conflicts = in.conflicts;
 	out.log_bytes = in.log_bytes;
 	out.log_flushes = in.log_flushes;
-	out.log_syncs = in.log_syncs;
 	out.checkpoints = in.checkpoints;
 	out.checkpoint_pages = in.checkpoint_pages;
 	out.checkpoint_ns_last = in.checkpoint_ns_last;

@@ -209,9 +209,8 @@ static void print_engine(struct text *text, struct fs *fs)
 	print_value(text, "commits_total", "counter", "Transactions.", (double)s.commits);
 	print_value(text, "conflicts_total", "counter", "Optimistic transactions that conflicted.",
 		    (double)s.conflicts);
-	print_value(text, "log_flushes_total", "counter", "Writes of the log.",
+	print_value(text, "log_flushes_total", "counter", "Writes of the log, each with a sync.",
 		    (double)s.log_flushes);
-	print_value(text, "log_syncs_total", "counter", "Syncs of the log.", (double)s.log_syncs);
 	print_value(text, "checkpoints_total", "counter", "Checkpoints.", (double)s.checkpoints);
 	print_value(text, "checkpoint_pages_total", "counter", "Pages that checkpoints wrote.",
 		    (double)s.checkpoint_pages);
@@ -289,9 +288,8 @@ int metrics_write_stats(struct fs *fs, char *buffer, size_t capacity, size_t *le
 	      (double)s.heap_bytes / 1048576, (double)s.heap_free_bytes / 1048576,
 	      (double)s.disk_free_bytes / 1048576, (double)s.dirty_bytes / 1048576,
 	      (double)s.dirty_bytes_max / 1048576, s.read_only ? ", READ-ONLY after an error" : "");
-	print(&text,
-	      "log        %lu commits, %.1f MiB, %lu writes, %lu syncs, %.1f KiB not durable\n",
-	      s.commits, (double)s.log_bytes / 1048576, s.log_flushes, s.log_syncs,
+	print(&text, "log        %lu commits, %.1f MiB, %lu synced writes, %.1f KiB not durable\n",
+	      s.commits, (double)s.log_bytes / 1048576, s.log_flushes,
 	      (double)(s.lsn_next - s.lsn_durable) / 1024);
 	print(&text, "checkpoint %lu, last %.1f ms, shards held at most %.1f us\n", s.checkpoints,
 	      (double)s.checkpoint_ns_last / 1e6, (double)s.freeze_ns_max / 1e3);

@@ -416,7 +416,6 @@ void mneme_get_stats(const struct mneme *m, struct mneme_stats *out)
 		.conflicts = load(&inside->conflicts),
 		.log_bytes = load(&inside->wal.bytes),
 		.log_flushes = load(&inside->wal.flushes),
-		.log_syncs = load(&inside->wal.flushes),
 		.checkpoints = c.count,
 		.checkpoint_pages = c.pages,
 		.checkpoint_ns_last = c.ns_last,
