@@ -234,11 +234,14 @@ void memory_get_stats(struct memory *mem, struct memory_stats *out)
 {
 	struct lexical_stats words;
 	struct vectors_stats rows = {0};
+	struct index_stats cells = {0};
 
 	pthread_rwlock_rdlock(&mem->index);
 	lexical_get_stats(mem->lexical, &words);
 	if (mem->vectors)
-		vectors_get_stats(mem->vectors, &rows);
+		vectors_get_stats(collection_vectors(mem->vectors), &rows);
+	if (mem->vectors && collection_index(mem->vectors))
+		index_get_stats(collection_index(mem->vectors), &cells);
 	pthread_rwlock_unlock(&mem->index);
 	*out = (struct memory_stats){
 		.files = atomic_load_explicit(&mem->files, memory_order_relaxed),
@@ -248,7 +251,8 @@ void memory_get_stats(struct memory *mem, struct memory_stats *out)
 		.searches = atomic_load_explicit(&mem->searches, memory_order_relaxed),
 		.search_ns = atomic_load_explicit(&mem->search_ns, memory_order_relaxed),
 		.embed_ns = atomic_load_explicit(&mem->embed_ns, memory_order_relaxed),
-		.bytes = words.bytes + rows.bytes,
+		.bytes = words.bytes + rows.bytes + cells.bytes,
+		.cells = cells.cells,
 	};
 }
 
@@ -299,7 +303,7 @@ static int embedder_choose(struct memory *mem, const struct memory_options *o,
 	return rc;
 }
 
-static int thread_start(struct memory *mem)
+int memory_thread_start(void *(*body)(void *), void *arg, pthread_t *out)
 {
 	sigset_t all, old;
 
@@ -307,10 +311,28 @@ static int thread_start(struct memory *mem)
 	sigdelset(&all, SIGBUS);
 	sigdelset(&all, SIGSEGV);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	int rc = pthread_create(&mem->thread, NULL, thread_main, mem);
+	int rc = pthread_create(out, NULL, body, arg);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	mem->has_thread = rc == 0;
 	return -rc;
+}
+
+static int thread_start(struct memory *mem)
+{
+	int rc = memory_thread_start(thread_main, mem, &mem->thread);
+
+	mem->has_thread = rc == 0;
+	return rc;
+}
+
+static void upkeep_init(struct upkeep *u)
+{
+	pthread_condattr_t monotonic;
+
+	pthread_mutex_init(&u->lock, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&u->wake, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 }
 
 int memory_open(struct mneme *engine, const struct memory_options *options, struct memory **out,
@@ -325,6 +347,7 @@ int memory_open(struct mneme *engine, const struct memory_options *options, stru
 	mem->quiet_ms = options->quiet_ms ? options->quiet_ms : QUIET_MS;
 	mem->read_only = options->read_only;
 	pthread_rwlock_init(&mem->index, NULL);
+	upkeep_init(&mem->upkeep);
 	if (pending_init(&mem->pending) == 0)
 		rc = embedder_choose(mem, options, error);
 	if (rc == 0)
@@ -336,11 +359,13 @@ int memory_open(struct mneme *engine, const struct memory_options *options, stru
 	struct vectors_config config = {
 		.dim = mem->dim, .metric = VECTORS_COSINE, .type = VECTORS_F16};
 	if (rc == 0 && mem->dim)
-		rc = vectors_new(&config, &mem->vectors);
+		rc = collection_new(&config, &mem->vectors);
 	if (rc == 0)
 		rc = memory_index_load(mem);
 	if (rc == 0 && !mem->read_only)
 		rc = thread_start(mem);
+	if (rc == 0)
+		rc = memory_upkeep_start(mem);
 	if (rc < 0) {
 		if (error && !error->message[0])
 			snprintf(error->message, sizeof error->message,
@@ -363,13 +388,16 @@ void memory_close(struct memory *mem)
 		thread_wake(mem);
 		pthread_join(mem->thread, NULL);
 	}
+	memory_upkeep_stop(mem);
 	bench_fini(&mem->work);
 	bench_fini(&mem->query);
 	if (mem->embedder)
 		embedder_close(mem->embedder);
 	lexical_free(mem->lexical);
-	vectors_free(mem->vectors);
+	collection_free(mem->vectors);
 	pending_fini(&mem->pending);
 	pthread_rwlock_destroy(&mem->index);
+	pthread_mutex_destroy(&mem->upkeep.lock);
+	pthread_cond_destroy(&mem->upkeep.wake);
 	alloc_free(mem);
 }

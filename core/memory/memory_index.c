@@ -11,35 +11,22 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* Dead rows are left out once there are more than these, and half as many as live. */
 enum { DEAD_LEAST = 20000 };
 
-static int has_too_many_dead(uint64_t dead, uint64_t alive)
-{
-	return dead > DEAD_LEAST && dead > alive / 2;
-}
-
-/* Dead rows cost memory and search time: once there are many, the living ones move. [index] */
+/* Dead texts cost memory and search time: once there are many, the living ones move. [index] */
 static void compact_if_due(struct memory *mem)
 {
 	struct lexical_stats words;
-	struct vectors_stats rows = {0};
 	struct lexical *lexical;
-	struct vectors *vectors;
 
 	lexical_get_stats(mem->lexical, &words);
-	if (has_too_many_dead(words.deleted, words.passages) &&
+	if (words.deleted > DEAD_LEAST && words.deleted > words.passages / 2 &&
 	    lexical_compact(mem->lexical, &lexical) == 0) {
 		lexical_free(mem->lexical);
 		mem->lexical = lexical;
 	}
-	if (mem->vectors)
-		vectors_get_stats(mem->vectors, &rows);
-	if (has_too_many_dead(rows.deleted, rows.alive) &&
-	    vectors_compact(mem->vectors, &vectors) == 0) {
-		vectors_free(mem->vectors);
-		mem->vectors = vectors;
-	}
+	if (mem->vectors && collection_wants_build(mem->vectors))
+		memory_upkeep_poke(mem);
 }
 
 static unsigned owner_delete(struct memory *mem, uint64_t inode)
@@ -47,7 +34,7 @@ static unsigned owner_delete(struct memory *mem, uint64_t inode)
 	unsigned deleted = lexical_delete(mem->lexical, inode);
 
 	if (mem->vectors)
-		vectors_delete(mem->vectors, inode);
+		collection_delete(mem->vectors, inode);
 	return deleted;
 }
 
@@ -67,8 +54,8 @@ int memory_index_put(struct memory *mem, uint64_t inode, uint64_t version,
 	unsigned deleted = owner_delete(mem, inode);
 	int rc = lexical_put(mem->lexical, inode, 0, words);
 	for (uint32_t i = 0; vectors && i < parts && rc == 0; i++)
-		rc = vectors_put(mem->vectors, inode, i, version, vectors + (size_t)i * mem->dim,
-				 NULL);
+		rc = collection_put(mem->vectors, inode, i, version,
+				    vectors + (size_t)i * mem->dim);
 	if (rc < 0)
 		owner_delete(mem, inode);
 	if (rc == 0 && !deleted)

@@ -9,8 +9,8 @@
 #include "core/memory/memory.h"
 #include "core/memory/passages.h"
 #include "core/names.h"
+#include "core/search/collection.h"
 #include "core/search/lexical.h"
-#include "core/search/vectors.h"
 #include "core/search/words.h"
 #include "pool/lock.h"
 
@@ -35,6 +35,16 @@ struct bench {
 	struct passage_splitter *splitter; /* not for queries */
 };
 
+/* The thread for work on the indexes that takes seconds. */
+struct upkeep {
+	pthread_t thread;
+	int has_thread;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	int due;          /* [lock] */
+	_Atomic int stop; /* [A] also ends a build */
+};
+
 struct memory {
 	struct mneme *engine;      /* [I] */
 	struct embedder *embedder; /* [I] */
@@ -44,11 +54,12 @@ struct memory {
 	int read_only;             /* [I] */
 	struct bench work, query;
 	pthread_rwlock_t index;
-	struct lexical *lexical; /* [index] */
-	struct vectors *vectors; /* [index] */
+	struct lexical *lexical;    /* [index] */
+	struct collection *vectors; /* [index] NULL: nothing is embedded */
 	struct pending pending;
 	pthread_t thread;
 	int has_thread;
+	struct upkeep upkeep;
 	_Atomic uint32_t wake;     /* futex */
 	_Atomic uint32_t sleeping; /* [A] the thread waits without a time-out */
 	_Atomic int stop;
@@ -59,6 +70,8 @@ struct memory {
 };
 
 uint64_t memory_now_ns(void);
+/* A thread that takes no signals but those of faults. */
+int memory_thread_start(void *(*body)(void *), void *arg, pthread_t *out);
 /* Reads up to `length` bytes of a file at `offset` from its chunks; holes are zeros. */
 int memory_read(struct mneme *engine, uint64_t inode, uint64_t size, uint64_t offset, void *out,
 		size_t length);
@@ -80,6 +93,10 @@ int memory_embed_file(struct memory *mem, uint64_t inode);
 int memory_index_put(struct memory *mem, uint64_t inode, uint64_t version,
 		     const struct words_bag *words, uint32_t parts, const float *vectors);
 void memory_index_remove(struct memory *mem, uint64_t inode);
+/* Starts and ends the thread for long work; _poke() has it look whether there is some. */
+int memory_upkeep_start(struct memory *mem);
+void memory_upkeep_stop(struct memory *mem);
+void memory_upkeep_poke(struct memory *mem);
 /* Fills the indexes from the records and finds pending files. */
 int memory_index_load(struct memory *mem);
 /* Makes files pending whose state does not say what memory_is_hidden() says. */

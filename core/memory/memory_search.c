@@ -69,6 +69,13 @@ static int query_prepare(struct search *s)
 	return embedder_embed(mem->query.worker, &q->text, &q->length, 1, s->vector, why);
 }
 
+static int vectors_search(struct search *s, const struct search_filter *filter, int *partial)
+{
+	struct index_query query = {.vector = s->vector, .limit = CANDIDATES, .filter = filter};
+
+	return collection_search(s->mem->vectors, &query, s->hits[1], &s->counts[1], partial);
+}
+
 /* Both lists, and for hybrid the side that is missing for each candidate. `index` is held. */
 static int candidates_find(struct search *s)
 {
@@ -82,8 +89,7 @@ static int candidates_find(struct search *s)
 		rc = lexical_search(mem->lexical, &s->bag, &filter, CANDIDATES, s->hits[0],
 				    &s->counts[0], &partial[0]);
 	if (rc == 0 && s->vector && mem->vectors)
-		rc = flat_search(mem->vectors, s->vector, &filter, CANDIDATES, s->hits[1],
-				 &s->counts[1], &partial[1]);
+		rc = vectors_search(s, &filter, &partial[1]);
 	s->partial = partial[0] | partial[1];
 	if (rc < 0)
 		return rc;
@@ -104,7 +110,8 @@ static int side_fill(struct search *s, enum fuse_known side)
 		return 0;
 	rc = side == FUSE_LEXICAL
 		     ? lexical_score_owners(s->mem->lexical, &s->bag, s->missing, missing)
-		     : flat_score_owners(s->mem->vectors, s->vector, s->missing, missing);
+		     : flat_score_owners(collection_vectors(s->mem->vectors), s->vector, s->missing,
+					 missing);
 	for (unsigned i = 0, k = 0; i < s->count && rc == 0; i++) {
 		struct fuse_hit *f = &s->fused[i];
 		if (f->known & side)
@@ -153,8 +160,8 @@ static int rank(struct search *s)
 		lexical_background(mem->lexical, &s->bag, &background.lexical_mean,
 				   &background.lexical_deviation);
 	if (has_vector)
-		rc = flat_background(mem->vectors, s->vector, &background.vector_mean,
-				     &background.vector_deviation);
+		rc = flat_background(collection_vectors(mem->vectors), s->vector,
+				     &background.vector_mean, &background.vector_deviation);
 	options.lexical_weight = has_words;
 	options.vector_weight = has_vector;
 	fuse_rank(s->fused, s->count, &background, &options);

@@ -170,9 +170,9 @@ int collection_build_begin(const struct collection *c, struct collection_build *
 	return rc;
 }
 
-int collection_build_run(struct collection_build *b, unsigned threads)
+int collection_build_run(struct collection_build *b, unsigned threads, const _Atomic int *cancel)
 {
-	struct index_options options = {.threads = threads};
+	struct index_options options = {.threads = threads, .cancel = cancel};
 	int rc = vectors_compact(&b->view, &b->vectors);
 
 	return rc ? rc : index_build(b->vectors, &options, &b->index);

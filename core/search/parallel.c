@@ -2,6 +2,7 @@
 /* Purpose: see parallel.h. Ranges are handed out by one atomic counter. */
 #include "core/search/parallel.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -11,7 +12,25 @@ struct parallel_job {
 	uint64_t count, grain;
 	parallel_body *body;
 	void *arg;
+	const _Atomic int *cancel; /* or NULL */
 };
+
+static _Thread_local const _Atomic int *canceled_by;
+
+static int is_set(const _Atomic int *cancel)
+{
+	return cancel && atomic_load_explicit(cancel, memory_order_relaxed);
+}
+
+void parallel_cancel_by(const _Atomic int *cancel)
+{
+	canceled_by = cancel;
+}
+
+int parallel_is_canceled(void)
+{
+	return is_set(canceled_by);
+}
 
 static void *worker(void *arg)
 {
@@ -20,16 +39,17 @@ static void *worker(void *arg)
 	for (;;) {
 		uint64_t low =
 			atomic_fetch_add_explicit(&job->next, job->grain, memory_order_relaxed);
-		if (low >= job->count)
+		if (low >= job->count || is_set(job->cancel))
 			return NULL;
 		job->body(job->arg, low,
 			  job->count - low < job->grain ? job->count : low + job->grain);
 	}
 }
 
-void parallel_run(uint64_t count, uint64_t grain, unsigned threads, parallel_body *body, void *arg)
+int parallel_run(uint64_t count, uint64_t grain, unsigned threads, parallel_body *body, void *arg)
 {
-	struct parallel_job job = {.count = count, .grain = grain, .body = body, .arg = arg};
+	struct parallel_job job = {
+		.count = count, .grain = grain, .body = body, .arg = arg, .cancel = canceled_by};
 	pthread_t others[PARALLEL_THREADS_MAX];
 	unsigned started = 0;
 
@@ -41,4 +61,5 @@ void parallel_run(uint64_t count, uint64_t grain, unsigned threads, parallel_bod
 	worker(&job);
 	while (started)
 		pthread_join(others[--started], NULL);
+	return parallel_is_canceled() ? -ECANCELED : 0;
 }

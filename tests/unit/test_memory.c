@@ -168,7 +168,58 @@ START_TEST(test_memory_that_is_gone_is_not_found)
 }
 END_TEST
 
+/* A text that is only note n's. */
+static void stones(char text[200], unsigned n)
+{
+	static const char *const words[] = {"amber", "birch", "cobalt", "dune", "ember", "fjord"};
+
+	snprintf(text, 200, "Note %u of %s and %s, with %u stones.", n, words[n % 6],
+		 words[n / 6 % 6], n * 7919 % 100003);
+}
+
+static void index_wait(void)
+{
+	struct memory_stats stats = {0};
+
+	for (int i = 0; i < 600 && !stats.cells; i++) {
+		usleep(100000);
+		memory_get_stats(memory, &stats);
+	}
+	ck_assert_uint_gt(stats.cells, 0);
+}
+
+START_TEST(test_memory_beyond_the_flat_size_follows_saves_and_deletes)
+{
+	enum { NOTES = 20100 };
+	char text[200];
+
+	setup();
+	for (unsigned i = 0; i < NOTES; i++) {
+		stones(text, i);
+		notes_write(&notes, i, text, strlen(text));
+		memory_touch(memory, notes_inode(&notes, i));
+	}
+	ck_assert_int_eq(memory_sync(memory, 0), 0);
+	index_wait();
+	const char *heron = "The heron stands in the reeds and waits for a fish.";
+	save(NOTES, heron);
+	save(NOTES + 1, "The heron waits in the reeds for frogs.");
+	ck_assert_uint_eq(place(heron, MEMORY_VECTOR, NOTES), 1);
+	ck_assert_uint_eq(place(heron, MEMORY_VECTOR, NOTES + 1), 2);
+	forget(NOTES);
+	save(NOTES + 1, "Note of something else.");
+	ck_assert_uint_eq(place(heron, MEMORY_VECTOR, NOTES), 0);
+	ck_assert_uint_ne(place(heron, MEMORY_VECTOR, NOTES + 1), 1);
+	stones(text, 77);
+	ck_assert_uint_eq(place(text, MEMORY_VECTOR, 77), 1);
+	forget(77);
+	ck_assert_uint_eq(place(text, MEMORY_VECTOR, 77), 0);
+	teardown();
+}
+END_TEST
+
 UNIT_MAIN("memory", test_memory_words_count_over_the_whole_text,
 	  test_memory_answer_is_the_passage_with_the_words,
+	  test_memory_beyond_the_flat_size_follows_saves_and_deletes,
 	  test_memory_of_a_changed_file_is_shown_as_it_is_now,
 	  test_memory_that_is_gone_is_not_found)

@@ -474,7 +474,7 @@ START_TEST(test_collection_builds_aside_while_it_changes)
 		both_put(c, truth, i, i % 3);
 		ck_assert_uint_eq(collection_delete(c, 5000 + i), vectors_delete(truth, 5000 + i));
 	}
-	ck_assert_int_eq(collection_build_run(build, 2), 0);
+	ck_assert_int_eq(collection_build_run(build, 2, NULL), 0);
 	ck_assert_int_eq(collection_build_end(c, build, 0), 0);
 	ck_assert_ptr_nonnull(collection_index(c));
 	ck_assert_int_eq(collection_wants_build(c), 0);
@@ -487,10 +487,31 @@ START_TEST(test_collection_builds_aside_while_it_changes)
 		ck_assert_uint_eq(collection_delete(c, i), vectors_delete(truth, i));
 	ck_assert_int_eq(collection_wants_build(c), 1);
 	ck_assert_int_eq(collection_build_begin(c, &build), 0);
-	ck_assert_int_eq(collection_build_run(build, 2), 0);
+	ck_assert_int_eq(collection_build_run(build, 2, NULL), 0);
 	ck_assert_int_eq(collection_build_end(c, build, 0), 0);
 	ck_assert_ptr_null(collection_index(c));
 	ck_assert_uint_eq(collection_vectors(c)->rows.dead_count, 0);
+	check_collection(c, truth, 1);
+	collection_free(c);
+	vectors_free(truth);
+}
+END_TEST
+
+START_TEST(test_collection_build_can_be_canceled)
+{
+	struct vectors_config config = {DIM, VECTORS_COSINE, VECTORS_F32, 4096};
+	struct vectors *truth = filled(VECTORS_COSINE, VECTORS_F32, 0);
+	struct collection_build *build;
+	struct collection *c;
+	_Atomic int cancel = 1;
+
+	ck_assert_int_eq(collection_new(&config, &c), 0);
+	for (unsigned i = 0; i < INDEX_FLAT_ROWS; i++)
+		both_put(c, truth, i, 0);
+	ck_assert_int_eq(collection_build_begin(c, &build), 0);
+	ck_assert_int_eq(collection_build_run(build, 2, &cancel), -ECANCELED);
+	ck_assert_int_eq(collection_build_end(c, build, -ECANCELED), -ECANCELED);
+	ck_assert_ptr_null(collection_index(c));
 	check_collection(c, truth, 1);
 	collection_free(c);
 	vectors_free(truth);
@@ -513,7 +534,7 @@ START_TEST(test_collection_keeps_what_it_has_when_a_build_fails)
 		alloc_fail_arm(n, 0);
 		rc = collection_build_begin(c, &build);
 		if (!rc)
-			rc = collection_build_end(c, build, collection_build_run(build, 1));
+			rc = collection_build_end(c, build, collection_build_run(build, 1, NULL));
 		alloc_fail_arm(0, 0);
 		ck_assert(rc == 0 || rc == -ENOMEM);
 		if (rc)
@@ -540,6 +561,7 @@ int main(void)
 	tcase_add_test(tc, test_index_saved_and_mapped_is_the_same);
 	tcase_add_test(tc, test_index_survives_lack_of_memory);
 	tcase_add_test(tc, test_collection_builds_aside_while_it_changes);
+	tcase_add_test(tc, test_collection_build_can_be_canceled);
 	tcase_add_test(tc, test_collection_keeps_what_it_has_when_a_build_fails);
 	suite_add_tcase(s, tc);
 	SRunner *r = srunner_create(s);

@@ -6,6 +6,7 @@
  */
 #include "core/search/flat.h"
 #include "core/search/index/index_private.h"
+#include "core/search/parallel.h"
 #include "pool/alloc.h"
 #include "simd/simd.h"
 
@@ -277,6 +278,8 @@ static int level_find(struct index *ix, const struct vectors *v, const struct pr
 	unsigned r = RERANKS - 1;
 	for (unsigned e = 0; !rc && e < efforts_count; e++)
 		for (;;) {
+			if (parallel_is_canceled())
+				return -ECANCELED;
 			struct index_query how = {.cells = efforts[e], .rerank = reranks[r]};
 			double cost = cost_of(ix->partitions, v, efforts[e], reranks[r]);
 			float recall = 0;
@@ -324,6 +327,7 @@ int index_build(const struct vectors *v, const struct index_options *options, st
 		return -ENOMEM;
 	if (!options)
 		options = &defaults;
+	parallel_cancel_by(options->cancel);
 	ix->kind = options->kind;
 	if (ix->kind == INDEX_AUTO)
 		ix->kind = v->rows.count - v->rows.dead_count < INDEX_FLAT_ROWS ? INDEX_FLAT
@@ -332,6 +336,7 @@ int index_build(const struct vectors *v, const struct index_options *options, st
 		rc = partitions_build(v, options, &ix->partitions);
 	if (!rc && ix->kind == INDEX_PARTITIONS)
 		rc = levels_measure(ix, v, options->probes);
+	parallel_cancel_by(NULL);
 	if (rc)
 		index_free(ix);
 	else

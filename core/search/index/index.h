@@ -30,6 +30,7 @@ struct index_options {
 			     * possible, which makes 2 bits a dimension */
 	unsigned threads; /* to build with; default 1 */
 	unsigned probes;  /* queries that measure the recall after building; default 100 */
+	const _Atomic int *cancel; /* build: once it is not 0, soon -ECANCELED; NULL: never */
 };
 
 struct index;

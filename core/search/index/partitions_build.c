@@ -264,7 +264,7 @@ static int fill(struct partitions *p, const struct vectors *v, const uint32_t *r
 	int rc = nearest && order && starts && counts ? 0 : -ENOMEM;
 
 	if (!rc)
-		parallel_run(count, ROWS_OF_JOB, threads, assign_body, &job);
+		rc = parallel_run(count, ROWS_OF_JOB, threads, assign_body, &job);
 	if (!rc && atomic_load_explicit(&job.failed, memory_order_relaxed))
 		rc = -ENOMEM;
 	for (uint32_t i = 0; !rc && i < count; i++)
@@ -277,7 +277,7 @@ static int fill(struct partitions *p, const struct vectors *v, const uint32_t *r
 	if (!rc)
 		rc = layout(p, counts);
 	if (!rc)
-		parallel_run(p->cells, 8, threads, encode_body, &job);
+		rc = parallel_run(p->cells, 8, threads, encode_body, &job);
 	if (!rc && atomic_load_explicit(&job.failed, memory_order_relaxed))
 		rc = -ENOMEM;
 	p->rows = count;

@@ -102,9 +102,9 @@ int kmeans_assign(const float *points, size_t stride, uint32_t count, uint32_t d
 		const float *at = centroids + (size_t)c * dim;
 		halves[c] = simd_pair(SIMD_F32, SIMD_DOT, at, at, dim) / 2;
 	}
-	parallel_run(count, 1024, threads, assign_body, &job);
+	int rc = parallel_run(count, 1024, threads, assign_body, &job);
 	alloc_free(halves);
-	return atomic_load_explicit(&job.failed, memory_order_relaxed) ? -ENOMEM : 0;
+	return rc ? rc : atomic_load_explicit(&job.failed, memory_order_relaxed) ? -ENOMEM : 0;
 }
 
 /* An empty cluster takes half of the largest one: its centroid, moved a little. */

@@ -3,7 +3,7 @@
  * Purpose:   k-means over many points of some dimensions (Lloyd's iterations, empty clusters split
  *            the largest ones), for partitions and codebooks.
  * Threading: pure; may use several threads inside.
- * Failure:   -ENOMEM.
+ * Failure:   -ENOMEM, -ECANCELED (parallel_cancel_by()).
  */
 #ifndef MNEME_CORE_SEARCH_KMEANS_H
 #define MNEME_CORE_SEARCH_KMEANS_H

@@ -50,17 +50,17 @@ int pq4_train(const float *points, size_t stride, uint32_t count, uint32_t dim, 
 	out->starts = alloc_get((out->groups + 1) * sizeof(*out->starts));
 	out->values = alloc_get((size_t)PQ4_VALUES * dim * sizeof(*out->values));
 	struct train_job job = {.points = points, .stride = stride, .count = count, .pq = out};
+	int rc = -ENOMEM;
 	if (out->starts && out->values) {
 		for (uint32_t g = 0; g <= out->groups; g++)
 			out->starts[g] = g * width < dim ? g * width : dim;
-		parallel_run(out->groups, 1, threads, train_body, &job);
+		rc = parallel_run(out->groups, 1, threads, train_body, &job);
 	}
-	if (!out->starts || !out->values ||
-	    atomic_load_explicit(&job.failed, memory_order_relaxed)) {
+	if (!rc && atomic_load_explicit(&job.failed, memory_order_relaxed))
+		rc = -ENOMEM;
+	if (rc)
 		pq4_free(out);
-		return -ENOMEM;
-	}
-	return 0;
+	return rc;
 }
 
 void pq4_free(struct pq4 *pq)
