@@ -9,6 +9,7 @@
 
 #include <limits.h>
 #include <sched.h>
+#include <signal.h>
 #include <string.h>
 
 enum { DEPTH_DEFAULT = 4096, DEPTH_MAX = 1 << 24, SPIN_DEFAULT_NS = 10000, CALLS_SPARE = 8192 };
@@ -72,6 +73,25 @@ static void bridge_destroy(struct bridge *bridge)
 	alloc_free(bridge);
 }
 
+/* Signals are the program's business, not these threads'. */
+static int threads_start(struct bridge *bridge)
+{
+	sigset_t all, old;
+
+	sigfillset(&all);
+	sigdelset(&all, SIGBUS);
+	sigdelset(&all, SIGSEGV);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	int error = workers_start(bridge);
+	if (!error) {
+		error = timer_start(bridge);
+		if (error)
+			workers_stop(bridge);
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return error;
+}
+
 int bridge_new(const struct bridge_config *config, struct bridge **out)
 {
 	struct bridge *bridge = alloc_aligned(CACHE_LINE, sizeof(*bridge));
@@ -82,20 +102,12 @@ int bridge_new(const struct bridge_config *config, struct bridge **out)
 	memset(bridge, 0, sizeof(*bridge));
 	pthread_mutex_init(&bridge->mutex, NULL);
 	error = config_apply(bridge, config);
+	if (!error)
+		error = threads_start(bridge);
 	if (error)
-		goto out_destroy;
-	error = workers_start(bridge);
-	if (error)
-		goto out_destroy;
-	error = timer_start(bridge);
-	if (error)
-		goto out_workers;
-	*out = bridge;
-	return 0;
-out_workers:
-	workers_stop(bridge);
-out_destroy:
-	bridge_destroy(bridge);
+		bridge_destroy(bridge);
+	else
+		*out = bridge;
 	return error;
 }
 

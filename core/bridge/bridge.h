@@ -69,7 +69,8 @@ struct bridge_config {
 /* Nanoseconds of the monotonic clock, the clock of deadlines. */
 uint64_t bridge_now_ns(void);
 
-/* Starts the threads. config may be NULL. -EINVAL, -ENOMEM, -EAGAIN (no thread).
+/* Starts the threads, which take no signals but those of faults. config may be NULL.
+ * -EINVAL, -ENOMEM, -EAGAIN (no thread).
  * Owned by the caller until bridge_free(). */
 int bridge_new(const struct bridge_config *config, struct bridge **out);
 /* Refuses further submits, stops the periodic tasks, then finishes what waits: with `cancel` set by
@@ -113,12 +114,15 @@ int bridge_queue_new(struct bridge *bridge, const struct bridge_queue_config *co
 int bridge_queue_submit(struct bridge_queue *queue, struct bridge_task *task, unsigned flags);
 
 /* Calls fn(arg, 0) on a worker each `period_ns` (>= 1 ms), first after one period. A call that is
- * still waiting or running when the next is due makes that one be left out. -EINVAL, -ENOSPC
- * (BRIDGE_PERIODICS_MAX). */
+ * still waiting or running when the next is due makes that one be left out. With period 0 it is an
+ * alarm: fn is called only as bridge_periodic_at() asks. -EINVAL, -ENOSPC (BRIDGE_PERIODICS_MAX). */
 int bridge_periodic_new(struct bridge *bridge, uint64_t period_ns, enum bridge_priority priority,
 			void (*fn)(void *arg, int status), void *arg, struct bridge_periodic **out);
 /* Changes the period; counts from now. */
 int bridge_periodic_set(struct bridge_periodic *periodic, uint64_t period_ns);
+/* Makes the next call come at `when_ns` (bridge_now_ns()), unless it comes earlier anyway. It is never
+ * left out: a call that has begun before is followed by another one. May be called from fn. */
+void bridge_periodic_at(struct bridge_periodic *periodic, uint64_t when_ns);
 /* Ends it; when this returns fn does not run and never will again. Not from fn itself (-EDEADLK).
  */
 int bridge_periodic_stop(struct bridge_periodic *periodic);

@@ -85,6 +85,7 @@ struct bridge_periodic {
 	void *arg;                         /* timer mutex */
 	uint64_t period_ns;                /* timer mutex */
 	uint64_t due_ns;                   /* timer mutex */
+	int asked;                         /* timer mutex: due by bridge_periodic_at() */
 	enum bridge_priority priority;     /* timer mutex */
 	int active;                        /* timer mutex: calls are wanted */
 	int busy;                          /* timer mutex: waits or runs */
@@ -96,6 +97,7 @@ struct timer {
 	pthread_cond_t rested;  /* bridge_periodic_stop() sleeps here */
 	pthread_t thread;
 	int quit;                                              /* mutex */
+	uint64_t next_ns;                                      /* mutex: until when it sleeps */
 	uint64_t left_out;                                     /* mutex */
 	struct bridge_periodic periodic[BRIDGE_PERIODICS_MAX]; /* mutex */
 };

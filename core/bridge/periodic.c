@@ -3,7 +3,8 @@
  * Purpose:   periodic tasks: one thread that sleeps until the next is due, and hands it to the
  *            workers.
  * Invariants: a periodic is in the ring at most once (`busy`), so it needs no place at a gate:
- *            the rings have BRIDGE_PERIODICS_MAX places besides.
+ *            the rings have BRIDGE_PERIODICS_MAX places besides. What bridge_periodic_at() asked
+ *            for is never left out: it waits until the call before it has ended.
  * Threading: all under timer.mutex, which is never held while fn runs.
  */
 #include "core/bridge/internal.h"
@@ -12,6 +13,7 @@
 #include <time.h>
 
 enum { PERIOD_NS_MIN = 1000000 };
+#define NEVER UINT64_MAX
 
 static _Thread_local struct bridge_periodic *periodic_running;
 
@@ -30,6 +32,8 @@ static void periodic_run(struct bridge_task *task, int status)
 	}
 	pthread_mutex_lock(&timer->mutex);
 	periodic->busy = 0;
+	if (periodic->asked) /* while it ran */
+		pthread_cond_signal(&timer->changed);
 	pthread_cond_broadcast(&timer->rested);
 	pthread_mutex_unlock(&timer->mutex);
 }
@@ -39,33 +43,45 @@ int task_is_periodic(const struct bridge_task *task)
 	return task->run == periodic_run;
 }
 
-/* Submits what is due; returns when the next is due, 0 if there is none. Under the mutex. */
+/* Hands what is due to the workers, and finds when it is due next. Under the mutex. */
+static void periodic_due(struct bridge *bridge, struct bridge_periodic *periodic, uint64_t now)
+{
+	struct timer *timer = &bridge->timer;
+
+	if (periodic->busy && periodic->asked)
+		return;
+	if (periodic->busy) {
+		timer->left_out++;
+	} else if (inflight_enter(bridge) == 0) {
+		periodic->busy = 1;
+		periodic->task.queued_ns = now;
+		counters_add(&bridge->counts, COUNT_SUBMITTED + periodic->priority, 1);
+		ring_put(&bridge->ring[periodic->priority], &periodic->task);
+		workers_signal(bridge, periodic->priority);
+	}
+	periodic->asked = 0;
+	if (!periodic->period_ns)
+		periodic->due_ns = NEVER;
+	else if (periodic->due_ns + periodic->period_ns > now)
+		periodic->due_ns += periodic->period_ns;
+	else
+		periodic->due_ns = now + periodic->period_ns;
+}
+
+/* Submits what is due; returns when the next is due, NEVER if there is none. Under the mutex. */
 static uint64_t timer_submit_due(struct bridge *bridge, uint64_t now)
 {
 	struct timer *timer = &bridge->timer;
-	uint64_t next = 0;
+	uint64_t next = NEVER;
 
 	for (unsigned i = 0; i < BRIDGE_PERIODICS_MAX; i++) {
 		struct bridge_periodic *periodic = &timer->periodic[i];
 
 		if (!periodic->active)
 			continue;
-		if (periodic->due_ns <= now) {
-			periodic->due_ns += periodic->period_ns;
-			if (periodic->due_ns <= now)
-				periodic->due_ns = now + periodic->period_ns;
-			if (periodic->busy) {
-				timer->left_out++;
-			} else if (inflight_enter(bridge) == 0) {
-				periodic->busy = 1;
-				periodic->task.queued_ns = now;
-				counters_add(&bridge->counts, COUNT_SUBMITTED + periodic->priority,
-					     1);
-				ring_put(&bridge->ring[periodic->priority], &periodic->task);
-				workers_signal(bridge, periodic->priority);
-			}
-		}
-		if (!next || periodic->due_ns < next)
+		if (periodic->due_ns <= now)
+			periodic_due(bridge, periodic, now);
+		if (periodic->due_ns > now && periodic->due_ns < next)
 			next = periodic->due_ns;
 	}
 	return next;
@@ -84,7 +100,8 @@ static void *timer_main(void *arg)
 			.tv_nsec = (long)(next % 1000000000u),
 		};
 
-		if (next)
+		timer->next_ns = next;
+		if (next != NEVER)
 			pthread_cond_timedwait(&timer->changed, &timer->mutex, &until);
 		else
 			pthread_cond_wait(&timer->changed, &timer->mutex);
@@ -126,7 +143,8 @@ int bridge_periodic_new(struct bridge *bridge, uint64_t period_ns, enum bridge_p
 	struct timer *timer = &bridge->timer;
 	int error = -ENOSPC;
 
-	if (period_ns < PERIOD_NS_MIN || (unsigned)priority >= BRIDGE_PRIORITIES || !fn)
+	if ((period_ns && period_ns < PERIOD_NS_MIN) || (unsigned)priority >= BRIDGE_PRIORITIES ||
+	    !fn)
 		return -EINVAL;
 	pthread_mutex_lock(&timer->mutex);
 	for (unsigned i = 0; i < BRIDGE_PERIODICS_MAX && error; i++) {
@@ -140,7 +158,7 @@ int bridge_periodic_new(struct bridge *bridge, uint64_t period_ns, enum bridge_p
 			.fn = fn,
 			.arg = arg,
 			.period_ns = period_ns,
-			.due_ns = bridge_now_ns() + period_ns,
+			.due_ns = period_ns ? bridge_now_ns() + period_ns : NEVER,
 			.priority = priority,
 			.active = 1,
 		};
@@ -164,6 +182,20 @@ int bridge_periodic_set(struct bridge_periodic *periodic, uint64_t period_ns)
 	pthread_cond_signal(&timer->changed);
 	pthread_mutex_unlock(&timer->mutex);
 	return 0;
+}
+
+void bridge_periodic_at(struct bridge_periodic *periodic, uint64_t when_ns)
+{
+	struct timer *timer = &periodic->bridge->timer;
+
+	pthread_mutex_lock(&timer->mutex);
+	if (when_ns < periodic->due_ns) {
+		periodic->due_ns = when_ns;
+		periodic->asked = 1;
+		if (when_ns < timer->next_ns)
+			pthread_cond_signal(&timer->changed);
+	}
+	pthread_mutex_unlock(&timer->mutex);
 }
 
 int bridge_periodic_stop(struct bridge_periodic *periodic)

@@ -567,6 +567,58 @@ START_TEST(test_bridge_periodic_that_is_slow_is_left_out_not_piled_up)
 }
 END_TEST
 
+static struct bridge_periodic *again;
+
+static void ask_again(void *arg, int status)
+{
+	if (atomic_fetch_add(&ran, 1) < 2)
+		bridge_periodic_at(again, bridge_now_ns());
+	if (arg)
+		hold(NULL, status);
+}
+
+START_TEST(test_bridge_alarm_goes_off_once_for_each_asking)
+{
+	struct bridge *bridge = bridge_make(2, 4);
+
+	ck_assert_int_eq(bridge_periodic_new(bridge, 0, BRIDGE_HIGH, ask_again, NULL, &again), 0);
+	nap(20 * MS);
+	ck_assert_int_eq(ran, 0);
+	bridge_periodic_at(again, bridge_now_ns() + 3600000 * MS);
+	bridge_periodic_at(again, bridge_now_ns() + 30 * MS); /* the earlier one counts */
+	bridge_periodic_at(again, bridge_now_ns() + 7200000 * MS);
+	ck_assert_int_eq(ran, 0);
+	while (atomic_load(&ran) < 3) /* itself asks for two more */
+		nap(MS);
+	nap(20 * MS);
+	ck_assert_int_eq(ran, 3);
+	ck_assert_int_eq(bridge_periodic_stop(again), 0);
+	bridge_free(bridge, 0);
+}
+END_TEST
+
+START_TEST(test_bridge_alarm_asked_for_while_it_runs_is_not_left_out)
+{
+	struct bridge *bridge = bridge_make(2, 4);
+	struct bridge_stats stats;
+
+	atomic_store(&ran, 100); /* asks for nothing itself */
+	ck_assert_int_eq(bridge_periodic_new(bridge, 0, BRIDGE_HIGH, ask_again, bridge, &again), 0);
+	bridge_periodic_at(again, bridge_now_ns());
+	while (!atomic_load(&hold_inside))
+		nap(MS / 10);
+	bridge_periodic_at(again, bridge_now_ns());
+	nap(20 * MS);
+	ck_assert_int_eq(ran, 101);
+	atomic_store(&hold_open, 1);
+	while (atomic_load(&ran) < 102)
+		nap(MS);
+	bridge_read_stats(bridge, &stats);
+	ck_assert_uint_eq(stats.periodic_left_out, 0);
+	bridge_free(bridge, 0);
+}
+END_TEST
+
 /* A simulated server: a batch of n takes fixed + n * each ns, give or take `noise` percent; tasks
  * come evenly, `rate` a second. */
 struct simulation {
@@ -714,6 +766,8 @@ UNIT_MAIN("bridge", test_bridge_runs_what_is_submitted_and_frees_everything,
 	  test_bridge_free_cancels_or_finishes_what_waits, test_bridge_drain_on_a_worker_is_refused,
 	  test_bridge_periodic_keeps_its_period_and_stops,
 	  test_bridge_periodic_that_is_slow_is_left_out_not_piled_up,
+	  test_bridge_alarm_goes_off_once_for_each_asking,
+	  test_bridge_alarm_asked_for_while_it_runs_is_not_left_out,
 	  test_batcher_follows_a_step_of_the_load_without_oscillating,
 	  test_batcher_holds_the_time_budget_under_noise,
 	  test_batcher_bound_follows_caches_and_cores)
