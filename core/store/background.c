@@ -1,83 +1,77 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   the engine's two threads: the flusher (log, spare segments, resident memory of the map)
- *            and the worker (checkpoints).
- * Invariants: committers only ever set a flag and bump a futex; both threads also look by themselves
- *            when their time has come. The flusher sleeps without a timeout while nothing is pending.
- * Threading: see checkpoint.h.
+ * Purpose:   see background.h.
+ * Invariants: `flush_armed`, `old_armed`: 1 from the arming of the alarm until it has gone off. Who
+ *            sees 1 relies on the alarm to see his commit: he passes a fence after it, the alarm's
+ *            handler one between clearing the flag and looking (Dekker).
+ *            `checkpoint`: IDLE -> ASKED (a task waits) -> URGENT (and the late alarm was brought
+ *            forward) -> RUNNING -> IDLE. Of the task and the late alarm, the first to come runs it.
  */
+#include "core/store/background.h"
+#include "core/bridge/bridge.h"
 #include "core/store/checkpoint_inside.h"
 #include "pool/alloc.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <linux/futex.h>
-#include <signal.h>
 #include <stdio.h>
-#include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { WORK_TICK_MS = 200, LOG_SEGMENTS_BEFORE_CHECKPOINT = 16, FLUSH_IDLE_TICKS = 20 };
+enum {
+	LOG_SEGMENTS_BEFORE_CHECKPOINT = 16,
+	LOG_SEGMENTS_URGENT = 24,
+	LATE_MS = 1000,
+	MAP_MS = 1000,
+};
+#define MS 1000000ull
 
-static void word_wake(_Atomic uint32_t *word)
+enum { IDLE, ASKED, URGENT, RUNNING };
+
+struct work {
+	struct bridge_task task; /* first member */
+	struct background *owner;
+};
+
+struct background {
+	struct bridge *bridge;                     /* [I] */
+	struct bridge_periodic *flush_alarm, *map; /* [I] */
+	struct bridge_periodic *old, *late;        /* [I] */
+	struct work flush_task, spare_task, checkpoint_task;
+	struct mneme *m;               /* [I] */
+	_Atomic int flush_armed;       /* [A] */
+	_Atomic int flush_queued;      /* [A] flush_task is the bridge's */
+	_Atomic int spare_queued;      /* [A] spare_task is */
+	_Atomic int old_armed;         /* [A] */
+	_Atomic int checkpoint;        /* [A] */
+	_Atomic int checkpoint_queued; /* [A] checkpoint_task is the bridge's */
+	_Atomic uint64_t checkpointed; /* [A] ns; end of the last one */
+	_Atomic int stop;              /* [A] */
+};
+
+static int flag_raise(_Atomic int *flag)
 {
-	/* release: pairs with the acquire in word_wait */
-	atomic_fetch_add_explicit(word, 1, memory_order_release);
-	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+	return !atomic_load_explicit(flag, memory_order_relaxed) &&
+	       !atomic_exchange_explicit(flag, 1, memory_order_acq_rel);
 }
 
-static void word_wait(_Atomic uint32_t *word, uint32_t seen, uint32_t timeout_ms)
+static int flag_move(_Atomic int *flag, int from, int to)
 {
-	struct timespec t = {timeout_ms / 1000, timeout_ms % 1000 * 1000000l};
-
-	if (atomic_load_explicit(word, memory_order_acquire) == seen)
-		syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, timeout_ms ? &t : NULL, NULL, 0);
+	return atomic_compare_exchange_strong_explicit(flag, &from, to, memory_order_acq_rel,
+						       memory_order_relaxed);
 }
 
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000ull + t.tv_nsec / 1000000;
-}
-
-static int work_is_due(struct mneme *m)
-{
-	uint64_t budget = atomic_load_explicit(&m->dirty.budget, memory_order_relaxed);
-	uint64_t log = atomic_load_explicit(&m->wal.next, memory_order_relaxed) -
-		       atomic_load_explicit(&m->checkpoint->log_begin, memory_order_relaxed);
-
-	return budget > m->dirty.budget_max / 2 ||
-	       log > (uint64_t)m->wal.segment_bytes * LOG_SEGMENTS_BEFORE_CHECKPOINT;
-}
-
-void checkpoint_poke(struct mneme *m)
-{
-	struct checkpoint *c = m->checkpoint;
-
-	if (!c->threads)
-		return;
-	uint64_t pending = atomic_load_explicit(&m->wal.pending, memory_order_relaxed);
-	if ((pending > m->options.flush_bytes ||
-	     (pending && atomic_load_explicit(&c->flush_idle, memory_order_relaxed))) &&
-	    !atomic_exchange_explicit(&c->flush_asked, 1, memory_order_relaxed))
-		word_wake(&c->flush_word);
-	if (work_is_due(m) && !atomic_load_explicit(&c->work_asked, memory_order_relaxed) &&
-	    !atomic_exchange_explicit(&c->work_asked, 1, memory_order_relaxed))
-		word_wake(&c->work_word);
-}
+/* ---- the log ---- */
 
 /* Keeps the mapped part of the heap within its share of memory: the page cache keeps the bytes, so
  * what is dropped too much comes back without the disk. */
-static void map_limit(struct mneme *m)
+static void map_limit(void *arg, int status)
 {
+	struct mneme *m = arg;
 	char text[128];
 	unsigned long size, resident, shared;
 	int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
 
+	(void)status;
 	if (fd < 0)
 		return;
 	ssize_t n = read(fd, text, sizeof text - 1);
@@ -92,135 +86,232 @@ static void map_limit(struct mneme *m)
 					     FMT_PAGE_SIZE);
 }
 
-static void *flusher_main(void *arg)
+static void spare_run(struct bridge_task *task, int status)
 {
-	struct mneme *m = arg;
-	struct checkpoint *c = m->checkpoint;
-	unsigned idle = 0;
+	struct background *b = ((struct work *)task)->owner;
 
-	while (!atomic_load_explicit(&c->stop, memory_order_acquire)) {
-		uint32_t seen = atomic_load_explicit(&c->flush_word, memory_order_acquire);
-		atomic_store_explicit(&c->flush_asked, 0, memory_order_relaxed);
-		uint64_t next = wal_next(&m->wal);
-		if (next > atomic_load_explicit(&m->wal.durable, memory_order_relaxed)) {
-			idle = 0;
-			int rc = wal_sync_to(&m->wal, next);
-			if (rc == -ENOSPC || rc == -ENOMEM)
-				checkpoint_run(m);
-			else if (rc < 0)
-				store_fail(m, rc, "the log could not be written");
-			wal_prepare(&m->wal);
-		} else if (idle < FLUSH_IDLE_TICKS) {
-			idle++;
-		}
-		map_limit(m);
-		/* seq_cst with the append's count: either it sees `idle`, or this thread the bytes */
-		atomic_store_explicit(&c->flush_idle, idle >= FLUSH_IDLE_TICKS,
-				      memory_order_seq_cst);
-		if (atomic_load_explicit(&m->wal.pending, memory_order_seq_cst))
-			idle = 0;
-		word_wait(&c->flush_word, seen,
-			  idle >= FLUSH_IDLE_TICKS ? 5000 : m->options.flush_ms);
-		atomic_store_explicit(&c->flush_idle, 0, memory_order_relaxed);
-	}
-	return NULL;
+	(void)status;
+	/* A failure is met again, and decided on, by who needs the segment. */
+	if (!atomic_load_explicit(&b->stop, memory_order_relaxed))
+		(void)wal_prepare(&b->m->wal);
+	atomic_store_explicit(&b->spare_queued, 0, memory_order_release);
 }
 
-static void *worker_main(void *arg)
+static void spare_ask(struct background *b)
 {
-	struct mneme *m = arg;
-	struct checkpoint *c = m->checkpoint;
-	uint64_t last = now_ms();
-
-	while (!atomic_load_explicit(&c->stop, memory_order_acquire)) {
-		uint32_t seen = atomic_load_explicit(&c->work_word, memory_order_acquire);
-		atomic_store_explicit(&c->work_asked, 0, memory_order_relaxed);
-		int old = now_ms() - last > m->options.checkpoint_ms &&
-			  atomic_load_explicit(&m->dirty.budget, memory_order_relaxed) > 0;
-		if ((work_is_due(m) || old) && store_writable(m) == 0) {
-			if (checkpoint_run(m) == 0 && old)
-				dirty_trim(&m->dirty);
-			last = now_ms();
-			continue;
-		}
-		word_wait(&c->work_word, seen, WORK_TICK_MS);
-	}
-	return NULL;
+	if (wal_wants_spare(&b->m->wal) && flag_raise(&b->spare_queued) &&
+	    bridge_submit(b->bridge, &b->spare_task.task, BRIDGE_NORMAL, 0) < 0)
+		atomic_store_explicit(&b->spare_queued, 0, memory_order_release);
 }
 
-int checkpoint_new(struct mneme *m)
+static void flush_arm(struct background *b)
 {
-	struct checkpoint *c = alloc_zeroed(1, sizeof *c);
-	int rc = -ENOMEM;
+	if (flag_raise(&b->flush_armed))
+		bridge_periodic_at(b->flush_alarm, bridge_now_ns() + b->m->options.flush_ms * MS);
+}
 
-	if (!c)
-		return -ENOMEM;
-	pthread_mutex_init(&c->run, NULL);
-	c->super_page = alloc_aligned(FMT_PAGE_SIZE, FMT_PAGE_SIZE);
-	c->bitmap = alloc_aligned(FMT_PAGE_SIZE, FMT_PAGE_SIZE);
-	c->stage.bytes = alloc_aligned(FMT_PAGE_SIZE, STAGE_BYTES);
-	c->compressed = alloc_get(FMT_VALUE_MAX);
-	m->checkpoint = c;
-	if (c->super_page && c->bitmap && c->stage.bytes && c->compressed)
-		rc = m->io->ops->open(m->io, "super", m->read_only ? IO_READ : IO_WRITE,
-				      &c->super_file);
-	if (rc < 0)
-		checkpoint_free(m);
+static void flush(struct background *b)
+{
+	struct mneme *m = b->m;
+	uint64_t next = wal_next(&m->wal);
+
+	if (next > atomic_load_explicit(&m->wal.durable, memory_order_relaxed)) {
+		int rc = wal_sync_to(&m->wal, next);
+		if (rc == -ENOSPC || rc == -ENOMEM)
+			checkpoint_run(m);
+		else if (rc < 0)
+			store_fail(m, rc, "the log could not be written");
+		spare_ask(b);
+		map_limit(m, 0);
+	}
+	/* What came meanwhile, or found no segment. */
+	if (atomic_load_explicit(&m->wal.pending, memory_order_relaxed) && store_writable(m) == 0)
+		flush_arm(b);
+}
+
+static void flush_run(struct bridge_task *task, int status)
+{
+	struct background *b = ((struct work *)task)->owner;
+
+	(void)status;
+	atomic_store_explicit(&b->flush_queued, 0, memory_order_seq_cst);
+	flush(b);
+}
+
+static void flush_due(void *arg, int status)
+{
+	struct background *b = arg;
+
+	(void)status;
+	/* seq_cst: see the head of this file */
+	atomic_store_explicit(&b->flush_armed, 0, memory_order_seq_cst);
+	atomic_thread_fence(memory_order_seq_cst);
+	flush(b);
+}
+
+/* ---- checkpoints ---- */
+
+static uint64_t log_bytes(struct mneme *m)
+{
+	return atomic_load_explicit(&m->wal.next, memory_order_relaxed) -
+	       atomic_load_explicit(&m->checkpoint->log_begin, memory_order_relaxed);
+}
+
+/* 0: not due; 1: due; 2: urgent. */
+static int checkpoint_need(struct mneme *m)
+{
+	uint64_t budget = atomic_load_explicit(&m->dirty.budget, memory_order_relaxed);
+	uint64_t log = log_bytes(m), segment = m->wal.segment_bytes;
+
+	if (budget > m->dirty.budget_max / 4 * 3 || log > segment * LOG_SEGMENTS_URGENT)
+		return 2;
+	return budget > m->dirty.budget_max / 2 || log > segment * LOG_SEGMENTS_BEFORE_CHECKPOINT;
+}
+
+static void checkpoint_ask(struct background *b)
+{
+	int need = checkpoint_need(b->m);
+
+	if (!need)
+		return;
+	int now = atomic_load_explicit(&b->checkpoint, memory_order_relaxed);
+	if (now == IDLE && flag_move(&b->checkpoint, IDLE, ASKED)) {
+		/* The task of the one before may still wait, overtaken by the late alarm: it does. */
+		if (flag_raise(&b->checkpoint_queued) &&
+		    bridge_submit(b->bridge, &b->checkpoint_task.task, BRIDGE_LOW, 0) < 0)
+			atomic_store_explicit(&b->checkpoint_queued, 0, memory_order_release);
+		bridge_periodic_at(b->late, bridge_now_ns() + LATE_MS * MS);
+	} else if (need == 2 && now == ASKED && flag_move(&b->checkpoint, ASKED, URGENT)) {
+		bridge_periodic_at(b->late, bridge_now_ns());
+	}
+}
+
+/* Runs the checkpoint that was asked for, unless somebody does. */
+static void checkpoint_take(struct background *b)
+{
+	struct mneme *m = b->m;
+
+	if (!flag_move(&b->checkpoint, ASKED, RUNNING) &&
+	    !flag_move(&b->checkpoint, URGENT, RUNNING))
+		return;
+	if (!atomic_load_explicit(&b->stop, memory_order_acquire) && store_writable(m) == 0) {
+		checkpoint_run(m);
+		atomic_store_explicit(&b->checkpointed, bridge_now_ns(), memory_order_relaxed);
+	}
+	atomic_store_explicit(&b->checkpoint, IDLE, memory_order_release);
+}
+
+static void checkpoint_task_run(struct bridge_task *task, int status)
+{
+	struct background *b = ((struct work *)task)->owner;
+
+	(void)status;
+	atomic_store_explicit(&b->checkpoint_queued, 0, memory_order_release);
+	checkpoint_take(b);
+}
+
+static void checkpoint_late(void *arg, int status)
+{
+	(void)status;
+	checkpoint_take(arg);
+}
+
+/* A dirty store that nothing else made a checkpoint of. */
+static void checkpoint_old(void *arg, int status)
+{
+	struct background *b = arg;
+	struct mneme *m = b->m;
+	uint64_t due = atomic_load_explicit(&b->checkpointed, memory_order_relaxed) +
+		       m->options.checkpoint_ms * MS;
+
+	(void)status;
+	if (bridge_now_ns() < due) {
+		bridge_periodic_at(b->old, due);
+		return;
+	}
+	/* seq_cst: see the head of this file */
+	atomic_store_explicit(&b->old_armed, 0, memory_order_seq_cst);
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load_explicit(&m->dirty.budget, memory_order_relaxed) &&
+	    flag_move(&b->checkpoint, IDLE, ASKED)) {
+		checkpoint_take(b);
+		dirty_trim(&m->dirty);
+	}
+}
+
+void background_poke(struct mneme *m)
+{
+	struct background *b = m->background;
+
+	if (!b)
+		return;
+	uint64_t pending = atomic_load_explicit(&m->wal.pending, memory_order_relaxed);
+	/* seq_cst: see the head of this file */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (pending > m->options.flush_bytes && flag_raise(&b->flush_queued) &&
+	    bridge_submit(b->bridge, &b->flush_task.task, BRIDGE_CRITICAL, 0) < 0)
+		atomic_store_explicit(&b->flush_queued, 0, memory_order_release);
+	if (pending)
+		flush_arm(b);
+	spare_ask(b);
+	checkpoint_ask(b);
+	if (flag_raise(&b->old_armed))
+		bridge_periodic_at(b->old, bridge_now_ns() + m->options.checkpoint_ms * MS);
+}
+
+/* ---- start and end ---- */
+
+static int alarms_make(struct background *b)
+{
+	struct bridge *bridge = b->bridge;
+	int rc = bridge_periodic_new(bridge, 0, BRIDGE_CRITICAL, flush_due, b, &b->flush_alarm);
+
+	if (rc == 0)
+		rc = bridge_periodic_new(bridge, 0, BRIDGE_LOW, checkpoint_old, b, &b->old);
+	if (rc == 0)
+		rc = bridge_periodic_new(bridge, 0, BRIDGE_HIGH, checkpoint_late, b, &b->late);
+	if (rc == 0)
+		rc = bridge_periodic_new(bridge, MAP_MS * MS, BRIDGE_NORMAL, map_limit, b->m,
+					 &b->map);
 	return rc;
 }
 
-void checkpoint_free(struct mneme *m)
+int background_start(struct mneme *m)
 {
-	struct checkpoint *c = m->checkpoint;
+	struct background *b = alloc_zeroed(1, sizeof *b);
+	int rc = b ? bridge_new(NULL, &b->bridge) : -ENOMEM;
 
-	if (!c)
-		return;
-	if (c->super_file)
-		m->io->ops->close(c->super_file);
-	alloc_free(c->super_page);
-	alloc_free(c->bitmap);
-	alloc_free(c->stage.bytes);
-	alloc_free(c->compressed);
-	alloc_free(c->table);
-	pthread_mutex_destroy(&c->run);
-	alloc_free(c);
-	m->checkpoint = NULL;
-}
-
-int checkpoint_start(struct mneme *m)
-{
-	struct checkpoint *c = m->checkpoint;
-	sigset_t all, old;
-
-	/* Signals are the program's business, not these threads'. */
-	sigfillset(&all);
-	sigdelset(&all, SIGBUS);
-	sigdelset(&all, SIGSEGV);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	int rc = pthread_create(&c->flusher, NULL, flusher_main, m);
-	if (rc == 0) {
-		rc = pthread_create(&c->worker, NULL, worker_main, m);
-		if (rc) {
-			atomic_store_explicit(&c->stop, 1, memory_order_release);
-			word_wake(&c->flush_word);
-			pthread_join(c->flusher, NULL);
-		}
+	if (rc < 0) {
+		alloc_free(b);
+		return rc;
 	}
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	c->threads = rc == 0;
-	return -rc;
+	b->m = m;
+	b->flush_task = (struct work){{.run = flush_run}, b};
+	b->spare_task = (struct work){{.run = spare_run}, b};
+	b->checkpoint_task = (struct work){{.run = checkpoint_task_run}, b};
+	rc = alarms_make(b);
+	if (rc < 0) {
+		bridge_free(b->bridge, 1);
+		alloc_free(b);
+		return rc;
+	}
+	m->background = b;
+	return 0;
 }
 
-void checkpoint_stop(struct mneme *m)
+void background_stop(struct mneme *m)
 {
-	struct checkpoint *c = m->checkpoint;
+	struct background *b = m->background;
 
-	if (!c || !c->threads)
+	if (!b)
 		return;
-	atomic_store_explicit(&c->stop, 1, memory_order_release);
-	word_wake(&c->flush_word);
-	word_wake(&c->work_word);
-	pthread_join(c->flusher, NULL);
-	pthread_join(c->worker, NULL);
-	c->threads = 0;
+	atomic_store_explicit(&b->stop, 1, memory_order_release);
+	bridge_free(b->bridge, 0);
+	alloc_free(b);
+	m->background = NULL;
+}
+
+struct bridge *background_bridge(const struct mneme *m)
+{
+	return m->background ? m->background->bridge : NULL;
 }

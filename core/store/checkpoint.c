@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   one checkpoint from freeze to recycling; see checkpoint.h. Writing pages is in place.c,
- *            the threads are in background.c.
+ *            what calls it is in background.c.
  */
 #include "core/store/checkpoint_inside.h"
 #include "pool/alloc.h"
@@ -19,6 +19,47 @@ static uint64_t clock_ns(clockid_t clock)
 
 	clock_gettime(clock, &t);
 	return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+
+/* ---- making ---- */
+
+int checkpoint_new(struct mneme *m)
+{
+	struct checkpoint *c = alloc_zeroed(1, sizeof *c);
+	int rc = -ENOMEM;
+
+	if (!c)
+		return -ENOMEM;
+	pthread_mutex_init(&c->run, NULL);
+	c->super_page = alloc_aligned(FMT_PAGE_SIZE, FMT_PAGE_SIZE);
+	c->bitmap = alloc_aligned(FMT_PAGE_SIZE, FMT_PAGE_SIZE);
+	c->stage.bytes = alloc_aligned(FMT_PAGE_SIZE, STAGE_BYTES);
+	c->compressed = alloc_get(FMT_VALUE_MAX);
+	m->checkpoint = c;
+	if (c->super_page && c->bitmap && c->stage.bytes && c->compressed)
+		rc = m->io->ops->open(m->io, "super", m->read_only ? IO_READ : IO_WRITE,
+				      &c->super_file);
+	if (rc < 0)
+		checkpoint_free(m);
+	return rc;
+}
+
+void checkpoint_free(struct mneme *m)
+{
+	struct checkpoint *c = m->checkpoint;
+
+	if (!c)
+		return;
+	if (c->super_file)
+		m->io->ops->close(c->super_file);
+	alloc_free(c->super_page);
+	alloc_free(c->bitmap);
+	alloc_free(c->stage.bytes);
+	alloc_free(c->compressed);
+	alloc_free(c->table);
+	pthread_mutex_destroy(&c->run);
+	alloc_free(c);
+	m->checkpoint = NULL;
 }
 
 /* ---- freeze ---- */
@@ -341,6 +382,12 @@ int checkpoint_reclaim(struct mneme *m)
 
 void checkpoint_get_stats(struct mneme *m, struct checkpoint_stats *out)
 {
-	*out = m->checkpoint->stats;
-	out->log_begin = atomic_load_explicit(&m->checkpoint->log_begin, memory_order_relaxed);
+	struct checkpoint *c = m->checkpoint;
+
+	*out = (struct checkpoint_stats){.count = c->stats.count,
+					 .pages = c->stats.pages,
+					 .ns_last = c->stats.ns_last,
+					 .freeze_ns_last = c->stats.freeze_ns_last,
+					 .freeze_ns_max = c->stats.freeze_ns_max,
+					 .log_begin = c->log_begin};
 }

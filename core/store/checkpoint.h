@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   writes the dirty arena to the heap in the background, and owns the engine's two threads:
- *            one flushes the log (time and size of `buffered`), one makes checkpoints.
+ * Purpose:   writes the dirty arena to the heap; when, is decided in background.h.
  * Invariants: one checkpoint at a time. Order of writing: pages and values, bitmaps, sync of the heap,
  *            space table and superblock, sync of those; only then are freed pages and log segments used
  *            again. Superblock, space table and bitmaps each exist twice, and the copy that counts is
@@ -19,18 +18,12 @@ struct checkpoint_stats {
 };
 
 int checkpoint_new(struct mneme *m);
-/* Starts the threads; without it checkpoints run only in checkpoint_run. */
-int checkpoint_start(struct mneme *m);
-/* Stops the threads. */
-void checkpoint_stop(struct mneme *m);
 void checkpoint_free(struct mneme *m);
 
 /* Runs a checkpoint that covers everything before the call, or waits for one that does. */
 int checkpoint_run(struct mneme *m);
 /* The same to get space back: -ENOSPC when nothing came of it. */
 int checkpoint_reclaim(struct mneme *m);
-/* Wakes the threads if there is enough for them to do. Cheap. */
-void checkpoint_poke(struct mneme *m);
 void checkpoint_get_stats(struct mneme *m, struct checkpoint_stats *out);
 
 #endif

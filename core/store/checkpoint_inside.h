@@ -21,28 +21,22 @@ struct stage {
 };
 
 struct checkpoint {
-	pthread_mutex_t run;           /* one checkpoint at a time */
-	_Atomic uint64_t begun;        /* checkpoints started */
-	int result;                    /* [run] of the last one */
-	struct io_file *super_file;    /* [I] */
-	uint8_t *super_page;           /* [run] 4096 bytes */
-	uint32_t super_copy;           /* [I] place of the superblock found at opening */
-	int super_alone;               /* [I] the other place did not hold the same */
-	struct fmt_bitmap *bitmap;     /* [run] 4096 bytes */
-	struct fmt_space *table;       /* [run] table_groups entries */
-	uint32_t table_groups;         /* [run] */
-	uint8_t *compressed;           /* [run] FMT_VALUE_MAX bytes */
-	struct stage stage;            /* [run] */
-	struct checkpoint_stats stats; /* [run]; read without it for display */
-
-	pthread_t flusher, worker;
-	int threads;                              /* started */
-	_Atomic uint32_t flush_word;              /* futex: bumped to wake the flusher */
-	_Atomic uint32_t work_word;               /* futex: bumped to wake the worker */
-	_Atomic uint32_t flush_asked, work_asked; /* a wake-up is on its way */
-	_Atomic uint32_t flush_idle;              /* the flusher sleeps without its tick */
-	_Atomic uint64_t log_begin;               /* LSN of the last checkpoint */
-	_Atomic int stop;
+	pthread_mutex_t run;        /* one checkpoint at a time */
+	_Atomic uint64_t begun;     /* checkpoints started */
+	int result;                 /* [run] of the last one */
+	struct io_file *super_file; /* [I] */
+	uint8_t *super_page;        /* [run] 4096 bytes */
+	uint32_t super_copy;        /* [I] place of the superblock found at opening */
+	int super_alone;            /* [I] the other place did not hold the same */
+	struct fmt_bitmap *bitmap;  /* [run] 4096 bytes */
+	struct fmt_space *table;    /* [run] table_groups entries */
+	uint32_t table_groups;      /* [run] */
+	uint8_t *compressed;        /* [run] FMT_VALUE_MAX bytes */
+	struct stage stage;         /* [run] */
+	struct {
+		_Atomic uint64_t count, pages, ns_last, freeze_ns_last, freeze_ns_max;
+	} stats;                    /* [A] written under `run` alone */
+	_Atomic uint64_t log_begin; /* LSN of the last checkpoint */
 };
 
 /* Writes the closed slots of a shard; *root receives its root's reference. [run] */

@@ -3,6 +3,7 @@
  * Purpose:   applying and logging operations; see commit.h.
  */
 #include "core/store/commit.h"
+#include "core/store/background.h"
 #include "core/store/checkpoint.h"
 #include "core/store/heap_fault.h"
 #include "core/store/value.h"
@@ -351,7 +352,7 @@ enum mneme_durability commit_durability(struct mneme *m, uint64_t inode,
 int commit_finish(struct mneme *m, enum mneme_durability durability, uint64_t lsn)
 {
 	last_lsn = lsn;
-	checkpoint_poke(m);
+	background_poke(m);
 	if (durability != MNEME_DURABILITY_STRICT || !lsn)
 		return 0;
 	return mneme_sync_to(m, lsn);

@@ -8,6 +8,7 @@
  * Failure:   every refusal has a sentence that names the way out.
  */
 #include "core/store/store.h"
+#include "core/store/background.h"
 #include "core/store/checkpoint_inside.h"
 #include "core/store/commit.h"
 #include "core/store/heap_fault.h"
@@ -487,6 +488,15 @@ static int roots_check(struct mneme *m, struct mneme_error *error)
 	return 0;
 }
 
+static int background_begin(struct mneme *m, struct mneme_error *error)
+{
+	int rc = background_start(m);
+
+	return rc < 0 ? refuse(error, rc, "the threads for background work cannot be made: %s",
+			       strerror(-rc))
+		      : 0;
+}
+
 int store_open(struct io *io, const struct mneme_options *options,
 	       const struct store_tuning *tuning, struct mneme **out, struct mneme_error *error)
 {
@@ -536,7 +546,7 @@ int store_open(struct io *io, const struct mneme_options *options,
 	if (rc == 0)
 		rc = settings_load(m, error);
 	if (rc == 0 && !m->read_only && !(tuning && tuning->no_threads))
-		rc = checkpoint_start(m);
+		rc = background_begin(m, error);
 	m->open_ns = clock_now(CLOCK_MONOTONIC) - begin;
 out:
 	alloc_free(table);
@@ -551,7 +561,7 @@ void store_abandon(struct mneme *m)
 {
 	if (!m)
 		return;
-	checkpoint_stop(m);
+	background_stop(m);
 	txn_pool_free(m);
 	if (m->wal.buffer[0])
 		wal_fini(&m->wal);
@@ -585,7 +595,7 @@ int mneme_close(struct mneme *m)
 
 	if (!m)
 		return 0;
-	checkpoint_stop(m);
+	background_stop(m);
 	if (store_writable(m) == 0 && !is_settled(m)) {
 		(void)wal_sync_to(&m->wal, wal_next(&m->wal)); /* the checkpoint covers it anyway */
 		rc = checkpoint_run_as(m, 1);

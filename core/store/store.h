@@ -90,6 +90,7 @@ struct mneme {
 	struct durability_range ranges[STORE_RANGES_MAX]; /* [ranges_lock] */
 
 	struct checkpoint *checkpoint; /* core/store/checkpoint.h */
+	struct background *background; /* core/store/background.h; NULL: none */
 	struct txn_pool *txns;         /* core/store/txn.c */
 
 	_Atomic uint64_t commits, conflicts;

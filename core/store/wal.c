@@ -137,8 +137,22 @@ int wal_adopt(struct wal *w, uint32_t file, int standard, uint64_t end)
 	return rc;
 }
 
+/* Asks for a spare with each eighth of the segment that was begun, as long as there is none. [leader] */
+static void spare_consider(struct wal *w, uint64_t begin, uint64_t end)
+{
+	uint64_t eighth = w->file_bytes / 8;
+
+	if ((begin - w->file_base) / eighth == (end - w->file_base) / eighth)
+		return;
+	pthread_mutex_lock(&w->segments);
+	if (!w->spare_count)
+		atomic_store_explicit(&w->wants_spare, 1, memory_order_relaxed);
+	pthread_mutex_unlock(&w->segments);
+}
+
 int wal_prepare(struct wal *w)
 {
+	atomic_store_explicit(&w->wants_spare, 0, memory_order_relaxed);
 	if (atomic_load_explicit(&w->failed, memory_order_relaxed))
 		return -EROFS;
 	pthread_mutex_lock(&w->segments);
@@ -369,6 +383,7 @@ static int flush(struct wal *w)
 		atomic_store_explicit(&w->failed, -rc, memory_order_release);
 		return rc;
 	}
+	spare_consider(w, w->stuck.lsn, end);
 	w->stuck.length = 0;
 	wal_unpromise(w, length - sizeof(struct fmt_block));
 	atomic_fetch_add_explicit(&w->flushes, 1, memory_order_relaxed);

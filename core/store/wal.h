@@ -81,7 +81,8 @@ struct wal {
 	uint32_t retired_count;
 	uint32_t *spare; /* [segments] numbers of files that can be used */
 	uint32_t spare_count;
-	uint32_t file_next;                     /* [segments] number for a new file */
+	uint32_t file_next;              /* [segments] number for a new file */
+	_Atomic int wants_spare;         /* [A] wal_prepare() is worth its time */
 	_Atomic uint64_t flushes, bytes; /* [A] statistics; each flush syncs once */
 };
 
@@ -110,8 +111,13 @@ static inline uint64_t wal_next(const struct wal *w)
 
 /* Segments that end at or before `lsn` become spare. */
 void wal_recycle(struct wal *w, uint64_t lsn);
-/* Makes a spare segment if there is none: background work. */
+/* Makes a spare segment if there is none: background work, asked for when an eighth of a segment is
+ * written, so that a small log stays small. */
 int wal_prepare(struct wal *w);
+static inline int wal_wants_spare(const struct wal *w)
+{
+	return atomic_load_explicit(&((struct wal *)w)->wants_spare, memory_order_relaxed);
+}
 /* Puts a segment found at open on the list of retired or spare ones. */
 int wal_adopt(struct wal *w, uint32_t file, int standard, uint64_t end);
 void wal_adopt_spare(struct wal *w, uint32_t file);

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   the store's work in the background: it is done without being asked for, the log's comes
+ *            before all other, a log that fills up does not wait for long low work, and closing
+ *            neither loses nor waits for what is only queued.
+ * Invariants: no verdict depends on how fast something is: what has to happen is waited for, up to the
+ *            time limit of the test.
+ */
+#include "core/store/background.h"
+#include "core/bridge/bridge.h"
+#include "core/mneme.h"
+#include "core/store/store.h"
+#include "tests/unit/unit.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MS 1000000ull
+
+static char directory[64];
+static struct mneme *m;
+
+static void nap(void)
+{
+	struct timespec t = {0, MS};
+
+	nanosleep(&t, NULL);
+}
+
+static void store_begin(const struct mneme_options *options)
+{
+	const struct mneme_create_options create = {.segment_bytes = 64 << 10};
+
+	snprintf(directory, sizeof directory, "/tmp/test-background-%d", (int)getpid());
+	ck_assert_int_eq(mneme_create(directory, &create, NULL), 0);
+	ck_assert_int_eq(mneme_open(directory, options, &m, NULL), 0);
+}
+
+static void store_remove(void)
+{
+	char command[128];
+
+	snprintf(command, sizeof command, "rm -rf '%s'", directory);
+	ck_assert_int_eq(system(command), 0);
+}
+
+static void put(unsigned number, size_t length)
+{
+	static const char bytes[60000];
+
+	ck_assert_int_eq(mneme_kv_put(m, &number, sizeof number, bytes, length, NULL,
+				      MNEME_DURABILITY_BUFFERED),
+			 0);
+}
+
+/* ---- low work that takes as long as it likes ---- */
+
+static _Atomic int open_gate, inside;
+
+static void hold(void *arg, int status)
+{
+	atomic_fetch_add(&inside, 1);
+	while (!status && !atomic_load(&open_gate))
+		nap();
+	atomic_fetch_sub(&inside, 1);
+}
+
+/* Takes all workers that low work may have, and more waits. Returns the number that wait. */
+static unsigned low_block(void)
+{
+	struct bridge *bridge = background_bridge(m);
+	unsigned workers = bridge_workers(bridge), slots = workers > 2 ? workers - 2 : 1;
+
+	for (unsigned i = 0; i < slots + 5; i++)
+		ck_assert_int_eq(bridge_call(bridge, hold, NULL, BRIDGE_LOW, 0, 0), 0);
+	while (atomic_load(&inside) < (int)slots)
+		nap();
+	return 5;
+}
+
+static uint64_t checkpoints(void)
+{
+	struct mneme_stats stats;
+
+	mneme_get_stats(m, &stats);
+	return stats.checkpoints;
+}
+
+static int everything_durable(void)
+{
+	struct mneme_stats stats;
+
+	mneme_get_stats(m, &stats);
+	return stats.lsn_durable == stats.lsn_next;
+}
+
+START_TEST(test_background_flushes_what_nobody_waits_for)
+{
+	const struct mneme_options options = {.flush_ms = 5};
+
+	store_begin(&options);
+	low_block(); /* the log's priority is another one */
+	for (unsigned round = 0; round < 20; round++) {
+		put(round, 100);
+		while (!everything_durable())
+			nap();
+	}
+	atomic_store(&open_gate, 1);
+	ck_assert_int_eq(mneme_close(m), 0);
+	store_remove();
+}
+END_TEST
+
+START_TEST(test_background_flushes_by_size_before_the_time_has_come)
+{
+	const struct mneme_options options = {.flush_ms = 3600000, .flush_bytes = 1 << 16};
+
+	store_begin(&options);
+	put(1, 100);
+	for (int i = 0; i < 50; i++)
+		nap();
+	ck_assert(!everything_durable()); /* an hour has not passed */
+	put(2, 60000);
+	put(3, 60000);
+	while (!everything_durable())
+		nap();
+	ck_assert_int_eq(mneme_close(m), 0);
+	store_remove();
+}
+END_TEST
+
+START_TEST(test_background_checkpoints_a_store_that_is_dirty_for_long)
+{
+	const struct mneme_options options = {.checkpoint_ms = 20};
+
+	store_begin(&options);
+	for (unsigned round = 1; round <= 3; round++) {
+		uint64_t before = checkpoints();
+		put(round, 100);
+		while (checkpoints() == before)
+			nap();
+	}
+	ck_assert_int_eq(mneme_close(m), 0);
+	store_remove();
+}
+END_TEST
+
+/* A checkpoint is low work; but with all places for that taken, the log must not fill up. */
+START_TEST(test_background_raises_a_checkpoint_that_is_late)
+{
+	const struct mneme_options options = {.checkpoint_ms = 3600000};
+
+	store_begin(&options);
+	low_block();
+	for (unsigned i = 0; i < 30; i++) /* 16 segments ask for one */
+		put(i, 40000);
+	while (!checkpoints())
+		nap();
+	ck_assert_int_gt(atomic_load(&inside), 0);
+	atomic_store(&open_gate, 1);
+	ck_assert_int_eq(mneme_close(m), 0);
+	store_remove();
+}
+END_TEST
+
+static _Atomic int flood_stop, low_ran;
+
+static void flood(void *arg, int status)
+{
+	if (!status && !atomic_load(&flood_stop))
+		bridge_call(background_bridge(m), flood, arg, BRIDGE_CRITICAL, 0, 0);
+}
+
+static void low_work(void *arg, int status)
+{
+	atomic_fetch_add(&low_ran, 1);
+}
+
+START_TEST(test_background_low_work_goes_on_under_a_flood_of_critical_work)
+{
+	store_begin(NULL);
+	struct bridge *bridge = background_bridge(m);
+	for (unsigned i = 0; i < 4 * bridge_workers(bridge); i++)
+		ck_assert_int_eq(bridge_call(bridge, flood, NULL, BRIDGE_CRITICAL, 0, 0), 0);
+	for (int i = 0; i < 100; i++)
+		ck_assert_int_eq(bridge_call(bridge, low_work, NULL, BRIDGE_LOW, 0, 0), 0);
+	while (atomic_load(&low_ran) < 100)
+		nap();
+	atomic_store(&flood_stop, 1);
+	ck_assert_int_eq(mneme_close(m), 0);
+	store_remove();
+}
+END_TEST
+
+/* What was acknowledged is there after a close while work was queued, and no checkpoint is made twice
+ * for it: the queued one leaves it to the close. */
+START_TEST(test_background_close_with_queued_work_loses_nothing)
+{
+	char value[100];
+	size_t length;
+
+	for (int round = 0; round < 20; round++) {
+		atomic_store(&open_gate, 0);
+		if (round == 0)
+			store_begin(NULL);
+		else
+			ck_assert_int_eq(mneme_open(directory, NULL, &m, NULL), 0);
+		low_block();
+		for (unsigned i = 0; i < 30; i++)
+			put(1000 * round + i, 40000);
+		put(1000 * round + 999, 100);
+		atomic_store(&open_gate, 1);
+		ck_assert_int_eq(mneme_close(m), 0);
+		ck_assert_int_eq(atomic_load(&inside), 0);
+	}
+	ck_assert_int_eq(mneme_open(directory, NULL, &m, NULL), 0);
+	for (unsigned round = 0; round < 20; round++) {
+		unsigned number = 1000 * round + 999;
+		ck_assert_int_eq(
+			mneme_kv_get(m, &number, sizeof number, value, sizeof value, &length, NULL),
+			0);
+		ck_assert_uint_eq(length, 100);
+	}
+	ck_assert_int_eq(mneme_close(m), 0);
+	store_remove();
+}
+END_TEST
+
+UNIT_MAIN("background", test_background_flushes_what_nobody_waits_for,
+	  test_background_flushes_by_size_before_the_time_has_come,
+	  test_background_checkpoints_a_store_that_is_dirty_for_long,
+	  test_background_raises_a_checkpoint_that_is_late,
+	  test_background_low_work_goes_on_under_a_flood_of_critical_work,
+	  test_background_close_with_queued_work_loses_nothing)
