@@ -9,6 +9,7 @@
 #include "fs/stack.h"
 #include "pool/alloc.h"
 #include "pool/histogram.h"
+#include "pool/layers.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -306,5 +307,7 @@ int metrics_write_stats(struct fs *fs, char *buffer, size_t capacity, size_t *le
 		      m.files, m.passages, m.pending, (double)m.bytes / 1048576, m.searches,
 		      m.searches ? (double)m.search_ns / 1e6 / (double)m.searches : 0);
 	}
+	if (text.used < text.capacity)
+		text.used += layers_print(text.at + text.used, text.capacity - text.used);
 	return finish(&text, length);
 }

@@ -7,6 +7,7 @@
  */
 #include "core/memory/memory_inside.h"
 #include "pool/alloc.h"
+#include "pool/layers.h"
 #include "simd/simd.h"
 
 #include <errno.h>
@@ -374,8 +375,8 @@ int memory_embed_file(struct memory *mem, uint64_t inode)
 	if (rc == 0 && !is_skipped_again(j))
 		rc = records_commit(j);
 	if (rc == 0 && j->count)
-		rc = memory_index_put(mem, inode, j->record.version, &mem->work.bag, j->count,
-				      j->vectors);
+		LAYER(index, rc = memory_index_put(mem, inode, j->record.version, &mem->work.bag,
+						   j->count, j->vectors));
 	else if (rc == 0 || rc == -ENOENT)
 		memory_index_remove(mem, inode);
 	if (j) {

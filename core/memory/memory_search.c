@@ -9,6 +9,7 @@
 #include "core/search/flat.h"
 #include "core/search/fuse.h"
 #include "pool/alloc.h"
+#include "pool/layers.h"
 
 #include <errno.h>
 #include <math.h>
@@ -211,7 +212,7 @@ static int search_run(struct search *s)
 	pthread_rwlock_rdlock(&mem->index);
 	rc = weights_make(s);
 	if (rc == 0)
-		rc = candidates_find(s);
+		LAYER(index, rc = candidates_find(s));
 	if (rc == 0)
 		rc = rank(s);
 	pthread_rwlock_unlock(&mem->index);

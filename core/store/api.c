@@ -6,6 +6,7 @@
 #include "core/store/commit.h"
 #include "core/store/txn_inside.h"
 #include "pool/check.h"
+#include "pool/layers.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -77,7 +78,7 @@ int mneme_get(struct mneme *m, const struct mneme_key *key, void *value, size_t 
 
 	if (rc < 0)
 		return rc;
-	lock_read(&s->lock);
+	LAYER(lock, lock_read(&s->lock));
 	rc = txn_tree_get(m, key, &seen, length);
 	if (rc == 0 && capacity && *length > capacity)
 		rc = -ERANGE;
@@ -223,7 +224,7 @@ int mneme_scan(struct mneme *m, const struct mneme_key *first, const struct mnem
 
 int mneme_view_begin(struct mneme *m, uint64_t inode)
 {
-	lock_read(&store_shard(m, inode)->lock);
+	LAYER(lock, lock_read(&store_shard(m, inode)->lock));
 	return 0;
 }
 

@@ -8,6 +8,7 @@
 #include "core/store/heap_fault.h"
 #include "core/store/value.h"
 #include "pool/check.h"
+#include "pool/layers.h"
 
 #include <errno.h>
 
@@ -264,17 +265,18 @@ int commit_apply(struct mneme *m, const struct commit_op *ops, uint32_t count, u
 			return rc;
 	}
 	uint64_t faults = heap_faults(&m->heap);
-	rc = store_read_fault(m, faults, ops_prepare(m, ops, count, flags, &budget, &path, bytes));
+	LAYER(apply, rc = ops_prepare(m, ops, count, flags, &budget, &path, bytes));
+	rc = store_read_fault(m, faults, rc);
 	if (rc < 0) {
 		pages_unpromise(m, &budget);
 		if (log)
 			wal_unpromise(&m->wal, promised);
 		return rc;
 	}
-	ops_apply(m, ops, count, &budget, &path, bytes);
+	LAYER(apply, ops_apply(m, ops, count, &budget, &path, bytes));
 	pages_unpromise(m, &budget);
 	if (log)
-		*lsn = record_append(m, ops, count, record_bytes, promised);
+		LAYER(log, *lsn = record_append(m, ops, count, record_bytes, promised));
 	for (uint32_t i = 0; i < count; i++) {
 		struct shard *s = store_shard(m, ops[i].key.inode);
 		s->version++;
@@ -355,7 +357,9 @@ int commit_finish(struct mneme *m, enum mneme_durability durability, uint64_t ls
 	background_poke(m);
 	if (durability != MNEME_DURABILITY_STRICT || !lsn)
 		return 0;
-	return mneme_sync_to(m, lsn);
+	int rc;
+	LAYER(log, rc = mneme_sync_to(m, lsn));
+	return rc;
 }
 
 uint64_t mneme_lsn_last(const struct mneme *m)
@@ -372,7 +376,7 @@ int commit_single(struct mneme *m, const struct commit_op *op, enum mneme_durabi
 	int rc, full = 0;
 
 	do {
-		lock_write(&s->lock);
+		LAYER(lock, lock_write(&s->lock));
 		rc = commit_apply(m, op, 1, 0, durability != MNEME_DURABILITY_MEMORY, &lsn);
 		lock_write_done(&s->lock);
 		if (rc == 0)

@@ -7,6 +7,7 @@
 #include "core/store/checkpoint.h"
 #include "pool/alloc.h"
 #include "pool/check.h"
+#include "pool/layers.h"
 
 #include <errno.h>
 #include <sys/random.h>
@@ -206,8 +207,9 @@ static int admit(struct mneme *m, unsigned flags)
 
 int mneme_txn_begin(struct mneme *m, unsigned flags, struct mneme_txn **out)
 {
-	struct mneme_txn *txn = txn_take(m);
+	struct mneme_txn *txn;
 
+	LAYER(snapshot, txn = txn_take(m));
 	if (!txn)
 		return -ENOMEM;
 	txn->flags = flags;
@@ -252,7 +254,7 @@ static int begin_bits(struct mneme *m, unsigned flags, uint64_t bits, struct mne
 	if (rc < 0)
 		return rc;
 	txn->is_locked = 1;
-	locks_take(txn, bits, flags & MNEME_TXN_READ_ONLY ? ~0ull : 0);
+	LAYER(lock, locks_take(txn, bits, flags & MNEME_TXN_READ_ONLY ? ~0ull : 0));
 	for (uint32_t i = 0; i < m->shard_count; i++)
 		if (bits >> i & 1)
 			txn->versions[i] = m->shards[i].version;
@@ -418,8 +420,10 @@ static int commit_try(struct mneme_txn *txn, enum mneme_durability durability, u
 		      uint64_t *lsn)
 {
 	struct mneme *m = txn->m;
-	int rc = txn->is_locked ? 0 : txn_validate(txn);
+	int rc = 0;
 
+	if (!txn->is_locked)
+		LAYER(snapshot, rc = txn_validate(txn));
 	*lsn = 0;
 	if (rc < 0) {
 		atomic_fetch_add_explicit(&m->conflicts, 1, memory_order_relaxed);
@@ -445,7 +449,7 @@ int mneme_txn_commit(struct mneme_txn *txn, enum mneme_durability asked)
 
 	for (;;) {
 		if (!txn->is_locked)
-			locks_take(txn, bits, shared);
+			LAYER(lock, locks_take(txn, bits, shared));
 		rc = commit_try(txn, durability, shared, &lsn);
 		/* a checkpoint that frees a little each time does not make a full disk larger */
 		if (rc == -ENOSPC && ++full == COMMIT_FULL_TRIES)

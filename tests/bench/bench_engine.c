@@ -13,6 +13,7 @@
  */
 #include "core/mneme.h"
 #include "core/store/io.h"
+#include "pool/layers.h"
 #include "tests/bench/engine_peers.h"
 #include "tests/bench/table.h"
 
@@ -420,6 +421,8 @@ static int arguments(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	char layers[1024];
+
 	set.directory = bench_directory();
 	if (arguments(argc, argv)) {
 		fprintf(stderr, "usage: bench_engine [--quick] [--json] [--dir DIR] [--keys N] "
@@ -442,6 +445,8 @@ int main(int argc, char **argv)
 	}
 	judge();
 	table_print(&table);
+	if (layers_print(layers, sizeof layers))
+		fprintf(stderr, "\n%s", layers);
 	free(sequence);
 	free(latency);
 	return 0;
