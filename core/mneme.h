@@ -331,6 +331,30 @@ MNEME_EXPORT int mneme_check(const char *directory, unsigned flags, mneme_check_
 			     void *arg, struct mneme_check_result *result,
 			     struct mneme_error *error);
 
+/* ---- memories of a store that is not mounted ---- */
+
+struct mneme_memory;
+
+/* The searchable texts of an open store that a mount has filled; with `read_only` none that waits is
+ * embedded. `directory` is that of the store, for its model file ($MNEME_MODEL goes first). */
+MNEME_EXPORT int mneme_memory_open(struct mneme *m, const char *directory, int read_only,
+				   struct mneme_memory **out, struct mneme_error *error);
+/* Before mneme_close(). Accepts NULL. */
+MNEME_EXPORT void mneme_memory_close(struct mneme_memory *memory);
+
+enum mneme_answer { MNEME_ANSWER_JSON = 0, MNEME_ANSWER_TEXT = 1 };
+
+/* Searches below `directory`, a path of the store ("" or "/": all). The request (`length` bytes) is
+ * a line of words and options or a JSON object, and the answer what a mount answers to it in
+ * `.mneme/search/REQUEST.json` or `.txt`; nobody's permissions are asked. *answer (*answer_length bytes)
+ * is the caller's: mneme_free(). -EINVAL, -E2BIG: `error` says what is wrong with the request; -ENOENT,
+ * -ENOTDIR: the directory; -ENODATA: the file to be like has no vector. Thread-safe. */
+MNEME_EXPORT int mneme_memory_search(struct mneme_memory *memory, const char *directory,
+				     const char *request, size_t length, enum mneme_answer form,
+				     char **answer, size_t *answer_length,
+				     struct mneme_error *error);
+MNEME_EXPORT void mneme_free(void *memory); /* accepts NULL */
+
 /* ---- sentence encoders ---- */
 
 /* What a model file says about itself. Strings are NUL-terminated. */

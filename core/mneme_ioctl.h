@@ -9,6 +9,7 @@
  *              EINVAL  unknown version, reserved field not zero, lengths that do not fit the struct
  *              ENOTTY  not a mount of mnemefs, or a command that this version does not know
  *              ERANGE  the answer does not fit into `data`
+ *              EOPNOTSUPP  a search on a mount with memory=off
  *              EACCES  the caller may not write (read) the root directory: pairs and logs belong to the
  *                      whole store; for WRITE: may not write the file, whatever it was opened for
  *              EROFS   the mount is read-only
@@ -135,6 +136,46 @@ struct mneme_ioc_write {
 	__u8 data[];
 };
 
+/* One search for memories below the directory that the descriptor is of (ENOTDIR: of a file). data:
+ * a request as names of `.mneme/search` are (words and options, see docs/mount.md; or a JSON
+ * object), then, at the next multiple of 4, `dim` floats: the vector to search by, with a line of
+ * options only. Fills `count`, `more` (results that did not fit), `partial` (1: time was up) and,
+ * from the start of data, as many results as fit within `size`. */
+struct mneme_ioc_search {
+	__u32 version;
+	__u32 size; /* of this struct with its tail; in a batch a multiple of 8 */
+	__u32 line_length;
+	__u32 dim; /* 0: no vector */
+	__u32 count;
+	__u32 more;
+	__u32 partial;
+	__u32 error; /* of a batch: the errno of this search */
+	__u64 reserved[2];
+	__u8 data[];
+};
+
+/* One result; the next one begins at the next multiple of 8 behind its data. data: the path from the
+ * directory, then the snippet. */
+struct mneme_ioc_result {
+	__u64 inode;
+	__u64 begin, end; /* bytes of the passage */
+	__u32 part;
+	__u32 line, line_end, line_match;
+	float score;
+	float cosine, bm25;           /* its sources */
+	float cosine_part, bm25_part; /* what they add to the score */
+	__u16 path_length, snippet_length;
+	__u8 data[];
+};
+
+/* data: `count` struct mneme_ioc_search back to back, each answered in its own place. */
+struct mneme_ioc_batch {
+	__u32 version;
+	__u32 count;
+	__u64 reserved[3];
+	__u8 data[];
+};
+
 enum mneme_ioc_number {
 	MNEME_IOC_NR_IDENTITY = 1,
 	MNEME_IOC_NR_STATS = 2,
@@ -147,6 +188,8 @@ enum mneme_ioc_number {
 	MNEME_IOC_NR_LOG_VERIFY = 0x21,
 	MNEME_IOC_NR_LOG_REPLAY = 0x22,
 	MNEME_IOC_NR_WRITE = 0x30,
+	MNEME_IOC_NR_SEARCH = 0x40,
+	MNEME_IOC_NR_SEARCH_BATCH = 0x41,
 };
 
 #define MNEME_IOC_IDENTITY _IOR(MNEME_IOC_MAGIC, MNEME_IOC_NR_IDENTITY, struct mneme_ioc_identity)

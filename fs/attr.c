@@ -227,8 +227,12 @@ static void handle_setattr(fuse_req_t req, fuse_ino_t nodeid, struct stat *attr,
 	struct op op = op_begin(req, METRICS_SETATTR);
 	uint64_t ino = fs_inode_number(op.fs, nodeid);
 	struct names_inode inode;
-	int err = virtual_is(ino) ? -EPERM : -EAGAIN;
+	int err = -EAGAIN;
 
+	if (virtual_is(ino)) {
+		virtual_setattr(&op, ino, attr, valid);
+		return;
+	}
 	for (int i = 0; i < FS_TRIES && err == -EAGAIN; i++)
 		err = setattr_try(&op, ino, attr, valid, &inode);
 	if (!err && valid & FUSE_SET_ATTR_SIZE)

@@ -249,6 +249,10 @@ static int answer_data(struct op *op, uint64_t ino, unsigned number, void *data,
 		return ioctl_log(op, number, data, size);
 	case MNEME_IOC_NR_WRITE:
 		return ioctl_write(op, ino, data, size);
+	case MNEME_IOC_NR_SEARCH:
+		return ioctl_search(op, ino, data, size);
+	case MNEME_IOC_NR_SEARCH_BATCH:
+		return ioctl_search_batch(op, ino, data, size);
 	default:
 		return -ENOTTY;
 	}

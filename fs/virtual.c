@@ -6,16 +6,19 @@
  *
  *   D/.mneme/metrics, stats                     in the root directory only
  *   D/.mneme/status                             what is searchable
+ *   D/.mneme/query                              query.h
  *   D/.mneme/search/QUERY/, QUERY.txt, QUERY.json
  *   D/.mneme/near/FILE/, FILE.txt, FILE.json    FILE is a name in D, or a path from D
  *   A directory of results holds symbolic links, one a result. In a query %2F stands for '/', %25 for
- *   '%'. A query that ends in .txt or .json itself is asked with %2E for that dot.
+ *   '%'. A query that ends in .txt or .json itself is asked with %2E for that dot. core/memory/request.h
+ *   has what a query may say.
  *
  *   To add a name: give it a kind, a line in `children`, and a case in make_text().
  * Threading: all of the table: its mutex. A node's text does not change while the kernel holds the node.
  */
 #include "fs/virtual.h"
 
+#include "fs/query.h"
 #include "fs/search.h"
 #include "pool/alloc.h"
 #include "pool/check.h"
@@ -32,6 +35,7 @@ enum kind {
 	KIND_METRICS,
 	KIND_STATS,
 	KIND_STATUS,
+	KIND_QUERY,
 	KIND_SEARCH, /* directory whose names are queries */
 	KIND_NEAR,   /* directory whose names are files */
 	KIND_RESULTS, /* directory of links: text is names and targets in turn, each ended by a zero */
@@ -49,6 +53,7 @@ struct vnode {
 	int64_t made_ns;
 	char *text;
 	size_t length;
+	struct query *query; /* of KIND_QUERY */
 	unsigned next_free;
 };
 
@@ -63,11 +68,9 @@ static const struct {
 	const char *name;
 	enum kind kind;
 	int only_root; /* of the mount */
-} children[] = {{"search", KIND_SEARCH, 0},
-		{"near", KIND_NEAR, 0},
-		{"status", KIND_STATUS, 0},
-		{"metrics", KIND_METRICS, 1},
-		{"stats", KIND_STATS, 1}};
+} children[] = {{"search", KIND_SEARCH, 0},   {"near", KIND_NEAR, 0},
+		{"status", KIND_STATUS, 0},   {"query", KIND_QUERY, 0},
+		{"metrics", KIND_METRICS, 1}, {"stats", KIND_STATS, 1}};
 enum { CHILDREN = sizeof(children) / sizeof(children[0]) };
 
 static int is_directory(enum kind kind)
@@ -93,8 +96,10 @@ void virtual_free(struct fs *fs)
 {
 	if (!fs->virtual_nodes)
 		return;
-	for (unsigned i = 0; i < VIRTUAL_NODES; i++)
+	for (unsigned i = 0; i < VIRTUAL_NODES; i++) {
 		alloc_free(fs->virtual_nodes->nodes[i].text);
+		query_free(fs->virtual_nodes->nodes[i].query);
+	}
 	pthread_mutex_destroy(&fs->virtual_nodes->mutex);
 	alloc_free(fs->virtual_nodes);
 }
@@ -111,6 +116,10 @@ static int make_report(struct fs *fs, struct vnode *node)
 {
 	int err;
 
+	if (node->kind == KIND_QUERY) {
+		node->query = query_new(node->home);
+		return node->query ? 0 : -ENOMEM;
+	}
 	if (node->kind == KIND_STATUS)
 		return search_write_status(fs, &node->text, &node->length);
 	char *text = alloc_get(TEXT_MAX);
@@ -161,31 +170,40 @@ static enum kind parse_query(const char *name, char *query)
 	return kind;
 }
 
+static int answer_ask(struct op *op, enum kind above, struct vnode *node, char *line,
+		      struct request *r, struct memory_answer **out)
+{
+	int err = above == KIND_NEAR ? search_walk(op, node->home, line, &r->query.like)
+				     : request_parse(r, line, strlen(line));
+
+	if (!err)
+		err = search_ask(op, node->home, r,
+				 node->kind == KIND_JSON ? REQUEST_LIMIT_JSON : REQUEST_LIMIT, out);
+	return err == -ENODATA ? -ENOENT : err;
+}
+
 /* What is asked below `search` or `near`. */
 static int make_answer(struct op *op, enum kind above, const char *name, struct vnode *node)
 {
-	char *query = op_temporary(strlen(name) + 1);
+	char *line = op_temporary(strlen(name) + 1);
+	struct request *r = request_new();
 	struct memory_answer *answer;
-	uint64_t like = 0;
-	int err = query ? 0 : -ENOMEM;
+	int err = line && r ? 0 : -ENOMEM;
 
-	if (!err)
-		node->kind = parse_query(name, query);
-	if (!err && above == KIND_NEAR)
-		err = search_walk(op, node->home, query, &like);
-	if (!err)
-		err = search_ask(op, node->home, query, like,
-				 node->kind == KIND_JSON ? SEARCH_LIMIT_JSON : SEARCH_LIMIT,
-				 &answer);
-	if (err)
-		return err == -ENODATA ? -ENOENT : err;
-	if (node->kind == KIND_TEXT)
-		err = search_write_text(answer, &node->text, &node->length);
-	else if (node->kind == KIND_JSON)
-		err = search_write_json(answer, &node->text, &node->length);
-	else
-		err = search_write_links(answer, &node->text, &node->length);
-	memory_answer_free(answer);
+	if (!err) {
+		node->kind = parse_query(name, line);
+		err = answer_ask(op, above, node, line, r, &answer);
+	}
+	if (!err) {
+		if (node->kind == KIND_TEXT)
+			err = answer_write_text(answer, r->explain, &node->text, &node->length);
+		else if (node->kind == KIND_JSON)
+			err = answer_write_json(answer, &node->text, &node->length);
+		else
+			err = answer_write_links(answer, &node->text, &node->length);
+		memory_answer_free(answer);
+	}
+	request_free(r);
 	return err;
 }
 
@@ -233,9 +251,12 @@ static void attr_of(const struct vnode *node, struct stat *out)
 	out->st_ino = node->ino;
 	out->st_mode = is_directory(node->kind)  ? S_IFDIR | 0555
 		       : node->kind == KIND_LINK ? S_IFLNK | 0777
+		       : node->query             ? S_IFREG | 0666
 						 : S_IFREG | 0444;
 	out->st_nlink = is_directory(node->kind) ? 2 : 1;
-	out->st_size = is_directory(node->kind) ? 0 : (off_t)node->length;
+	out->st_size = is_directory(node->kind) ? 0
+		       : node->query            ? (off_t)query_size(node->query)
+						: (off_t)node->length;
 	out->st_blksize = 4096;
 	out->st_atim.tv_sec = node->made_ns / 1000000000;
 	out->st_atim.tv_nsec = node->made_ns % 1000000000;
@@ -289,8 +310,10 @@ void virtual_lookup(struct op *op, uint64_t directory, const char *name)
 
 	if (!err) {
 		err = publish(fs->virtual_nodes, &node);
-		if (err)
+		if (err) {
 			alloc_free(node.text);
+			query_free(node.query);
+		}
 	}
 	if (err) {
 		op_reply_error(op, err);
@@ -308,6 +331,7 @@ void virtual_lookup(struct op *op, uint64_t directory, const char *name)
 void virtual_forget(struct fs *fs, uint64_t ino, uint64_t count)
 {
 	struct virtual_table *table = fs->virtual_nodes;
+	struct query *query = NULL;
 	char *text = NULL;
 
 	pthread_mutex_lock(&table->mutex);
@@ -316,12 +340,14 @@ void virtual_forget(struct fs *fs, uint64_t ino, uint64_t count)
 		node->lookups -= count < node->lookups ? count : node->lookups;
 		if (!node->lookups) {
 			text = node->text;
+			query = node->query;
 			*node = (struct vnode){.next_free = table->free};
 			table->free = (unsigned)(node - table->nodes);
 		}
 	}
 	pthread_mutex_unlock(&table->mutex);
 	alloc_free(text);
+	query_free(query);
 }
 
 /* A copy of the node; its text stays valid while the kernel holds the inode, so until the reply. */
@@ -365,6 +391,44 @@ void virtual_readlink(struct op *op, uint64_t ino)
 	op_end(op, 0);
 }
 
+void virtual_setattr(struct op *op, uint64_t ino, const struct stat *attr, int valid)
+{
+	struct vnode node;
+	int err = borrow(op->fs, ino, &node);
+
+	if (!err && (!node.query || !(valid & FUSE_SET_ATTR_SIZE) || attr->st_size ||
+		     query_size(node.query)))
+		err = -EPERM;
+	if (err)
+		op_reply_error(op, err);
+	else
+		virtual_getattr(op, ino);
+}
+
+void virtual_write(struct op *op, uint64_t ino, const void *data, size_t length, off_t offset)
+{
+	struct vnode node;
+	int err = borrow(op->fs, ino, &node);
+
+	if (!err)
+		err = node.query ? query_write(op, node.query, data, length, (uint64_t)offset)
+				 : -EPERM;
+	if (err)
+		op_reply_error(op, err);
+	else
+		op_reply_write(op, length);
+}
+
+static void read_query(struct op *op, struct query *query, size_t size, off_t offset)
+{
+	char *data = op_temporary(size);
+
+	if (data)
+		op_reply_buffer(op, data, query_read(query, data, size, (uint64_t)offset));
+	else
+		op_reply_error(op, -ENOMEM);
+}
+
 void virtual_read(struct op *op, uint64_t ino, size_t size, off_t offset)
 {
 	struct vnode node;
@@ -374,6 +438,10 @@ void virtual_read(struct op *op, uint64_t ino, size_t size, off_t offset)
 		err = -EISDIR;
 	if (err) {
 		op_reply_error(op, err);
+		return;
+	}
+	if (node.query) {
+		read_query(op, node.query, size, offset);
 		return;
 	}
 	size_t at = (size_t)offset < node.length ? (size_t)offset : node.length;

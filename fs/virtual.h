@@ -37,7 +37,11 @@ static inline int virtual_is_name(const char *name)
 void virtual_lookup(struct op *op, uint64_t directory, const char *name);
 void virtual_getattr(struct op *op, uint64_t ino);
 void virtual_readlink(struct op *op, uint64_t ino);
+/* The one change of attributes that there is: cutting an empty `.mneme/query` to nothing when it is
+ * opened. */
+void virtual_setattr(struct op *op, uint64_t ino, const struct stat *attr, int valid);
 void virtual_read(struct op *op, uint64_t ino, size_t size, off_t offset);
+void virtual_write(struct op *op, uint64_t ino, const void *data, size_t length, off_t offset);
 void virtual_list(struct op *op, uint64_t ino, size_t size, off_t offset, int plus);
 void virtual_forget(struct fs *fs, uint64_t ino, uint64_t count);
 

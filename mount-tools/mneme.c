@@ -23,11 +23,18 @@ static const char head[] =
 static const char tail[] =
 	"\nOptions:\n"
 	"  -C DIR        search below DIR (default: where you are; for near: the whole mount)\n"
-	"  -S STORE      for kv and log: a store that is not mounted\n"
-	"  -n N          at most N results, up to 100 (default: 10)\n"
+	"  -S STORE      ask a store that is not mounted; DIR and FILE are then paths inside of "
+	"it\n"
+	"  -n N          at most N results, up to 1000 (default: 10)\n"
 	"      --grep    PATH:LINE:TEXT, for editors and scripts\n"
 	"      --explain the parts of each score\n"
 	"      --json    for programs\n"
+	"      --mode M  hybrid (default), vector, lexical, or similar: meaning alone, scored by "
+	"it\n"
+	"      --fuse F  how words and meaning are added up: standard scores (default) or rank\n"
+	"      --name GLOB, --tag TAG, --attr NAME=VALUE, --after TIME, --before TIME\n"
+	"                only such files; TIME is a date like 2026-01-31 or a span like 7d; of\n"
+	"                several names one has to fit, of the others all\n"
 	"  -h, --help    this text\n"
 	"  -V, --version\n"
 	"  --            what follows is no option\n\n"
@@ -65,6 +72,25 @@ static const struct tool_verb *verb_find(const char *name)
 	return NULL;
 }
 
+/* Of the long options that go into the request as they are: val of getopt is FILTER + index. */
+static const char *const filter_names[] = {"mode", "fuse",  "name",  "tag",
+					   "attr", "after", "before"};
+enum { FILTERS = sizeof(filter_names) / sizeof(filter_names[0]), FILTER = 256 };
+
+static int add_filter(struct tool_options *options, const char *name)
+{
+	json_t *list = json_object_get(options->filters, name), *value = json_string(optarg);
+
+	if (!value)
+		return tool_fail("the value of --%s is no UTF-8", name);
+	if (!list) {
+		list = json_array();
+		json_object_set_new(options->filters, name, list);
+	}
+	json_array_append_new(list, value);
+	return TOOL_FOUND;
+}
+
 static int set_count(struct tool_options *options, const char *text)
 {
 	char *end;
@@ -99,8 +125,10 @@ static int set_option(const struct tool_verb *verb, struct tool_options *options
 			puts("mneme " MNEME_VERSION);
 		return -1;
 	}
-	if (!strchr(verb->accepts, letter))
+	if (!strchr(verb->accepts, letter >= FILTER ? 'f' : letter))
 		return tool_fail("%s does not know that option (mneme --help)", verb->name);
+	if (letter >= FILTER)
+		return add_filter(options, filter_names[letter - FILTER]);
 	switch (letter) {
 	case 'C':
 		options->directory = optarg;
@@ -127,20 +155,23 @@ static int set_option(const struct tool_verb *verb, struct tool_options *options
 
 static int parse(int argc, char **argv, const struct tool_verb *verb, struct tool_options *options)
 {
-	static const struct option long_options[] = {{"json", no_argument, NULL, 'j'},
-						     {"explain", no_argument, NULL, 'e'},
-						     {"grep", no_argument, NULL, 'g'},
-						     {"help", no_argument, NULL, 'h'},
-						     {"version", no_argument, NULL, 'V'},
-						     {"if-version", required_argument, NULL, 'v'},
-						     {NULL, 0, NULL, 0}};
+	static const struct option flags[] = {
+		{"json", no_argument, NULL, 'j'},    {"explain", no_argument, NULL, 'e'},
+		{"grep", no_argument, NULL, 'g'},    {"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'}, {"if-version", required_argument, NULL, 'v'}};
+	enum { FLAGS = sizeof(flags) / sizeof(flags[0]) };
+	struct option long_options[FLAGS + FILTERS + 1] = {0};
 	int letter, status = TOOL_FOUND;
 
+	memcpy(long_options, flags, sizeof(flags));
+	for (int i = 0; i < FILTERS; i++)
+		long_options[FLAGS + i] =
+			(struct option){filter_names[i], required_argument, NULL, FILTER + i};
 	opterr = 0;
 	while (status == TOOL_FOUND &&
 	       (letter = getopt_long(argc, argv, ":C:S:n:hV", long_options, NULL)) != -1) {
 		if (letter == ':')
-			status = tool_fail("-%c wants a value (mneme --help)", optopt);
+			status = tool_fail("%s wants a value (mneme --help)", argv[optind - 1]);
 		else if (letter == '?')
 			status = tool_fail("there is no option '%s' (mneme --help; -- before words "
 					   "that begin with a dash)",
@@ -160,7 +191,7 @@ static int parse(int argc, char **argv, const struct tool_verb *verb, struct too
 
 int main(int argc, char **argv)
 {
-	struct tool_options options = {.count = 10};
+	struct tool_options options = {0};
 	const char *name = argc > 1 ? argv[1] : "";
 
 	if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
@@ -177,9 +208,11 @@ int main(int argc, char **argv)
 				 "(mneme --help)");
 	if (!verb)
 		return tool_fail("there is no verb '%s' (mneme --help)", name);
+	options.filters = json_object();
 	int status = parse(argc - 1, argv + 1, verb, &options);
 	if (status == TOOL_FOUND)
 		status = verb->run(&options);
+	json_decref(options.filters);
 	if (status < 0)
 		status = TOOL_FOUND;
 	if (fflush(stdout) || ferror(stdout))

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { COUNT = 10 /* of results where nothing is said */, REQUEST_MAX = 64 << 10 };
+
 struct look {
 	const char *score, *path, *line, *off;
 };
@@ -62,6 +64,18 @@ static double number(const json_t *result, const char *name)
 	return json_number_value(json_object_get(result, name));
 }
 
+/* The parts of a score; ranks are of reciprocal rank fusion. */
+static void show_parts(const json_t *result)
+{
+	printf("         meaning %+.3f (cosine %.3f, rank %.0f), words %+.3f (BM25 %.3f, rank "
+	       "%.0f)\n"
+	       "         lines %.0f to %.0f, bytes %.0f to %.0f\n",
+	       number(result, "cosine_part"), number(result, "cosine"),
+	       number(result, "cosine_rank"), number(result, "bm25_part"), number(result, "bm25"),
+	       number(result, "bm25_rank"), number(result, "line"), number(result, "line_end"),
+	       number(result, "begin"), number(result, "end"));
+}
+
 static void show_one(const json_t *result, const char *prefix, const struct tool_options *options,
 		     const struct look *look)
 {
@@ -74,16 +88,12 @@ static void show_one(const json_t *result, const char *prefix, const struct tool
 	printf("%s", look->path);
 	answer_put(prefix);
 	answer_put(path);
-	printf("%s:%s%d%s", look->off, look->line, (int)number(result, "line"), look->off);
-	if (options->grep)
-		putchar(':');
-	else if (options->explain)
-		printf("\n         meaning %.3f (cosine), words %.3f (BM25), bytes %.0f to %.0f"
-		       "\n         ",
-		       number(result, "cosine"), number(result, "bm25"), number(result, "begin"),
-		       number(result, "end"));
-	else
-		printf("\n         ");
+	printf("%s:%s%d%s", look->off, look->line, (int)number(result, "line_match"), look->off);
+	printf(options->grep ? ":" : "\n");
+	if (options->explain)
+		show_parts(result);
+	if (!options->grep)
+		printf("         ");
 	answer_put(snippet ? snippet : "");
 	putchar('\n');
 }
@@ -95,8 +105,6 @@ static int show(json_t *answer, const char *prefix, const struct tool_options *o
 
 	if (!json_is_array(results))
 		return tool_fail("the mount's answer has no results");
-	while (json_array_size(results) > (size_t)options->count)
-		json_array_remove(results, json_array_size(results) - 1);
 	if (options->json) {
 		json_dumpf(answer, stdout,
 			   JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6));
@@ -109,22 +117,41 @@ static int show(json_t *answer, const char *prefix, const struct tool_options *o
 	return json_array_size(results) ? TOOL_FOUND : TOOL_NOTHING;
 }
 
-int answer_show(const char *directory, const char *door, const char *question,
-		const struct tool_options *options)
+/* The request with what the options add to it, as text. Of two limits the later one counts: a limit in
+ * the question goes before the usual one, and -n before that. */
+static int request_text(json_t *request, const struct tool_options *options, char *text,
+			size_t size)
 {
-	char path[TOOL_PATH_MAX], prefix[TOOL_PATH_MAX] = "";
-	json_error_t error;
+	json_t *whole = json_object();
 
-	if (door_path(directory, door, question, ".json", path, sizeof(path)) != TOOL_FOUND)
-		return TOOL_ERROR;
-	int fd = door_open(directory, path);
-	if (fd < 0)
-		return TOOL_ERROR;
-	json_t *answer = json_loadfd(fd, 0, &error);
-	close(fd);
+	if (!options->count)
+		json_object_set_new(whole, "limit", json_integer(COUNT));
+	json_object_update(whole, request);
+	json_object_update(whole, options->filters);
+	if (options->count)
+		json_object_set_new(whole, "limit", json_integer(options->count));
+	size_t length = json_dumpb(whole, text, size - 1, JSON_COMPACT | JSON_PRESERVE_ORDER);
+	json_decref(whole);
+	if (!length || length >= size)
+		return tool_fail(length ? "the question is too long" : "the question is no UTF-8");
+	text[length] = 0;
+	return TOOL_FOUND;
+}
+
+int answer_show(const char *directory, json_t *request, const struct tool_options *options)
+{
+	static char text[REQUEST_MAX];
+	char prefix[TOOL_PATH_MAX] = "";
+	int made = request_text(request, options, text, sizeof(text));
+
+	json_decref(request);
+	if (made != TOOL_FOUND)
+		return made;
+	json_t *answer = options->store ? store_ask(options->store, directory, text)
+					: door_ask(directory, text);
 	if (!answer)
-		return tool_fail("the mount's answer cannot be read: %s", error.text);
-	if (strcmp(directory, "."))
+		return TOOL_ERROR;
+	if (strcmp(directory, options->store ? "" : "."))
 		snprintf(prefix, sizeof(prefix), "%s%s", directory,
 			 directory[strlen(directory) - 1] == '/' ? "" : "/");
 	int status = show(answer, prefix, options);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   the mount's doors, as files: names of questions, texts of answers.
- * Format:    in a name of `.mneme/search` and `.mneme/near` %2F stands for '/' and %25 for '%'.
+ * Purpose:   the mount's doors, as files: requests and answers.
+ * Format:    a request goes through `.mneme/query`; on a mount that is read-only it is a name of
+ *            `.mneme/search`, in which %2F stands for '/' and %25 for '%'.
  */
 #include "mount-tools/mneme_tool.h"
 
@@ -13,29 +14,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-int door_path(const char *directory, const char *door, const char *question, const char *ending,
-	      char *path, size_t size)
-{
-	char name[NAME_MAX + 1];
-	size_t used = 0;
-
-	for (const char *c = question; *c; c++) {
-		const char *code = *c == '/' ? "%2F" : *c == '%' ? "%25" : NULL;
-		size_t length = code ? 3 : 1;
-		if (used + length + strlen(ending) > NAME_MAX)
-			return tool_fail("the question is too long: it is a name of at most %zu "
-					 "bytes, with 3 for each '/' and '%%'",
-					 NAME_MAX - strlen(ending));
-		memcpy(name + used, code ? code : c, length);
-		used += length;
-	}
-	name[used] = 0;
-	int length = snprintf(path, size, "%s/.mneme/%s/%s%s", directory, door, name, ending);
-	if (length < 0 || (size_t)length >= size)
-		return tool_fail("the path of %s is too long", directory);
-	return TOOL_FOUND;
-}
 
 /* Says why a door did not open. */
 static void explain(const char *directory, int err)
@@ -67,6 +45,77 @@ int door_open(const char *directory, const char *path)
 	if (fd < 0)
 		explain(directory, errno);
 	return fd;
+}
+
+/* DIRECTORY/.mneme/search/REQUEST.json */
+static int name_path(const char *directory, const char *request, char *path, size_t size)
+{
+	static const char ending[] = ".json";
+	char name[NAME_MAX + 1];
+	size_t used = 0;
+
+	for (const char *c = request; *c; c++) {
+		const char *code = *c == '/' ? "%2F" : *c == '%' ? "%25" : NULL;
+		size_t length = code ? 3 : 1;
+		if (used + length + sizeof(ending) > sizeof(name))
+			return tool_fail("the question is too long for a mount that is read-only");
+		memcpy(name + used, code ? code : c, length);
+		used += length;
+	}
+	name[used] = 0;
+	int length = snprintf(path, size, "%s/.mneme/search/%s%s", directory, name, ending);
+	if (length < 0 || (size_t)length >= size)
+		return tool_fail("the path of %s is too long", directory);
+	return TOOL_FOUND;
+}
+
+/* A file whose rest is the answer, or -1 (said). */
+static int ask_open(const char *directory, const char *request)
+{
+	char path[TOOL_PATH_MAX];
+	size_t length = strlen(request);
+
+	int n = snprintf(path, sizeof(path), "%s/.mneme/query", directory);
+	if (n < 0 || (size_t)n >= sizeof(path)) {
+		tool_fail("the path of %s is too long", directory);
+		return -1;
+	}
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0 && errno == EROFS)
+		return name_path(directory, request, path, sizeof(path)) == TOOL_FOUND
+			       ? door_open(directory, path)
+			       : -1;
+	if (fd < 0) {
+		explain(directory, errno);
+	} else if (write(fd, request, length) != (ssize_t)length || write(fd, "\n", 1) != 1) {
+		tool_fail("%s: %s", path, strerror(errno));
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+json_t *door_ask(const char *directory, const char *request)
+{
+	json_error_t error;
+	int fd = ask_open(directory, request);
+
+	if (fd < 0)
+		return NULL;
+	json_t *answer = json_loadfd(fd, 0, &error);
+	close(fd);
+	if (!answer)
+		tool_fail("the mount's answer cannot be read: %s", error.text);
+	const char *why = json_string_value(json_object_get(answer, "error"));
+	if (why && json_integer_value(json_object_get(answer, "errno")) == EOPNOTSUPP)
+		explain(directory, EOPNOTSUPP);
+	else if (why)
+		tool_fail("%s", why);
+	if (why) {
+		json_decref(answer);
+		return NULL;
+	}
+	return answer;
 }
 
 int door_print(const char *directory, const char *path)

@@ -9,6 +9,30 @@
 
 enum { QUESTION_MAX = 4096 };
 
+/* Bytes of the UTF-8 character at `s`, 0 if it is none. */
+static size_t character(const char *s)
+{
+	for (size_t n = 1; n <= 4 && strnlen(s, n) == n; n++) {
+		json_t *one = json_stringn(s, n);
+		json_decref(one);
+		if (one)
+			return n;
+	}
+	return 0;
+}
+
+/* The question as JSON; what is no UTF-8 is no part of a word. */
+static json_t *ask(char *question)
+{
+	for (char *c = question; *c;) {
+		size_t n = character(c);
+		if (!n)
+			*c = '?';
+		c += n ? n : 1;
+	}
+	return json_pack("{s:s}", "query", question);
+}
+
 static int run(const struct tool_options *options)
 {
 	char question[QUESTION_MAX] = "";
@@ -23,15 +47,19 @@ static int run(const struct tool_options *options)
 	}
 	if (!used)
 		return tool_fail("the question is empty");
-	return answer_show(options->directory ? options->directory : ".", "search", question,
-			   options);
+	return answer_show(options->directory ? options->directory
+			   : options->store   ? ""
+					      : ".",
+			   ask(question), options);
 }
 
 const struct tool_verb verb_search = {
 	.name = "search",
-	.accepts = "Cnjeg",
-	.usage = "  search [-C DIR] [-n N] [--grep|--explain|--json] QUESTION...\n"
-		 "                memories for a question, the best first\n",
+	.accepts = "CSnjegf",
+	.usage = "  search [-C DIR] [-n N] [--grep|--explain|--json] [FILTER]... QUESTION...\n"
+		 "                memories for a question, the best first; options may also stand "
+		 "in\n"
+		 "                the question: tag:work name:*.md after:7d mode:lexical\n",
 	.words_min = 1,
 	.words_max = 1000,
 	.run = run,

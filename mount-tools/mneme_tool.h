@@ -14,23 +14,24 @@
 #include <stdint.h>
 
 enum tool_status { TOOL_FOUND = 0, TOOL_NOTHING = 1, TOOL_ERROR = 2 };
-enum { TOOL_RESULTS_MAX = 100, TOOL_PATH_MAX = 4096 };
+enum { TOOL_RESULTS_MAX = 1000, TOOL_PATH_MAX = 4096 };
 
 /* What stands behind the verb. Each verb accepts some of it: its `accepts` letters. */
 struct tool_options {
 	const char *directory; /* -C, or NULL */
-	const char *store;     /* -S, or NULL */
-	int count;             /* -n; 10 */
+	const char *store;     /* -S, or NULL: a mount */
+	int count;             /* -n; 0: not said */
 	int json, explain, grep;
 	int has_version; /* --if-version */
 	uint64_t version;
-	char **words; /* what is no option */
+	json_t *filters; /* --mode, --tag ...: what goes into the request; owned by main() */
+	char **words;    /* what is no option */
 	int words_count;
 };
 
 struct tool_verb {
 	const char *name;
-	const char *accepts; /* of "CSnjegv" */
+	const char *accepts; /* of "CSnjegvf"; f: mode, fuse and filters */
 	const char *usage;   /* lines of the help */
 	int words_min, words_max;
 	int (*run)(const struct tool_options *options);
@@ -44,10 +45,10 @@ int tool_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* ---- doors ---- */
 
-/* Path of a question: DIRECTORY/.mneme/DOOR/QUESTION.ENDING with what a name cannot hold encoded.
- * TOOL_FOUND or TOOL_ERROR (said). */
-int door_path(const char *directory, const char *door, const char *question, const char *ending,
-	      char *path, size_t size);
+/* The answer of DIRECTORY to a request (JSON), or NULL (said). A new reference. */
+json_t *door_ask(const char *directory, const char *request);
+/* The same from the store that is not mounted, DIRECTORY a path inside of it. */
+json_t *store_ask(const char *store, const char *directory, const char *request);
 /* Opens a text of DIRECTORY/.mneme for reading: the descriptor, or -1 (said). */
 int door_open(const char *directory, const char *path);
 /* Prints it. TOOL_FOUND or TOOL_ERROR (said). */
@@ -57,9 +58,8 @@ int door_root(const char *path, char *root, size_t size);
 
 /* ---- answers ---- */
 
-/* Asks, and prints as the options say. */
-int answer_show(const char *directory, const char *door, const char *question,
-		const struct tool_options *options);
+/* Asks below `directory`, and prints as the options say. Takes `request` over. */
+int answer_show(const char *directory, json_t *request, const struct tool_options *options);
 /* Text for a terminal: control characters as \xNN. */
 void answer_put(const char *text);
 void answer_put_bytes(const void *bytes, size_t length);

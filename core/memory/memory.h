@@ -27,6 +27,8 @@ enum {
 	MEMORY_SNIPPET_MAX = 200,
 	MEMORY_FILE_MAX = 16 << 20, /* bytes of a text that is embedded */
 	MEMORY_PARTS_MAX = 4000, /* passages of one file; what is behind them is not searchable */
+	MEMORY_FILTERS_MAX = 16, /* of a search */
+	MEMORY_DIM_MAX = 4096,   /* of a query's vector */
 };
 
 enum memory_status {
@@ -90,19 +92,43 @@ int memory_describe(struct memory *mem, uint64_t inode, char *text, size_t size)
 int memory_vector(struct memory *mem, uint64_t inode, uint32_t part, float *vector, size_t capacity,
 		  uint32_t *dim);
 
-enum memory_mode { MEMORY_HYBRID = 0, MEMORY_VECTOR, MEMORY_LEXICAL };
+enum memory_mode {
+	MEMORY_HYBRID = 0,
+	MEMORY_VECTOR,
+	MEMORY_LEXICAL,
+	MEMORY_SIMILAR, /* as VECTOR, scored by the similarity itself */
+};
 
 /* Non-zero: the caller may read that file by a name in that directory. */
 typedef int memory_allow(void *arg, uint64_t inode, uint64_t directory);
 
+enum memory_filter_kind {
+	MEMORY_FILTER_NAME,      /* value: a pattern of filter_glob() */
+	MEMORY_FILTER_TAG,       /* value: the tag */
+	MEMORY_FILTER_ATTRIBUTE, /* value: user.NAME=VALUE */
+	MEMORY_FILTER_AFTER,     /* changed at time_ns or later */
+	MEMORY_FILTER_BEFORE,    /* changed before time_ns */
+};
+
+struct memory_filter {
+	enum memory_filter_kind kind;
+	const char *value;
+	int64_t time_ns; /* since 1970, UTC */
+};
+
+/* request.h makes one from what a caller wrote. */
 struct memory_query {
-	const char *text; /* UTF-8, or NULL with `like` */
+	const char *text; /* UTF-8, or NULL with `like` or `vector` */
 	size_t length;
-	uint64_t like;  /* memories like this file; 0: by text */
+	uint64_t like;       /* memories like this file; 0: by text or vector */
+	const float *vector; /* of `dim` numbers, or NULL */
+	uint32_t dim;
 	uint64_t scope; /* directory inode; results lie below it */
 	enum memory_mode mode;
-	int rank_fusion;     /* 1: reciprocal rank instead of standardised scores */
-	uint32_t limit;      /* 0: 10 */
+	int rank_fusion; /* 1: reciprocal rank instead of standardised scores */
+	uint32_t limit;  /* 0: 10 */
+	const struct memory_filter *filters;
+	unsigned filters_count;
 	memory_allow *allow; /* NULL: everything */
 	void *allow_arg;
 	uint64_t deadline_ns; /* CLOCK_MONOTONIC; 0: none */
@@ -111,20 +137,29 @@ struct memory_query {
 struct memory_result {
 	uint64_t inode;
 	uint64_t begin, end;              /* byte range of the best passage */
-	uint32_t part, line;              /* line: of begin, from 1 */
+	uint32_t part;                    /* its number in the file */
+	uint32_t line, line_end;          /* of begin and end, from 1 */
+	uint32_t line_match;              /* of the first word of the question in it, else `line` */
 	float score;                      /* what the ranking is by */
-	float cosine, words;              /* its parts: cosine to the query, BM25 */
+	float cosine, words;              /* its sources: cosine to the query, BM25 */
+	float cosine_part, words_part;    /* what each adds to the score */
+	uint32_t cosine_rank, words_rank; /* in its own list, from 1; 0: not in it */
 	char path[MEMORY_PATH_MAX];       /* relative to scope */
-	char snippet[MEMORY_SNIPPET_MAX]; /* one line of text, UTF-8 */
+	char snippet[MEMORY_SNIPPET_MAX]; /* one line of text, UTF-8, around the match */
 };
 
 struct memory_answer {
 	uint32_t count;
-	int partial;                    /* 1: the deadline came first */
+	int partial; /* 1: the deadline came first */
+	enum memory_mode mode;
+	int rank_fusion;
+	/* Over the whole collection, what scores are measured against. */
+	float words_mean, words_deviation, cosine_mean, cosine_deviation;
 	struct memory_result results[]; /* best first, one a file */
 };
 
-/* *out is freed with memory_answer_free(). -EINVAL: empty query; -ENODATA: `like` has no vector. */
+/* *out is freed with memory_answer_free(). -EINVAL: empty query, or a vector of
+ * a length that nothing here has; -ENODATA: `like` has no vector. */
 int memory_search(struct memory *mem, const struct memory_query *query, struct memory_answer **out);
 void memory_answer_free(struct memory_answer *answer);
 

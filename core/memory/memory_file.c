@@ -194,6 +194,19 @@ static int vector_reuse(struct job *j, uint32_t part)
 	return 0;
 }
 
+/* To what the records hold: the next mount answers the same. */
+static void vectors_round(struct job *j)
+{
+	uint16_t half[64];
+	size_t count = (size_t)j->count * j->mem->dim;
+
+	for (size_t at = 0; at < count; at += 64) {
+		size_t n = count - at < 64 ? count - at : 64;
+		simd_active->f32_to_f16(j->vectors + at, half, n);
+		simd_active->f16_to_f32(half, j->vectors + at, n);
+	}
+}
+
 static int vectors_make(struct job *j)
 {
 	struct memory *mem = j->mem;
@@ -229,6 +242,8 @@ static int vectors_make(struct job *j)
 	alloc_free(out);
 	if (rc < 0)
 		snprintf(j->reason, sizeof j->reason, "%.150s", why[0] ? why : strerror(-rc));
+	else
+		vectors_round(j);
 	return rc;
 }
 

@@ -81,10 +81,14 @@ int memory_state_get(struct memory *mem, uint64_t inode, struct memory_state *st
 #define MEMORY_HIDDEN "opted out by " NAMES_ROBOTS
 /* 1: by each of its names the file is opted out. */
 int memory_is_hidden(struct memory *mem, uint64_t inode);
-/* The path from `scope` to the file by a name that is not opted out and that the caller may use. -EXDEV:
- * there is none. `allow` may be NULL. */
-int memory_place(struct memory *mem, uint64_t inode, uint64_t scope, memory_allow *allow, void *arg,
-		 char *path, size_t size);
+/* The path from the query's scope to the file by a name that is not opted out, that fits the query's name
+ * filters and that the caller may use. -EXDEV: there is none. */
+int memory_place(struct memory *mem, uint64_t inode, const struct memory_query *q, char *path,
+		 size_t size);
+
+/* The inode that a path of names leads to from a directory, without following links. Empty names
+ * count for nothing. -ENOENT. */
+int memory_walk(struct memory *mem, uint64_t from, const char *path, uint64_t *inode);
 
 /* Embeds one file as it is now and commits its records; `work` is held. */
 int memory_embed_file(struct memory *mem, uint64_t inode);
@@ -125,9 +129,9 @@ struct memory_match {
 int memory_words_find(struct memory *mem, struct words *words, uint64_t inode, uint64_t length,
 		      const struct memory_sought *sought, const struct memory_range *ranges,
 		      uint32_t count, struct memory_match *out);
-/* Fills in where in the file r->inode the answer lies, with its line and snippet: the passage that says
- * most of what is sought, or (`sought` NULL, or nothing of it is there) passage `part`. */
-int memory_result_locate(struct memory *mem, const struct memory_sought *sought, uint32_t part,
+/* Fills in where in the file r->inode the answer lies, with its lines and snippet: passage `part`,
+ * or (-1) the one that says most of what is sought. */
+int memory_result_locate(struct memory *mem, const struct memory_sought *sought, int64_t part,
 			 struct memory_result *r);
 
 int pending_init(struct pending *p);

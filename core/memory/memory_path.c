@@ -3,6 +3,7 @@
  * Purpose:   reading what the filesystem wrote: inode records, bytes, paths.
  * Threading: single gets and views; the tree may change in between, which a caller sees as -ENOENT.
  */
+#include "core/memory/filter.h"
 #include "core/memory/memory_inside.h"
 
 #include <errno.h>
@@ -178,8 +179,8 @@ int memory_is_hidden(struct memory *mem, uint64_t inode)
 	return count > 0;
 }
 
-int memory_place(struct memory *mem, uint64_t inode, uint64_t scope, memory_allow *allow, void *arg,
-		 char *path, size_t size)
+int memory_place(struct memory *mem, uint64_t inode, const struct memory_query *q, char *path,
+		 size_t size)
 {
 	static _Thread_local struct name names[NAMES_LOOKED_AT]; /* as above */
 	int count = names_find(mem->engine, inode, names, NAMES_LOOKED_AT);
@@ -190,11 +191,58 @@ int memory_place(struct memory *mem, uint64_t inode, uint64_t scope, memory_allo
 	for (int i = 0; i < count; i++) {
 		size_t at = size - 1;
 		path[at] = 0;
-		if (walk_up(mem, names[i], scope, path, &at) ||
-		    (allow && !allow(arg, inode, names[i].directory)))
+		if (walk_up(mem, names[i], q->scope, path, &at) || !filter_name(q, path + at) ||
+		    (q->allow && !q->allow(q->allow_arg, inode, names[i].directory)))
 			continue;
 		memmove(path, path + at, size - at);
 		return 0;
 	}
 	return count < 0 ? count : -EXDEV;
+}
+
+struct wanted {
+	const char *name;
+	size_t length;
+	uint64_t inode;
+};
+
+static int entry_compare(void *arg, const struct mneme_key *key, const void *value, size_t length)
+{
+	struct wanted *w = arg;
+	struct names_dentry entry;
+
+	(void)key;
+	if (length != sizeof entry + w->length ||
+	    memcmp((const uint8_t *)value + sizeof entry, w->name, w->length))
+		return 0;
+	memcpy(&entry, value, sizeof entry);
+	w->inode = entry.inode;
+	return 1;
+}
+
+int memory_walk(struct memory *mem, uint64_t from, const char *path, uint64_t *inode)
+{
+	uint8_t hash_key[16], sub[2][8];
+
+	mneme_uuid(mem->engine, hash_key);
+	*inode = from;
+	for (; *path; path += strcspn(path, "/")) {
+		path += strspn(path, "/");
+		struct wanted w = {.name = path, .length = strcspn(path, "/")};
+		if (!w.length)
+			break;
+		if (w.length > NAMES_NAME_MAX)
+			return -ENAMETOOLONG;
+		uint64_t at = names_position(hash_key, w.name, w.length);
+		struct mneme_key first = names_key_number(*inode, MNEME_TYPE_DENTRY, at, sub[0]);
+		struct mneme_key last = names_key_number(*inode, MNEME_TYPE_DENTRY,
+							 at + NAMES_DISCRIMINATORS, sub[1]);
+		int rc = mneme_scan(mem->engine, &first, &last, 0, entry_compare, &w);
+		if (rc < 0)
+			return rc;
+		if (!w.inode)
+			return -ENOENT;
+		*inode = w.inode;
+	}
+	return 0;
 }

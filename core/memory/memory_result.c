@@ -79,26 +79,41 @@ static int division_load(struct memory *mem, uint64_t inode, const struct names_
 	return rc;
 }
 
-/* The line that byte `at` is on. */
-static int line_find(struct memory *mem, const struct names_inode *record, uint64_t inode,
-		     uint64_t at, uint32_t *line)
+/* How many lines end in the bytes from `from` to `to`. */
+static int lines_count(struct memory *mem, const struct names_inode *record, uint64_t inode,
+		       uint64_t from, uint64_t to, uint32_t *count)
 {
 	char *block = alloc_get(READ_BLOCK);
 	int rc = block ? 0 : -ENOMEM;
 
-	*line = 1;
-	for (uint64_t done = 0; rc == 0 && done < at;) {
-		uint64_t want = at - done < READ_BLOCK ? at - done : READ_BLOCK;
-		int n = memory_read(mem->engine, inode, record->size, done, block, want);
+	*count = 0;
+	while (rc == 0 && from < to) {
+		uint64_t want = to - from < READ_BLOCK ? to - from : READ_BLOCK;
+		int n = memory_read(mem->engine, inode, record->size, from, block, want);
 		if (n <= 0) {
 			rc = n;
 			break;
 		}
 		for (int i = 0; i < n; i++)
-			*line += block[i] == '\n';
-		done += n;
+			*count += block[i] == '\n';
+		from += n;
 	}
 	alloc_free(block);
+	return rc;
+}
+
+/* Lines of the range and of the match, from that of its beginning. */
+static int lines_fill(struct memory *mem, const struct names_inode *record, uint64_t match,
+		      struct memory_result *r)
+{
+	uint64_t last = r->end > r->begin ? r->end - 1 : r->end;
+	int rc = lines_count(mem, record, r->inode, r->begin, last, &r->line_end);
+
+	r->line_end += r->line;
+	r->line_match = 0;
+	if (rc == 0 && match != UINT64_MAX && match > r->begin)
+		rc = lines_count(mem, record, r->inode, r->begin, match, &r->line_match);
+	r->line_match += r->line;
 	return rc;
 }
 
@@ -117,7 +132,9 @@ static int window_settle(struct memory *mem, const struct names_inode *record, u
 		r->begin = n > 0 || !from ? from + (n > 0 ? n : 0) : match;
 		r->end = r->begin + WINDOW < record->size ? r->begin + WINDOW : record->size;
 	}
-	return line_find(mem, record, r->inode, r->begin, &r->line);
+	int rc = lines_count(mem, record, r->inode, 0, r->begin, &r->line);
+	r->line++;
+	return rc;
 }
 
 /* One line of text from `begin`: white space folded, cut at a character. */
@@ -152,27 +169,39 @@ static void snippet_make(struct memory *mem, const struct names_inode *record, u
 	r->snippet[out] = 0;
 }
 
-int memory_result_locate(struct memory *mem, const struct memory_sought *sought, uint32_t part,
+/* Where in the passages from `first` on the words are. */
+static int match_find(struct memory *mem, uint64_t inode, const struct memory_sought *sought,
+		      const struct division *d, uint32_t first, uint32_t count,
+		      struct memory_match *out)
+{
+	struct memory_match best = {.at = UINT64_MAX};
+
+	pthread_mutex_lock(&mem->query.lock);
+	int rc = memory_words_find(mem, mem->query.words, inode, d->ranges[first + count - 1].end,
+				   sought, d->ranges + first, count, &best);
+	pthread_mutex_unlock(&mem->query.lock);
+	if (rc == 0 && best.at != UINT64_MAX)
+		*out = (struct memory_match){first + best.range, best.at};
+	return rc;
+}
+
+int memory_result_locate(struct memory *mem, const struct memory_sought *sought, int64_t part,
 			 struct memory_result *r)
 {
-	struct memory_match match = {.range = part, .at = UINT64_MAX};
+	struct memory_match match = {.range = part > 0 ? part : 0, .at = UINT64_MAX};
 	struct names_inode record;
 	struct division d = {0};
 	int rc = memory_inode(mem->engine, r->inode, &record);
 
 	if (rc == 0)
 		rc = division_load(mem, r->inode, &record, &d);
-	if (rc == 0 && sought && d.count) {
-		struct memory_match best;
-		pthread_mutex_lock(&mem->query.lock);
-		rc = memory_words_find(mem, mem->query.words, r->inode, d.ranges[d.count - 1].end,
-				       sought, d.ranges, d.count, &best);
-		pthread_mutex_unlock(&mem->query.lock);
-		if (best.at != UINT64_MAX)
-			match = best;
-	}
 	if (rc == 0 && !d.count)
 		rc = -ENOENT; /* emptied meanwhile */
+	if (rc == 0 && sought->bag->count) {
+		int one = d.is_cut && part >= 0 && part < d.count;
+		rc = match_find(mem, r->inode, sought, &d, one ? part : 0, one ? 1 : d.count,
+				&match);
+	}
 	if (rc == 0) {
 		uint32_t shown = match.range < d.count ? match.range : 0;
 		r->part = d.is_cut ? shown : 0;
@@ -182,6 +211,8 @@ int memory_result_locate(struct memory *mem, const struct memory_sought *sought,
 		if (!d.is_cut)
 			rc = window_settle(mem, &record, match.at, r);
 	}
+	if (rc == 0)
+		rc = lines_fill(mem, &record, match.at, r);
 	if (rc == 0) {
 		int far = match.at != UINT64_MAX && match.at - r->begin > 2 * SHOWN_BEFORE;
 		snippet_make(mem, &record, far ? match.at - SHOWN_BEFORE : r->begin, r);

@@ -5,6 +5,7 @@
  *            result, so what the caller may not see takes no place either.
  * Threading: `query` while the text is embedded, then `index` for reading, then neither.
  */
+#include "core/memory/filter.h"
 #include "core/memory/memory_inside.h"
 #include "core/search/flat.h"
 #include "core/search/fuse.h"
@@ -23,6 +24,7 @@ struct search {
 	float *vector; /* of the query, or NULL */
 	struct words_bag bag;
 	float *weights; /* of its terms */
+	struct fuse_background background;
 	struct search_hit hits[2][CANDIDATES];
 	struct search_hit missing[2 * CANDIDATES];
 	struct fuse_hit fused[2 * CANDIDATES];
@@ -42,8 +44,8 @@ static int accept_hit(void *arg, uint64_t owner, uint32_t part)
 		return s->seen_allowed;
 	s->seen_inode = owner;
 	s->seen_allowed = owner != s->query->like &&
-			  memory_place(s->mem, owner, s->query->scope, s->query->allow,
-				       s->query->allow_arg, s->path, sizeof s->path) == 0;
+			  memory_place(s->mem, owner, s->query, s->path, sizeof s->path) == 0 &&
+			  filter_file(s->mem, s->query, owner);
 	return s->seen_allowed;
 }
 
@@ -65,6 +67,12 @@ static int query_prepare(struct search *s)
 	s->vector = alloc_zeroed(mem->dim, sizeof *s->vector);
 	if (!s->vector)
 		return -ENOMEM;
+	if (q->vector && q->dim != mem->dim)
+		return -EINVAL;
+	if (q->vector) {
+		memcpy(s->vector, q->vector, q->dim * sizeof *s->vector);
+		return 0;
+	}
 	if (q->like)
 		return memory_vector(mem, q->like, 0, s->vector, mem->dim, &dim);
 	return embedder_embed(mem->query.worker, &q->text, &q->length, 1, s->vector, why);
@@ -77,6 +85,11 @@ static int vectors_search(struct search *s, const struct search_filter *filter, 
 	return collection_search(s->mem->vectors, &query, s->hits[1], &s->counts[1], partial);
 }
 
+static int asks_words(const struct memory_query *q)
+{
+	return q->mode == MEMORY_HYBRID || q->mode == MEMORY_LEXICAL;
+}
+
 /* Both lists, and for hybrid the side that is missing for each candidate. `index` is held. */
 static int candidates_find(struct search *s)
 {
@@ -86,7 +99,7 @@ static int candidates_find(struct search *s)
 		.accept = accept_hit, .arg = s, .deadline_ns = q->deadline_ns};
 	int partial[2] = {0, 0}, rc = 0;
 
-	if (q->mode != MEMORY_VECTOR && s->bag.count)
+	if (asks_words(q) && s->bag.count)
 		rc = lexical_search(mem->lexical, &s->bag, &filter, CANDIDATES, s->hits[0],
 				    &s->counts[0], &partial[0]);
 	if (rc == 0 && s->vector && mem->vectors)
@@ -142,9 +155,8 @@ static int rank(struct search *s)
 {
 	struct memory *mem = s->mem;
 	const struct memory_query *q = s->query;
-	struct fuse_background background = {0, 1, 0, 1};
 	struct fuse_options options = {.method = q->rank_fusion ? FUSE_RANK : FUSE_STANDARD};
-	int has_words = q->mode != MEMORY_VECTOR && s->bag.count;
+	int has_words = asks_words(q) && s->bag.count;
 	int has_vector = s->vector && mem->vectors, rc = 0;
 
 	for (unsigned i = 0; i < s->count; i++) { /* a side that is not asked says nothing */
@@ -158,14 +170,16 @@ static int rank(struct search *s)
 	if (rc < 0)
 		return rc;
 	if (has_words)
-		lexical_background(mem->lexical, &s->bag, &background.lexical_mean,
-				   &background.lexical_deviation);
+		lexical_background(mem->lexical, &s->bag, &s->background.lexical_mean,
+				   &s->background.lexical_deviation);
 	if (has_vector)
 		rc = flat_background(collection_vectors(mem->vectors), s->vector,
-				     &background.vector_mean, &background.vector_deviation);
+				     &s->background.vector_mean, &s->background.vector_deviation);
 	options.lexical_weight = has_words;
 	options.vector_weight = has_vector;
-	fuse_rank(s->fused, s->count, &background, &options);
+	if (q->mode == MEMORY_SIMILAR) /* the score is the similarity itself */
+		s->background = (struct fuse_background){0, 1, 0, 1};
+	fuse_rank(s->fused, s->count, &s->background, &options);
 	return rc;
 }
 
@@ -174,8 +188,7 @@ static __attribute__((noinline)) int result_fill(struct search *s, const struct 
 {
 	struct memory *mem = s->mem;
 	struct memory_sought sought = {.bag = &s->bag, .weights = s->weights};
-	int rc = memory_place(mem, hit->owner, s->query->scope, s->query->allow,
-			      s->query->allow_arg, r->path, sizeof r->path);
+	int rc = memory_place(mem, hit->owner, s->query, r->path, sizeof r->path);
 
 	if (rc < 0)
 		return rc;
@@ -183,8 +196,14 @@ static __attribute__((noinline)) int result_fill(struct search *s, const struct 
 	r->score = hit->score;
 	r->cosine = hit->known & FUSE_VECTOR && isfinite(hit->vector) ? hit->vector : 0;
 	r->words = hit->known & FUSE_LEXICAL && isfinite(hit->lexical) ? hit->lexical : 0;
-	return memory_result_locate(mem, words_say_more(hit) ? &sought : NULL,
-				    hit->known & FUSE_VECTOR ? hit->vector_at : 0, r);
+	r->cosine_part = hit->vector_part;
+	r->words_part = hit->lexical_part;
+	r->cosine_rank = hit->vector_rank;
+	r->words_rank = hit->lexical_rank;
+	return memory_result_locate(
+		mem, &sought,
+		words_say_more(hit) || !(hit->known & FUSE_VECTOR) ? -1 : (int64_t)hit->vector_at,
+		r);
 }
 
 static int weights_make(struct search *s)
@@ -227,7 +246,8 @@ int memory_search(struct memory *mem, const struct memory_query *query, struct m
 	struct search *s;
 	int rc;
 
-	if (limit > MEMORY_RESULTS_MAX || (!query->like && (!query->text || !query->length)) ||
+	if (limit > MEMORY_RESULTS_MAX ||
+	    (!query->like && !query->vector && (!query->text || !query->length)) ||
 	    query->length > MEMORY_QUERY_MAX)
 		return -EINVAL;
 	s = alloc_zeroed(1, sizeof *s);
@@ -248,6 +268,12 @@ int memory_search(struct memory *mem, const struct memory_query *query, struct m
 			answer->count++;
 	if (rc == 0) {
 		answer->partial = s->partial;
+		answer->mode = query->mode;
+		answer->rank_fusion = query->rank_fusion;
+		answer->words_mean = s->background.lexical_mean;
+		answer->words_deviation = s->background.lexical_deviation;
+		answer->cosine_mean = s->background.vector_mean;
+		answer->cosine_deviation = s->background.vector_deviation;
 		*out = answer;
 	}
 	alloc_free(s->vector);

@@ -5,8 +5,10 @@
 . "$(dirname "$0")/lib.sh"
 command -v setpriv >/dev/null || skip_all "setpriv is missing: apt-get install util-linux"
 command -v setfacl >/dev/null || skip_all "setfacl is missing: apt-get install acl"
+[ -x /usr/bin/python3 ] || skip_all "/usr/bin/python3 is missing: apt-get install python3"
 store_new
 store_mount
+cp "$(dirname "$0")/doors.py" "$work" && chmod 644 "$work/doors.py"
 chmod 755 "$mnt"
 eve=65501 ann=65502 club=65503
 
@@ -29,16 +31,18 @@ tells() { # UID GROUPS DIR
 			getfattr --only-values -n "user.mneme.search:$3" "$d"
 			mneme search -C "$d" -n 100 "$3"
 			mneme search -C "$d" -n 100 --json "$3"
+			mneme search -C "$d" -n 100 --json "$3 name:*.txt after:2000-01-01 mode:similar"
+			/usr/bin/python3 "$4/doors.py" dump "$d" "$3"
 		done
 		for f in "$1"/bait/*; do
 			getfattr --only-values -n user.mneme.similar "$f"
 			mneme near -n 100 "$f"
 			cat "$1/.mneme/near/bait%2F${f##*/}.json"
-		done' sh "$mnt" "$3" 'secret mandrake' 2>/dev/null
+		done' sh "$mnt" "$3" 'secret mandrake' "$work" 2>/dev/null
 }
 hidden() { # MARK [UID [GROUPS [DIR]]]: none of the answers has MARK
 	tells "${2:-$eve}" "${3:-}" "${4:-$mnt}" >"$work/told"
-	grep -q 'bait/' "$work/told" || { echo "not even the bait is found"; cat "$work/told"; return 1; }
+	grep -q 'these were the binary doors' "$work/told" && grep -q 'bait/' "$work/told" || { echo "not even the bait is found"; cat "$work/told"; return 1; }
 	! grep -a -- "$1" "$work/told"
 }
 shown() { # MARK UID [GROUPS]
@@ -122,9 +126,33 @@ done
 check near_door refused cat "$mnt/.mneme/near/xonly%2Fxonly-o.txt.txt"
 check near_door_of_its_directory refused cat "$mnt/xonly/.mneme/near/xonly-o.txt.txt"
 check near_door_behind_closed refused cat "$mnt/.mneme/near/parent%2Fparent-b.txt.txt"
+like() { echo "{\"like\": \"$1\"}"; }
+for path in xonly/xonly-o.txt parent/parent-b.txt; do # a path in a request
+	check "query_like_$(basename $path)" refused sh -c '
+		/usr/bin/python3 "$1/doors.py" line "$2" "$3" | grep -v "\"error\"" | grep .' sh "$work" "$mnt" "$(like $path)"
+done
 check near_tool refused mneme near "$mnt/xonly/xonly-o.txt"
 check door_of_a_closed_directory refused cat "$mnt/parent/.mneme/search/secret mandrake.txt"
 check attribute_of_a_closed_directory refused getfattr --only-values -n 'user.mneme.search:secret' "$mnt/parent"
+same_error() # the same of the request file
+{
+	local a b
+	a=$(as $eve '' /usr/bin/python3 "$work/doors.py" line "$mnt" "$(like parent/parent-b.txt)")
+	b=$(as $eve '' /usr/bin/python3 "$work/doors.py" line "$mnt" "$(like parent/nothing)")
+	echo "$a / $b"
+	[ -n "$a" ] && [ "$a" = "$b" ]
+}
+check existence_by_like same_error
+written_by_eve() # who writes is who asks: here eve, through a descriptor that root opened
+{
+	exec 6<>"$mnt/.mneme/query"
+	as $eve '' sh -c 'echo "secret mandrake" >&6'
+	cat <&6 >"$work/told"
+	exec 6>&-
+	cat "$work/told"
+	grep -q bait/ "$work/told" && ! grep -q parent-b "$work/told"
+}
+check query_file_of_root_written_by_another written_by_eve
 same_refusal() # no difference between what is there and what is not, behind a closed directory
 {
 	local a b

@@ -53,7 +53,7 @@ check indexed state notes/anna.md indexed
 check by_word first 'gravel' other/report.txt
 check by_words first 'flour salt' notes/bread.md
 check by_similar_words first 'an early train' notes/anna.md
-check line_is_of_the_passage says 0 'garden.md:1:' mneme search -C "$mnt" -n 1 --grep spade
+check line_is_of_the_match says 0 'garden.md:7:' mneme search -C "$mnt" -n 1 --grep spade
 if [ -n "${MNEME_MODEL:-}" ]; then
 	check by_meaning first 'how do I bake a loaf' notes/bread.md
 	check by_meaning_of_travel first 'when does she like to go by railway' notes/anna.md
@@ -163,13 +163,14 @@ odd_questions()
 {
 	local q
 	for q in 'a/b' '../..' '/' '.' '..' '100%' '%' '%2F' '%00' "it's" '"x"' 'x.txt' 'x.json' $'new\nline' '日本語' \
-		$'\xff\xfe' '-n' "$(printf 'q%.0s' $(seq 240))" ' ' '((' '*' '\'; do
+		$'\xff\xfe' '-n' "$(printf 'q%.0s' $(seq 240))" '((' '*' '\'; do
 		mneme search -C "$mnt" -- "$q" >"$work/answer" 2>&1 || [ $? = 1 ] ||
 			{ printf '%q\n' "$q"; cat "$work/answer"; return 1; }
 	done
 }
 check odd_questions odd_questions
-check too_long_is_said says 2 'too long' mneme search -C "$mnt" "$(printf 'q%.0s' $(seq 300))"
+check blank_is_said says 2 'empty' mneme search -C "$mnt" ' '
+check too_long_is_said says 2 'too long' mneme search -C "$mnt" "$(printf 'q%.0s' $(seq 4090)) and more"
 printf 'grebe \xff\xfe\xe9 broken \xf0\x9f bytes grebe\n' >broken && sync broken
 check bad_utf8_is_found found grebe broken
 echo '日本の山は高いです。' >japanese && sync japanese
