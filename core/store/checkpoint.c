@@ -293,6 +293,7 @@ static void release(struct mneme *m, uint64_t lsn)
 	release_pages(m);
 	atomic_store_explicit(&m->wal.generation, m->super.generation, memory_order_relaxed);
 	atomic_store_explicit(&m->checkpoint->log_begin, lsn, memory_order_relaxed);
+	wal_leave_out(&m->wal, lsn);
 	wal_recycle(&m->wal, lsn);
 }
 
@@ -311,7 +312,9 @@ static int checkpoint_once(struct mneme *m, int clean)
 	super.lsn = freeze(m);
 	super.clean = clean;
 	super.written_ns = clock_ns(CLOCK_REALTIME);
-	super.log_durable = atomic_load_explicit(&m->wal.durable, memory_order_acquire);
+	uint64_t written = atomic_load_explicit(&m->wal.written, memory_order_acquire);
+	if (written > super.log_durable)
+		super.log_durable = written;
 	for (uint32_t i = 0; i < m->shard_count; i++)
 		super.inode_next[i] =
 			atomic_load_explicit(&m->shards[i].inode_next, memory_order_relaxed);

@@ -240,6 +240,7 @@ static int segment_next(struct wal *w, uint64_t lsn, uint64_t need)
 	segment->crc = crc32c(0, w->head, sizeof w->head);
 	/* Durable together with the first block: the same sync covers both. */
 	rc = io_write_full(w->file, w->io, w->head, sizeof w->head, 0);
+	w->gap = 0;
 	if (rc < 0) { /* no block may follow a head that is not there */
 		w->io->ops->close(w->file);
 		w->file = NULL;
@@ -263,8 +264,10 @@ int wal_start(struct wal *w, uint64_t lsn, uint64_t sequence)
 	int rc = segment_next(w, lsn, 0);
 	if (rc == 0)
 		rc = w->io->ops->sync(w->file);
-	if (rc == 0)
+	if (rc == 0) {
 		atomic_store_explicit(&w->started, 1, memory_order_relaxed);
+		atomic_store_explicit(&w->written, lsn, memory_order_relaxed);
+	}
 	return rc;
 }
 
@@ -315,7 +318,7 @@ uint64_t wal_append_done(struct wal *w)
 /* Makes sure that the segment in use has room for the block. [leader] */
 static int segment_fit(struct wal *w, uint64_t lsn, uint32_t length)
 {
-	if (w->file && lsn - w->file_base + length <= w->file_bytes - WAL_SEGMENT_HEAD)
+	if (w->file && !w->gap && lsn - w->file_base + length <= w->file_bytes - WAL_SEGMENT_HEAD)
 		return 0;
 	return segment_next(w, lsn, length);
 }
@@ -329,7 +332,7 @@ static int block_write(struct wal *w, uint8_t *block, uint32_t length, uint32_t 
 		.magic = FMT_BLOCK_MAGIC,
 		.length = length,
 		.lsn = lsn,
-		.durable = atomic_load_explicit(&w->durable, memory_order_relaxed),
+		.durable = atomic_load_explicit(&w->written, memory_order_relaxed),
 		.salt = w->salt,
 		.generation = atomic_load_explicit(&w->generation, memory_order_relaxed),
 		.records = records,
@@ -389,6 +392,7 @@ static int flush(struct wal *w)
 	atomic_fetch_add_explicit(&w->flushes, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&w->bytes, length, memory_order_relaxed);
 	/* release: pairs with the acquire of whoever waits for this position */
+	atomic_store_explicit(&w->written, end, memory_order_release);
 	atomic_store_explicit(&w->durable, end, memory_order_release);
 	return 0;
 }
@@ -432,6 +436,27 @@ int wal_sync_to(struct wal *w, uint64_t lsn)
 		if (rc < 0)
 			return rc;
 	}
+}
+
+void wal_leave_out(struct wal *w, uint64_t lsn)
+{
+	uint32_t seen, nobody = 0;
+
+	for (;; nobody = 0) {
+		seen = atomic_load_explicit(&w->turn, memory_order_seq_cst);
+		if (atomic_compare_exchange_strong_explicit(
+			    &w->leader, &nobody, 1, memory_order_acquire, memory_order_relaxed))
+			break;
+		turn_wait(w, seen);
+	}
+	uint64_t end = w->stuck.lsn + w->stuck.length;
+	if (w->stuck.length && end <= lsn) {
+		wal_unpromise(w, w->stuck.length - sizeof(struct fmt_block));
+		w->stuck.length = 0;
+		w->gap = 1;
+		atomic_store_explicit(&w->durable, end, memory_order_release);
+	}
+	turn_end(w);
 }
 
 int wal_drain(struct wal *w)

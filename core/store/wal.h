@@ -9,7 +9,9 @@
  *            after a sync that succeeded. After a failed write or sync nothing is written any more:
  *            `failed` holds the errno, and the store goes read-only.
  *            Running out of disk space is no such failure: the block that found no segment is kept
- *            (`stuck`), and the next leader tries again.
+ *            (`stuck`), and the next leader tries again, unless a checkpoint has made it superfluous:
+ *            then it is left out, `written` stays behind `durable`, and the log goes on in a segment
+ *            that begins behind it.
  *            A segment file is full of zeros (first use) or of blocks with another salt and smaller
  *            LSNs (reuse) behind the last block, so replay finds the end.
  * Threading: append under `append`; the leader owns the segment fields by winning `leader`; the lists
@@ -59,7 +61,8 @@ struct wal {
 	_Atomic uint32_t leader __attribute__((aligned(64))); /* [A] 1: somebody flushes */
 	_Atomic uint32_t turn;    /* [A] futex: one more after each flush */
 	_Atomic uint32_t waiters; /* [A] */
-	_Atomic uint64_t durable; /* [A] */
+	_Atomic uint64_t durable; /* [A] by the log, or by a checkpoint */
+	_Atomic uint64_t written; /* [A] the log itself is durable up to here */
 	_Atomic int failed;       /* [A] errno, positive */
 	_Atomic int started;      /* [A] 1: a segment of this process is durable */
 
@@ -74,6 +77,7 @@ struct wal {
 		uint32_t length, records;
 		uint64_t lsn;
 	} stuck;                        /* [leader] taken from the buffer, not yet written */
+	int gap;                        /* [leader] a stuck block was left out behind `file` */
 	uint8_t head[WAL_SEGMENT_HEAD]; /* [leader] segment head being written */
 
 	pthread_mutex_t segments;
@@ -109,6 +113,8 @@ static inline uint64_t wal_next(const struct wal *w)
 	return atomic_load_explicit(&((struct wal *)w)->next, memory_order_acquire);
 }
 
+/* Leaves a stuck block out that a durable checkpoint at `lsn` covers. */
+void wal_leave_out(struct wal *w, uint64_t lsn);
 /* Segments that end at or before `lsn` become spare. */
 void wal_recycle(struct wal *w, uint64_t lsn);
 /* Makes a spare segment if there is none: background work, asked for when an eighth of a segment is

@@ -313,6 +313,7 @@ int wal_replay(struct wal *w, uint64_t from, uint64_t durable, uint64_t generati
 		rc = segments_settle(&r);
 	if (rc == 0 && adopt)
 		rc = segments_adopt(&r);
+	atomic_store_explicit(&w->written, r.reached, memory_order_relaxed);
 	*end = r.at;
 out:
 	alloc_free(r.found);
