@@ -126,6 +126,8 @@ struct check_step check_child(const struct check_step *step, const struct fmt_pa
 int check_key_fits(const struct check *c, const struct check_step *step, struct page_key key);
 void check_key_text(struct page_key key, char out[CHECK_KEY_TEXT]);
 void check_unmark(struct check *c, uint64_t page, uint64_t count);
+/* The same for the pages of a value that were marked. */
+void check_unmark_value(struct check *c, const struct fmt_value *v);
 /* Reads the bitmap that counts of a group into c->bitmap: what is wrong with it, or NULL. */
 const char *check_bitmap(struct check *c, uint32_t group);
 
@@ -141,11 +143,6 @@ void check_salvage_end(struct check *c);
 int check_take_page(struct check *c, uint64_t *page);
 /* Cuts the log behind its last whole block. */
 int check_log_cut(struct check *c);
-
-static inline uint64_t check_pages_of(const struct fmt_value *v)
-{
-	return (v->stored + (uint64_t)FMT_PAGE_SIZE - 1) / FMT_PAGE_SIZE;
-}
 
 static inline int check_reached(const struct check *c, uint64_t page)
 {

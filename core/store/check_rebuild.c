@@ -249,7 +249,7 @@ static int cell_keeps(struct rebuild *r, const struct check_step *step, const st
 		return 1;
 	if (seen.marked) {
 		memcpy(&v, page_value(leaf, position, &length, &indirect), sizeof v);
-		check_unmark(r->c, v.address & FMT_ADDRESS_MASK, check_pages_of(&v));
+		check_unmark_value(r->c, &v);
 	}
 	return 0;
 }

@@ -75,21 +75,97 @@ static const char *plain_problem(struct check *c, const struct fmt_value *v)
 		       : "has a wrong checksum of its plain bytes";
 }
 
-static const char *value_problem(struct check *c, const struct fmt_value *v, uint64_t leaf_birth,
-				 struct check_seen *seen)
+/* Reads the list of a scattered value's pages. */
+static const char *scatter_read(struct check *c, const struct fmt_value *v,
+				struct fmt_scatter *list)
 {
 	uint64_t page = v->address & FMT_ADDRESS_MASK;
 
-	if (v->address != page)
-		return "has an address that is none";
-	if (v->length > FMT_VALUE_MAX || v->stored > v->length || !v->stored)
-		return "has a length that is not possible";
-	const char *problem = run_mark(c, page, check_pages_of(v));
+	if (page >= c->pages)
+		return "has a list of pages behind the end of the heap";
+	if (check_read(c, c->stored, FMT_PAGE_SIZE, page * FMT_PAGE_SIZE) < 0)
+		return "has a list of pages that cannot be read";
+	memcpy(list, c->stored, sizeof *list);
+	if (crc32c(0, c->stored + 4, FMT_PAGE_SIZE - 4) != list->crc)
+		return "has a list of pages with a wrong checksum";
+	if (list->self != page || list->count != fmt_value_pages(v) || list->count < 2)
+		return "has a list of pages that is not its own";
+	return NULL;
+}
+
+void check_unmark_value(struct check *c, const struct fmt_value *v)
+{
+	struct fmt_scatter list;
+
+	if (!(v->address & FMT_SCATTERED)) {
+		check_unmark(c, v->address & FMT_ADDRESS_MASK, fmt_value_pages(v));
+		return;
+	}
+	if (scatter_read(c, v, &list))
+		return;
+	for (uint32_t i = 0; i < list.count; i++)
+		check_unmark(c, list.pages[i], 1);
+	check_unmark(c, list.self, 1);
+}
+
+/* Marks and reads a scattered value: its bytes are in c->stored. Nothing stays marked when a page is
+ * not to be had. */
+static const char *scattered_problem(struct check *c, const struct fmt_value *v,
+				     struct check_seen *seen)
+{
+	struct fmt_scatter list;
+	const char *problem = scatter_read(c, v, &list);
+
+	if (!problem && !(c->super.incompatible & FMT_INCOMPAT_SCATTERED))
+		problem = "is scattered in a store without such values";
+	if (!problem)
+		problem = run_mark(c, list.self, 1);
+	if (problem)
+		return problem;
+	for (uint32_t i = 0; i < list.count; i++) {
+		problem = run_mark(c, list.pages[i], 1);
+		if (!problem)
+			continue;
+		while (i-- > 0)
+			check_unmark(c, list.pages[i], 1);
+		check_unmark(c, list.self, 1);
+		return problem;
+	}
+	seen->marked = 1;
+	for (uint32_t i = 0, at = 0; i < list.count; i++, at += FMT_PAGE_SIZE) {
+		uint32_t left = v->stored - at;
+		if (check_read(c, c->stored + at, left < FMT_PAGE_SIZE ? left : FMT_PAGE_SIZE,
+			       list.pages[i] * FMT_PAGE_SIZE) < 0)
+			return "cannot be read";
+	}
+	return NULL;
+}
+
+static const char *run_problem(struct check *c, const struct fmt_value *v, struct check_seen *seen)
+{
+	uint64_t page = v->address & FMT_ADDRESS_MASK;
+	const char *problem = run_mark(c, page, fmt_value_pages(v));
+
 	if (problem)
 		return problem;
 	seen->marked = 1;
-	if (check_read(c, c->stored, v->stored, page * FMT_PAGE_SIZE) < 0)
-		return "cannot be read";
+	return check_read(c, c->stored, v->stored, page * FMT_PAGE_SIZE) < 0 ? "cannot be read"
+									     : NULL;
+}
+
+static const char *value_problem(struct check *c, const struct fmt_value *v, uint64_t leaf_birth,
+				 struct check_seen *seen)
+{
+	const char *problem;
+
+	if (v->address & ~(FMT_ADDRESS_MASK | FMT_SCATTERED))
+		return "has an address that is none";
+	if (v->length > FMT_VALUE_MAX || v->stored > v->length || !v->stored)
+		return "has a length that is not possible";
+	problem = v->address & FMT_SCATTERED ? scattered_problem(c, v, seen)
+					     : run_problem(c, v, seen);
+	if (problem)
+		return problem;
 	if (crc32c(0, c->stored, v->stored) != v->crc_stored)
 		return "has a wrong checksum";
 	problem = plain_problem(c, v);

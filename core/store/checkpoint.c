@@ -134,9 +134,9 @@ static uint64_t moved_freed(const struct mneme *m, uint64_t item)
 	if (!(item & FMT_DIRTY))
 		return item;
 	const struct dirty_slot *d = &m->dirty.slots[dirty_slot_of(item)];
-	uint64_t pages =
-		d->kind == DIRTY_PAGE ? 1 : (d->value.stored + FMT_PAGE_SIZE - 1) / FMT_PAGE_SIZE;
-	return (d->value.address & FMT_ADDRESS_MASK) | pages << 40;
+	if (d->kind == DIRTY_PAGE)
+		return (d->value.address & FMT_ADDRESS_MASK) | 1ull << 40;
+	return d->value.address | (uint64_t)fmt_value_pages(&d->value) << 40;
 }
 
 /* A bounded piece of the work below; 1 when all is done. [lock of s] */
@@ -204,17 +204,36 @@ static int bitmap_write(struct mneme *m, uint32_t group, uint64_t generation, ui
 			     (begin + g->copy) * FMT_PAGE_SIZE);
 }
 
+/* Gives what the closed epoch freed to `give`. The pages of a list that cannot be read stay in use. */
+static void freed_give(struct mneme *m, void (*give)(struct heap *, uint64_t page, uint32_t count))
+{
+	for (uint32_t i = 0; i < m->shard_count; i++) {
+		struct freed_list *f = &m->shards[i].closed_freed;
+		for (uint64_t k = 0; k < f->count; k++) {
+			uint64_t page = f->items[k] & FMT_ADDRESS_MASK;
+			uint32_t count = f->items[k] >> 40 & 0xffff;
+			const struct fmt_scatter *list = NULL;
+			int error = 0;
+			if (!(f->items[k] & FMT_SCATTERED)) {
+				give(&m->heap, page, count);
+				continue;
+			}
+			list = heap_scatter(&m->heap, page, count, &error);
+			if (!list)
+				continue;
+			for (uint32_t n = 0; n < count; n++)
+				give(&m->heap, list->pages[n], 1);
+			give(&m->heap, page, 1);
+		}
+	}
+}
+
 static int bitmaps_write(struct mneme *m, uint64_t generation, uint64_t pages)
 {
 	uint32_t groups = (pages + FMT_GROUP_PAGES - 1) / FMT_GROUP_PAGES;
 	int rc = 0;
 
-	for (uint32_t i = 0; i < m->shard_count; i++) {
-		struct freed_list *f = &m->shards[i].closed_freed;
-		for (uint64_t k = 0; k < f->count; k++)
-			heap_free_on_disk(&m->heap, f->items[k] & FMT_ADDRESS_MASK,
-					  f->items[k] >> 40 & 0xffff);
-	}
+	freed_give(m, heap_free_on_disk);
 	for (uint32_t g = 0; g < groups && rc == 0; g++)
 		if (m->heap.groups[g].changed ||
 		    m->heap.groups[g].disk_extent != heap_group_extent(pages, g))
@@ -279,13 +298,9 @@ static void super_write_again(struct mneme *m)
 
 static void release_pages(struct mneme *m)
 {
-	for (uint32_t i = 0; i < m->shard_count; i++) {
-		struct freed_list *f = &m->shards[i].closed_freed;
-		for (uint64_t k = 0; k < f->count; k++)
-			heap_free_now(&m->heap, f->items[k] & FMT_ADDRESS_MASK,
-				      f->items[k] >> 40 & 0xffff);
-		f->count = 0;
-	}
+	freed_give(m, heap_free_now);
+	for (uint32_t i = 0; i < m->shard_count; i++)
+		m->shards[i].closed_freed.count = 0;
 }
 
 static void release(struct mneme *m, uint64_t lsn)
@@ -326,6 +341,8 @@ static int checkpoint_once(struct mneme *m, int clean)
 		rc = place_shard(m, &m->shards[i], &super.roots[i]);
 	if (SEEDED_BUG(16))
 		super.roots[m->shard_count - 1] = m->super.roots[m->shard_count - 1];
+	if (c->stage.scattered)
+		super.incompatible |= FMT_INCOMPAT_SCATTERED;
 	super.heap_pages = atomic_load_explicit(&m->heap.pages, memory_order_acquire);
 	if (rc == 0)
 		rc = bitmaps_write(m, super.generation, super.heap_pages);

@@ -18,6 +18,8 @@ struct stage {
 	uint64_t extent;      /* next page of the extent in hand */
 	uint32_t extent_left; /* pages */
 	uint64_t wanted;      /* pages that are still to come */
+	int full;             /* the heap has refused to grow, in this shard */
+	int scattered;        /* a value was scattered since the store was opened */
 };
 
 struct checkpoint {

@@ -46,28 +46,33 @@ static uint8_t *op_write(uint8_t *at, const struct commit_op *op)
 	return at + head.value_length;
 }
 
-/* Promises arena and heap pages together: every slot needs its place on disk. */
-static int pages_promise(struct mneme *m, uint32_t pages, unsigned flags, struct budget *budget)
+/* Promises arena and heap pages together: every slot needs its place on disk, each of the `values`
+ * slots of values a list besides (dirty_places). */
+static int pages_promise(struct mneme *m, uint32_t pages, uint32_t values, unsigned flags,
+			 struct budget *budget)
 {
-	budget->promised += pages;
+	uint64_t keep = flags & MNEME_TXN_MAY_FILL ? 0 : m->keep_pages;
+
+	budget->promised += pages + values;
 	wanted_pages = budget->promised;
 	if (dirty_promise(&m->dirty, pages) < 0)
 		return -ENOBUFS;
-	if (heap_promise(&m->heap, pages, flags & MNEME_TXN_MAY_FILL ? 0 : m->keep_pages) < 0) {
+	if (heap_promise(&m->heap, pages + values, keep) < 0) {
 		dirty_unpromise(&m->dirty, pages);
 		return -ENOSPC;
 	}
 	budget->pages += pages;
+	budget->lists += values;
 	return 0;
 }
 
 static void pages_unpromise(struct mneme *m, struct budget *budget)
 {
-	if (!budget->pages)
-		return;
-	dirty_unpromise(&m->dirty, budget->pages);
-	heap_unpromise(&m->heap, budget->pages);
-	budget->pages = 0;
+	if (budget->pages)
+		dirty_unpromise(&m->dirty, budget->pages);
+	if (budget->pages + budget->lists)
+		heap_unpromise(&m->heap, budget->pages + budget->lists);
+	budget->pages = budget->lists = 0;
 }
 
 /* What the operations of a transaction may free adds up until they are applied. */
@@ -94,7 +99,7 @@ static int op_prepare_value(struct mneme *m, struct shard *s, const struct commi
 	memcpy(&v, cell, sizeof v);
 	if (v.length > FMT_VALUE_MAX)
 		return -EUCLEAN;
-	int rc = pages_promise(m, value_pages(end > v.length ? end : v.length), flags, budget);
+	int rc = pages_promise(m, value_pages(end > v.length ? end : v.length), 1, flags, budget);
 	if (rc < 0)
 		return rc;
 	return value_own(m, s, path, end > v.length ? end : v.length, budget, &error) ? 0 : error;
@@ -114,7 +119,7 @@ static __attribute__((noinline)) int range_prepare(struct mneme *m, struct shard
 		rc = tree_range_measure(m, s, key, last, COMMIT_RANGE_KEYS_MAX, &range);
 	if (rc == 0)
 		rc = freed_reserve(s, range.items, budget);
-	return rc < 0 ? rc : pages_promise(m, range.pages, flags, budget);
+	return rc < 0 ? rc : pages_promise(m, range.pages, 0, flags, budget);
 }
 
 static __attribute__((noinline)) void range_apply(struct mneme *m, struct shard *s,
@@ -148,7 +153,7 @@ static int op_prepare(struct mneme *m, struct shard *s, const struct commit_op *
 		value = value_pages(op->offset + op->length + FMT_CELL_MAX);
 	rc = freed_reserve(s, 4 * s->height + 12, budget);
 	if (rc == 0)
-		rc = pages_promise(m, tree_pages_needed(s) + value, flags, budget);
+		rc = pages_promise(m, tree_pages_needed(s) + value, value != 0, flags, budget);
 	if (rc == 0)
 		rc = tree_prepare(m, s, key, budget, path);
 	if (rc == 0 && (op->kind == FMT_OP_PATCH || op->kind == FMT_OP_TRUNCATE))

@@ -73,6 +73,12 @@ static inline unsigned dirty_order(uint32_t bytes)
 	return pages <= 1 ? 0 : 32 - __builtin_clz(pages - 1);
 }
 
+/* Heap pages that a slot may need: its own, and one that lists them where no run is free. */
+static inline uint32_t dirty_places(unsigned order)
+{
+	return (1u << order) + (order > 0);
+}
+
 /* Takes a slot against an earlier promise and puts it on `list`. Returns its number. */
 uint32_t dirty_alloc(struct dirty *d, struct dirty_list *list, enum dirty_kind kind, unsigned order,
 		     uint64_t epoch, uint8_t shard);

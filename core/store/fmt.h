@@ -39,11 +39,16 @@ enum {
 	FMT_KEY_HEAD = 9,               /* inode (big-endian) and type, before the sub-key */
 	FMT_KEY_MAX = 509,
 	FMT_VALUE_MAX = 69632,
+	FMT_VALUE_PAGES_MAX = FMT_VALUE_MAX / FMT_PAGE_SIZE,
 };
 
 /* Features. A reader refuses a store with an incompatible bit that it does not know. */
 enum { FMT_COMPAT_NONE = 0 };
-enum { FMT_INCOMPAT_ZSTD = 1, FMT_INCOMPAT_KNOWN = FMT_INCOMPAT_ZSTD };
+enum {
+	FMT_INCOMPAT_ZSTD = 1,
+	FMT_INCOMPAT_SCATTERED = 2, /* there may be values with FMT_SCATTERED */
+	FMT_INCOMPAT_KNOWN = FMT_INCOMPAT_ZSTD | FMT_INCOMPAT_SCATTERED,
+};
 
 /* 4096 bytes on disk, the rest zeros. crc covers the 4096 bytes with crc = 0. */
 struct fmt_super {
@@ -122,16 +127,28 @@ static_assert(sizeof(struct fmt_slot) == 8, "slot");
  * of a page: any). */
 enum { FMT_INDIRECT = 0xffff, FMT_CELL_MAX = 1000 };
 
-/* A value outside of its leaf: a run of pages. */
+/* A value outside of its leaf: a run of pages, or with FMT_SCATTERED single ones that a fmt_scatter
+ * lists. */
 struct fmt_value {
-	uint64_t address;    /*  0 first page number; bits 40..62 zero */
+	uint64_t address;    /*  0 page number, the first or that of the list; FMT_SCATTERED */
 	uint32_t length;     /*  8 bytes of the value */
-	uint32_t stored;     /* 12 bytes in the run (less than length: compressed) */
-	uint32_t crc_stored; /* 16 of the bytes in the run */
+	uint32_t stored;     /* 12 bytes in its pages (less than length: compressed) */
+	uint32_t crc_stored; /* 16 of the bytes in its pages */
 	uint32_t crc_plain;  /* 20 of the value */
 	uint64_t birth;      /* 24 epoch */
 };
 static_assert(sizeof(struct fmt_value) == 32, "value reference");
+
+/* Where a value lies that found no run of free pages. 4096 bytes on disk, the rest zeros. crc covers
+ * bytes 4..4095. */
+struct fmt_scatter {
+	uint32_t crc;                        /*  0 */
+	uint32_t count;                      /*  4 pages of the value: 2 or more */
+	uint64_t self;                       /*  8 page number of this list */
+	uint64_t birth;                      /* 16 epoch */
+	uint64_t pages[FMT_VALUE_PAGES_MAX]; /* 24 page numbers, in order */
+};
+static_assert(sizeof(struct fmt_scatter) == 160, "list of a value's pages");
 
 /* Head of a log segment, 4096 bytes on disk. crc covers them with crc = 0. */
 struct fmt_segment {
@@ -191,7 +208,14 @@ static_assert(sizeof(struct fmt_op) == 24, "operation head");
 
 /* Page references. */
 #define FMT_ADDRESS_MASK ((1ull << 40) - 1)
+#define FMT_SCATTERED (1ull << 62) /* of a value's address */
 #define FMT_DIRTY (1ull << 63)
+
+/* Pages of a value's bytes. */
+static inline uint32_t fmt_value_pages(const struct fmt_value *value)
+{
+	return (value->stored + (uint64_t)FMT_PAGE_SIZE - 1) / FMT_PAGE_SIZE;
+}
 
 static inline uint64_t fmt_reference(uint64_t page, uint32_t crc)
 {

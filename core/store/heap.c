@@ -195,6 +195,7 @@ static int grow_locked(struct heap *h, uint64_t pages)
 			gained += after - first;
 		}
 		h->groups[g].changed = 1;
+		h->groups[g].run_none = 0;
 		lock_write_done(&h->lock);
 	}
 	/* release: whoever sees the size sees the map and the bitmaps */
@@ -212,6 +213,14 @@ int heap_grow(struct heap *h, uint64_t pages)
 	uint64_t promised = atomic_load_explicit(&h->promised, memory_order_relaxed);
 	if (free_pages < promised + pages)
 		rc = grow_locked(h, pages);
+	pthread_mutex_unlock(&h->grow);
+	return rc;
+}
+
+int heap_extend(struct heap *h, uint64_t pages)
+{
+	pthread_mutex_lock(&h->grow);
+	int rc = grow_locked(h, pages);
 	pthread_mutex_unlock(&h->grow);
 	return rc;
 }
@@ -278,12 +287,15 @@ int heap_alloc(struct heap *h, uint32_t want, uint32_t least, uint64_t *page)
 	for (uint32_t turn = 0; turn <= groups && !count; turn++) {
 		uint32_t group = (start + turn) % groups;
 		struct heap_group *g = &h->groups[group];
-		if (g->free < least)
+		if (g->free < least || (g->run_none && g->run_none <= least))
 			continue;
 		uint32_t from = turn == 0 ? h->cursor % FMT_GROUP_PAGES : FMT_GROUP_FIRST;
 		count = run_find(g, from, heap_group_extent(pages, group), want, least, &first);
-		if (!count)
+		if (!count) {
+			if (turn)
+				g->run_none = least;
 			continue;
+		}
 		bits_set(g->bits, first, count);
 		bits_set(g->disk, first, count);
 		g->free -= count;
@@ -318,6 +330,7 @@ void heap_free_now(struct heap *h, uint64_t page, uint32_t count)
 		CHECK(bit_get(g->bits, page % FMT_GROUP_PAGES + i));
 	bits_clear(g->bits, page % FMT_GROUP_PAGES, count);
 	g->free += count;
+	g->run_none = 0;
 	lock_write_done(&h->lock);
 	forget_verified(h, page, count);
 	atomic_fetch_add_explicit(&h->free, count, memory_order_relaxed);
@@ -330,6 +343,11 @@ static void set_verified(struct heap *h, uint64_t page)
 	atomic_fetch_add_explicit(&h->checked, 1, memory_order_relaxed);
 }
 
+static int fault_or_damage(const struct heap *h, uint64_t faults)
+{
+	return faults != heap_faults(h) ? -EIO : -EUCLEAN;
+}
+
 const struct fmt_page *heap_page_slow(struct heap *h, uint64_t reference, int *error)
 {
 	uint64_t page = reference & FMT_ADDRESS_MASK;
@@ -340,13 +358,11 @@ const struct fmt_page *heap_page_slow(struct heap *h, uint64_t reference, int *e
 	}
 	const struct fmt_page *p = (const void *)(h->base + page * FMT_PAGE_SIZE);
 	if (!heap_verified(h, page)) {
-		uint64_t faults = atomic_load_explicit(&h->faulted, memory_order_relaxed);
+		uint64_t faults = heap_faults(h);
 		uint32_t crc = crc32c(0, (const uint8_t *)p + 4, FMT_PAGE_SIZE - 4);
 		int fits = crc == p->crc && fmt_reference_fits(reference, crc);
 		if ((!fits && !SEEDED_BUG(1)) || p->self != page || page_verify(p) < 0) {
-			*error = faults != atomic_load_explicit(&h->faulted, memory_order_relaxed)
-					 ? -EIO
-					 : -EUCLEAN;
+			*error = fault_or_damage(h, faults);
 			return NULL;
 		}
 		set_verified(h, page);
@@ -354,23 +370,69 @@ const struct fmt_page *heap_page_slow(struct heap *h, uint64_t reference, int *e
 	return p;
 }
 
-const uint8_t *heap_value(struct heap *h, const struct fmt_value *value, int *error)
+const struct fmt_scatter *heap_scatter(struct heap *h, uint64_t page, uint32_t count, int *error)
 {
-	uint64_t page = value->address & FMT_ADDRESS_MASK;
-	uint64_t count = (value->stored + FMT_PAGE_SIZE - 1) / FMT_PAGE_SIZE;
+	uint64_t pages = atomic_load_explicit(&h->pages, memory_order_acquire);
+	const struct fmt_scatter *list = (const void *)(h->base + page * FMT_PAGE_SIZE);
 
-	if (page == 0 || page + count > atomic_load_explicit(&h->pages, memory_order_acquire) ||
-	    value->stored > value->length || value->length > FMT_VALUE_MAX) {
-		*error = -EUCLEAN;
+	*error = -EUCLEAN;
+	if (page == 0 || page >= pages || count < 2 || count > FMT_VALUE_PAGES_MAX)
+		return NULL;
+	if (heap_verified(h, page))
+		return list;
+	uint64_t faults = heap_faults(h);
+	if (crc32c(0, (const uint8_t *)list + 4, FMT_PAGE_SIZE - 4) != list->crc ||
+	    list->self != page || list->count != count) {
+		*error = fault_or_damage(h, faults);
 		return NULL;
 	}
+	for (uint32_t i = 0; i < count; i++)
+		if (list->pages[i] == 0 || list->pages[i] >= pages)
+			return NULL;
+	set_verified(h, page);
+	return list;
+}
+
+/* The bytes of a scattered value, one behind the other; they are verified each time. */
+static const uint8_t *value_gather(struct heap *h, const struct fmt_value *value, uint8_t *gathered,
+				   int *error)
+{
+	uint32_t count = fmt_value_pages(value);
+	uint64_t faults = heap_faults(h);
+	const struct fmt_scatter *list =
+		heap_scatter(h, value->address & FMT_ADDRESS_MASK, count, error);
+
+	if (!list)
+		return NULL;
+	for (uint32_t i = 0, at = 0; i < count; i++, at += FMT_PAGE_SIZE) {
+		uint32_t left = value->stored - at;
+		memcpy(gathered + at, h->base + list->pages[i] * FMT_PAGE_SIZE,
+		       left < FMT_PAGE_SIZE ? left : FMT_PAGE_SIZE);
+	}
+	if (crc32c(0, gathered, value->stored) == value->crc_stored || SEEDED_BUG(2))
+		return gathered;
+	*error = fault_or_damage(h, faults);
+	return NULL;
+}
+
+const uint8_t *heap_value(struct heap *h, const struct fmt_value *value, uint8_t *gathered,
+			  int *error)
+{
+	uint64_t page = value->address & FMT_ADDRESS_MASK;
+	uint64_t count = fmt_value_pages(value);
+
+	*error = -EUCLEAN;
+	if (value->stored > value->length || value->length > FMT_VALUE_MAX)
+		return NULL;
+	if (value->address & FMT_SCATTERED)
+		return value_gather(h, value, gathered, error);
+	if (page == 0 || page + count > atomic_load_explicit(&h->pages, memory_order_acquire))
+		return NULL;
 	const uint8_t *bytes = h->base + page * FMT_PAGE_SIZE;
 	if (!heap_verified(h, page)) {
-		uint64_t faults = atomic_load_explicit(&h->faulted, memory_order_relaxed);
+		uint64_t faults = heap_faults(h);
 		if (crc32c(0, bytes, value->stored) != value->crc_stored && !SEEDED_BUG(2)) {
-			*error = faults != atomic_load_explicit(&h->faulted, memory_order_relaxed)
-					 ? -EIO
-					 : -EUCLEAN;
+			*error = fault_or_damage(h, faults);
 			return NULL;
 		}
 		set_verified(h, page);

@@ -5,7 +5,9 @@
  *            the open epoch, a reader. `disk` is what the next checkpoint will write: pages freed in
  *            the epoch that it closes are clear there already. So a page that the last durable
  *            superblock reaches is never handed out. Free pages promised to dirty slots
- *            (`promised`) never exceed the free pages there are, so a checkpoint never lacks space.
+ *            (`promised`) never exceed the free pages there are and those that the checkpoint has in
+ *            hand, and a slot's promise is enough to place it page by page, so a checkpoint never
+ *            lacks space, however the free pages lie.
  * Threading: `free`, `promised` are atomic; bitmaps have the lock; the map is read without one. The
  *            verified bitmap is atomic: two threads may verify the same page.
  * Failure:   -ENOSPC, -EIO, -EUCLEAN.
@@ -24,6 +26,7 @@ struct heap_group {
 	uint8_t *bits;        /* [lock] 4064 bytes: in use */
 	uint8_t *disk;        /* [lock] what is written next */
 	uint32_t free;        /* [lock] by bits */
+	uint32_t run_none;    /* [lock] no run of that many pages is free; 0: unknown */
 	uint8_t copy;         /* [checkpoint] the durable one */
 	uint8_t changed;      /* [lock] disk differs from what is durable */
 	uint32_t crc;         /* [checkpoint] of the durable bitmap page */
@@ -58,6 +61,8 @@ uint32_t heap_group_extent(uint64_t pages, uint32_t group);
 int heap_load_group(struct heap *h, uint32_t group, const struct fmt_space *space);
 /* Makes the file larger by about `pages` (at least that much is free afterwards) or -ENOSPC. */
 int heap_grow(struct heap *h, uint64_t pages);
+/* Makes it larger by at least `pages` even where that many are free: they are no run. */
+int heap_extend(struct heap *h, uint64_t pages);
 /* Promises free pages, keeping `keep` back: 0 or -ENOSPC (nothing is promised then). */
 int heap_promise(struct heap *h, uint64_t pages, uint64_t keep);
 void heap_unpromise(struct heap *h, uint64_t pages);
@@ -77,8 +82,12 @@ static inline uint32_t heap_groups(const struct heap *h)
 
 /* The tree page of a reference, verified: CRC, address, structure. NULL: *error is -EUCLEAN or -EIO. */
 const struct fmt_page *heap_page_slow(struct heap *h, uint64_t reference, int *error);
-/* The stored bytes of a value, verified. NULL: *error. */
-const uint8_t *heap_value(struct heap *h, const struct fmt_value *value, int *error);
+/* The stored bytes of a value, verified. NULL: *error. Those of a scattered one are put together in
+ * `gathered`, FMT_VALUE_MAX bytes. */
+const uint8_t *heap_value(struct heap *h, const struct fmt_value *value, uint8_t *gathered,
+			  int *error);
+/* The list of a scattered value's `count` pages, verified: all lie in the heap. NULL: *error. */
+const struct fmt_scatter *heap_scatter(struct heap *h, uint64_t page, uint32_t count, int *error);
 
 static inline int heap_verified(const struct heap *h, uint64_t page)
 {

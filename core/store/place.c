@@ -43,10 +43,9 @@ static int stage_take(struct mneme *m, struct stage *st, uint32_t pages, uint64_
 		uint64_t want = st->wanted > pages ? st->wanted : pages;
 		rc = heap_alloc(&m->heap, want < EXTENT_PAGES_MAX ? want : EXTENT_PAGES_MAX, pages,
 				&st->extent);
-		if (rc == -ENOSPC) { /* enough pages, but no run of that length */
-			rc = heap_grow(&m->heap, pages + atomic_load(&m->heap.free));
-			if (rc == 0)
-				rc = heap_alloc(&m->heap, pages, pages, &st->extent);
+		if (rc == -ENOSPC && !st->full) { /* enough pages, but no run of that length */
+			st->full = heap_extend(&m->heap, pages) < 0;
+			rc = heap_alloc(&m->heap, pages, pages, &st->extent);
 		}
 		if (rc < 0)
 			return rc;
@@ -69,6 +68,37 @@ static int stage_take(struct mneme *m, struct stage *st, uint32_t pages, uint64_
 	return 0;
 }
 
+/* Places a value page by page, where no run is to be had, and then the list of its pages. */
+static int place_scattered(struct mneme *m, struct dirty_slot *d, const uint8_t *from)
+{
+	struct stage *st = &m->checkpoint->stage;
+	uint32_t count = fmt_value_pages(&d->value);
+	struct fmt_scatter list = {.count = count, .birth = d->epoch};
+	uint8_t *bytes;
+	int rc = 0;
+
+	for (uint32_t i = 0, at = 0; i < count && rc == 0; i++, at += FMT_PAGE_SIZE) {
+		uint32_t left = d->value.stored - at;
+		uint32_t part = left < FMT_PAGE_SIZE ? left : FMT_PAGE_SIZE;
+		rc = stage_take(m, st, 1, &list.pages[i], &bytes);
+		if (rc < 0)
+			break;
+		memcpy(bytes, from + at, part);
+		memset(bytes + part, 0, FMT_PAGE_SIZE - part);
+	}
+	if (rc == 0)
+		rc = stage_take(m, st, 1, &list.self, &bytes);
+	if (rc < 0)
+		return rc;
+	memset(bytes, 0, FMT_PAGE_SIZE);
+	memcpy(bytes, &list, sizeof list);
+	list.crc = crc32c(0, bytes + 4, FMT_PAGE_SIZE - 4);
+	memcpy(bytes, &list.crc, sizeof list.crc);
+	d->value.address = list.self | FMT_SCATTERED;
+	st->scattered = 1;
+	return 0;
+}
+
 static int place_value(struct mneme *m, uint32_t number)
 {
 	struct checkpoint *c = m->checkpoint;
@@ -88,16 +118,19 @@ static int place_value(struct mneme *m, uint32_t number)
 		}
 	}
 	v->crc_stored = v->stored == v->length ? v->crc_plain : crc32c(0, from, v->stored);
-	uint32_t pages = (v->stored + FMT_PAGE_SIZE - 1) / FMT_PAGE_SIZE;
-	int rc = stage_take(m, &c->stage, pages, &page, &bytes);
-	if (rc < 0)
-		return rc;
-	memcpy(bytes, from, v->stored);
-	memset(bytes + v->stored, 0, pages * FMT_PAGE_SIZE - v->stored);
-	v->address = page;
 	v->birth = d->epoch;
-	heap_unpromise(&m->heap, 1u << d->order);
-	return 0;
+	uint32_t pages = fmt_value_pages(v);
+	int rc = stage_take(m, &c->stage, pages, &page, &bytes);
+	if (rc == -ENOSPC && pages > 1) {
+		rc = place_scattered(m, d, from);
+	} else if (rc == 0) {
+		memcpy(bytes, from, v->stored);
+		memset(bytes + v->stored, 0, pages * FMT_PAGE_SIZE - v->stored);
+		v->address = page;
+	}
+	if (rc == 0)
+		heap_unpromise(&m->heap, dirty_places(d->order));
+	return rc;
 }
 
 /* Replaces references to slots by their places. */
@@ -169,6 +202,7 @@ int place_shard(struct mneme *m, struct shard *s, uint64_t *root)
 	int rc = 0;
 
 	c->stage.wanted = 0;
+	c->stage.full = 0;
 	for (uint32_t n = s->closed.first; n; n = slots[n].next) {
 		c->stage.wanted += 1u << slots[n].order;
 		if (slots[n].kind != DIRTY_PAGE)

@@ -32,7 +32,8 @@ enum {
 };
 
 /* Pages given up in an epoch: free once the checkpoint that closes it is durable. An item is a page
- * number and, in bits 40..55, a count; with FMT_DIRTY a slot number of the epoch before. */
+ * number and, in bits 40..55, a count; with FMT_SCATTERED the page lists that many others, which go with
+ * it; with FMT_DIRTY it is a slot number of the epoch before. */
 struct freed_list {
 	uint64_t *items;
 	uint64_t count, capacity;
@@ -63,7 +64,8 @@ struct durability_range {
 
 /* What a transaction was promised. */
 struct budget {
-	uint32_t pages;    /* that it may still take */
+	uint32_t pages;    /* of arena and heap that it may still take */
+	uint32_t lists;    /* pages of the heap alone, one for each slot of a value */
 	uint64_t promised; /* in all */
 	uint64_t freed;    /* items of freed lists reserved so far */
 };

@@ -157,6 +157,10 @@ uint32_t tree_take_slot(struct mneme *m, struct shard *s, enum dirty_kind kind, 
 {
 	CHECK(budget->pages >= 1u << order);
 	budget->pages -= 1u << order;
+	if (order) {
+		CHECK(budget->lists >= 1);
+		budget->lists--;
+	}
 	return dirty_alloc(&m->dirty, &s->open, kind, order, store_epoch(m), s->index);
 }
 
@@ -167,7 +171,7 @@ static void slot_drop(struct mneme *m, struct shard *s, uint32_t slot)
 	if (d->epoch == store_epoch(m)) {
 		if (s->cursor == slot)
 			s->cursor = d->next;
-		heap_unpromise(&m->heap, 1u << d->order);
+		heap_unpromise(&m->heap, dirty_places(d->order));
 		dirty_free(&m->dirty, &s->open, slot);
 	} else {
 		freed_push(s, FMT_DIRTY | slot);
@@ -184,12 +188,10 @@ void tree_free_page(struct mneme *m, struct shard *s, uint64_t reference)
 
 void tree_free_value(struct mneme *m, struct shard *s, const struct fmt_value *value)
 {
-	uint64_t pages = (value->stored + FMT_PAGE_SIZE - 1) / FMT_PAGE_SIZE;
-
 	if (value->address & FMT_DIRTY)
 		slot_drop(m, s, dirty_slot_of(value->address));
 	else
-		freed_push(s, value->address | pages << 40);
+		freed_push(s, value->address | (uint64_t)fmt_value_pages(value) << 40);
 }
 
 /* The page of *reference in a form that can be written; *reference then names the copy. */

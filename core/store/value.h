@@ -2,7 +2,8 @@
 /*
  * Purpose:   values outside of their leaf: reading, compressing, copying into the dirty arena.
  * Invariants: a cell of up to FMT_CELL_MAX bytes holds its value itself; a longer value is a run of
- *            pages. Compressed values are verified before (stored bytes) and after (plain bytes).
+ *            pages, or single ones on a full disk. Compressed values are verified before (stored
+ *            bytes) and after (plain bytes).
  * Threading: as tree.h. The decompression buffer belongs to the thread.
  */
 #ifndef MNEME_CORE_STORE_VALUE_H
@@ -17,7 +18,7 @@ static inline int value_is_indirect(uint32_t key_length, uint64_t length)
 }
 
 /* The plain bytes of the leaf's value at the path: borrowed until the shard is unlocked (compressed
- * ones: until the thread's next call). NULL: *error. */
+ * and scattered ones: until the thread's next call). NULL: *error. */
 const uint8_t *value_read(struct mneme *m, const struct fmt_page *leaf, unsigned position,
 			  uint32_t *length, int *error);
 

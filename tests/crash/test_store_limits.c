@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   the limits of memory and space: transactions that need more pages than are free, or than the
- *            dirty arena has.
+ *            dirty arena has, and a full disk whose free pages lie scattered.
  */
+#include "core/store/check.h"
 #include "core/store/store.h"
 #include "tests/crash/history.h"
+#include "tests/crash/tier.h"
 #include "tests/unit/unit.h"
 
 #include <errno.h>
@@ -75,5 +77,300 @@ START_TEST(test_store_transaction_larger_than_the_arena)
 }
 END_TEST
 
+/* ---- a full disk ---- */
+
+enum { FULL_DISK = 11 << 20, FULL_KEYS = 3000 };
+
+/* What was acknowledged: a length (0: no such key) and what the bytes follow from. */
+static struct {
+	uint32_t length, seed;
+} kept[FULL_KEYS];
+static uint8_t full_value[MNEME_VALUE_MAX], full_read[MNEME_VALUE_MAX];
+
+static struct mneme_key full_key(uint32_t *number)
+{
+	return (struct mneme_key){.inode = MODEL_FIRST_INODE + *number % MODEL_SHARDS,
+				  .type = MNEME_TYPE_USER,
+				  .sub = number,
+				  .sub_length = sizeof *number};
+}
+
+static void full_bytes(uint32_t seed, uint32_t length)
+{
+	uint64_t random = seed;
+
+	for (uint32_t i = 0; i < length; i += 8) {
+		uint64_t word = random_next(&random);
+		memcpy(full_value + i, &word, length - i < 8 ? length - i : 8);
+	}
+}
+
+static int full_put(uint32_t number, uint32_t length, uint32_t seed)
+{
+	struct mneme_key key = full_key(&number);
+
+	full_bytes(seed, length);
+	int rc = mneme_put(m, &key, full_value, length, MNEME_DURABILITY_BUFFERED);
+	ck_assert_msg(rc == 0 || rc == -ENOSPC, "put of %u bytes gave %s", length, strerror(-rc));
+	if (rc == 0) {
+		kept[number].length = length;
+		kept[number].seed = seed;
+	}
+	return rc;
+}
+
+static void full_delete(uint32_t number)
+{
+	struct mneme_key key = full_key(&number);
+
+	if (!kept[number].length)
+		return;
+	ck_assert_int_eq(mneme_delete(m, &key, MNEME_DURABILITY_BUFFERED), 0);
+	kept[number].length = 0;
+}
+
+static void full_compare(void)
+{
+	for (uint32_t i = 0; i < FULL_KEYS; i++) {
+		struct mneme_key key = full_key(&i);
+		size_t length;
+		int rc = mneme_get(m, &key, full_read, sizeof full_read, &length);
+		ck_assert_int_eq(rc, kept[i].length ? 0 : -ENOENT);
+		if (rc < 0)
+			continue;
+		ck_assert_uint_eq(length, kept[i].length);
+		full_bytes(kept[i].seed, kept[i].length);
+		ck_assert(!memcmp(full_value, full_read, length));
+	}
+}
+
+static void full_reopen(void)
+{
+	struct mneme_check_result result;
+	struct mneme_error error = {.message = ""};
+	struct io *io;
+
+	ck_assert_int_eq(mneme_close(m), 0);
+	ck_assert_int_eq(sim_io_new(disk, &io), 0);
+	ck_assert_int_eq(store_check(io, 0, NULL, NULL, &result, &error), 0);
+	io->ops->destroy(io);
+	ck_assert_uint_eq(result.findings, 0);
+	int rc = history_open(disk, &m, &error);
+	ck_assert_msg(rc == 0, "%s", error.message);
+}
+
+static uint32_t full_length(uint64_t *random)
+{
+	static const uint32_t lengths[] = {16000, 16384, 60000, 9000, 5000, 2000, 300};
+
+	return lengths[random_below(random, sizeof lengths / sizeof lengths[0])];
+}
+
+static void full_begin(void)
+{
+	begin();
+	sim_limit(disk, FULL_DISK);
+	memset(kept, 0, sizeof kept);
+}
+
+/* Flips a bit in each list of pages: the check and every reader notice. */
+static void lists_damage(void)
+{
+	struct mneme_check_result result;
+	struct mneme_error error = {.message = ""};
+	uint64_t size, lists = 0, noticed = 0;
+	struct io *io;
+	uint8_t *heap;
+
+	ck_assert_int_eq(sim_file(disk, "heap", &heap, &size), 0);
+	for (uint64_t page = 0; page < size / FMT_PAGE_SIZE; page++) {
+		struct fmt_scatter *list = (void *)(heap + page * FMT_PAGE_SIZE);
+		if (list->self != page || list->count < 2 || list->count > FMT_VALUE_PAGES_MAX)
+			continue;
+		list->pages[1] ^= 1 << lists++ % 8;
+	}
+	ck_assert_uint_gt(lists, 10);
+	ck_assert_int_eq(sim_io_new(disk, &io), 0);
+	ck_assert_int_eq(store_check(io, 0, NULL, NULL, &result, &error), 0);
+	io->ops->destroy(io);
+	ck_assert_uint_gt(result.findings, 10);
+	ck_assert_int_eq(history_open(disk, &m, &error), 0);
+	for (uint32_t i = 0; i < FULL_KEYS; i++) {
+		struct mneme_key key = full_key(&i);
+		size_t length;
+		int rc = mneme_get(m, &key, full_read, sizeof full_read, &length);
+		noticed += rc == -EUCLEAN;
+		if (rc < 0)
+			continue;
+		full_bytes(kept[i].seed, kept[i].length);
+		ck_assert(!memcmp(full_value, full_read, length));
+	}
+	ck_assert_uint_gt(noticed, 10);
+	store_abandon(m);
+}
+
+/* The free pages of a full disk lie one by one: a value then found no run, and its checkpoint failed,
+ * although there were pages enough. */
+START_TEST(test_store_full_disk_with_scattered_pages)
+{
+	uint64_t random = tier_seed();
+	uint32_t rounds = tier_count(4, 10, 200);
+
+	full_begin();
+	for (uint32_t round = 0; round < rounds; round++) {
+		uint32_t full = 0;
+		for (int i = 0; i < 4000 && full < 20; i++) {
+			uint32_t number = random_below(&random, FULL_KEYS);
+			uint32_t length = round % 2 ? full_length(&random) : 1500;
+			if (full_put(number, length, i + 1) < 0)
+				full++;
+			if (i % 50 == 0)
+				(void)mneme_sync(m);
+		}
+		ck_assert_uint_eq(full, 20);
+		for (uint32_t i = round / 2 % 2; i < FULL_KEYS; i += 2)
+			full_delete(i);
+		ck_assert_int_eq(mneme_checkpoint(m), 0);
+		for (uint32_t i = 0; i < 10; i++)
+			ck_assert_int_eq(full_put(i, 60000, i + 1), 0);
+		if (round % 3 == 2) {
+			full_reopen();
+			full_compare();
+		}
+	}
+	full_reopen();
+	full_compare();
+	ck_assert_uint_eq(m->super.incompatible, FMT_INCOMPAT_SCATTERED);
+	ck_assert_int_eq(mneme_close(m), 0);
+	lists_damage();
+	sim_free(disk);
+}
+END_TEST
+
+/* ---- crashes on a full disk ---- */
+
+static void scatter_put(struct history *h, uint32_t key, uint32_t length)
+{
+	struct op op = {.kind = OP_PUT,
+			.durability = MNEME_DURABILITY_BUFFERED,
+			.count = 1,
+			.effects = {{.kind = EFFECT_PUT, .key = key, .length = length}}};
+	struct model_key k;
+
+	model_key(key, &k);
+	effect_bytes(&op.effects[0], full_value);
+	ck_assert_int_eq(mneme_put(h->m, &k.key, full_value, length, op.durability), 0);
+	model_apply(&h->base, &op.effects[0]);
+}
+
+static void add_size(void *arg, const char *name, uint64_t size)
+{
+	(void)name;
+	*(uint64_t *)arg += size;
+}
+
+static void limit_to_what_is_used(struct sim *sim)
+{
+	uint64_t bytes = 0;
+
+	sim_each_file(sim, add_size, &bytes);
+	sim_limit(sim, bytes);
+}
+
+/* A full disk on which only runs of two pages are free: every second of many small values is gone. */
+static void scatter_disk(struct history *h)
+{
+	enum { LARGE = 60, PAGES = 512, PER_LARGE = 4, PER_SMALL = 2, OTHERS = 24 };
+	uint32_t filled = 0, count = 0;
+	struct sim *made;
+
+	ck_assert_int_eq(sim_new(&made), 0);
+	ck_assert_int_eq(history_create(made), 0);
+	struct model none = {0};
+	history_begin(h, made, &none);
+	limit_to_what_is_used(made);
+	h->m->keep_pages = 0;
+	for (; filled + OTHERS <= PAGES; count++) {
+		scatter_put(h, count, count < LARGE ? 16000 : 8000);
+		filled += count < LARGE ? PER_LARGE : PER_SMALL;
+		if (count % 30 == 29)
+			ck_assert_int_eq(mneme_checkpoint(h->m), 0);
+	}
+	ck_assert_int_eq(mneme_checkpoint(h->m), 0);
+	for (uint32_t i = LARGE; i < count; i += 2) {
+		struct effect gone = {.kind = EFFECT_DELETE, .key = i};
+		struct model_key k;
+		model_key(i, &k);
+		ck_assert_int_eq(mneme_delete(h->m, &k.key, MNEME_DURABILITY_BUFFERED), 0);
+		model_apply(&h->base, &gone);
+	}
+	ck_assert_int_eq(mneme_checkpoint(h->m), 0);
+	history_abandon(h);
+	struct sim *settled = disk_settled(made);
+	struct model base;
+	model_copy(&base, &h->base);
+	history_end(h);
+	history_begin(h, settled, &base);
+	model_clear(&base);
+	limit_to_what_is_used(settled);
+	h->m->keep_pages = 0;
+}
+
+static void scatter_crash(const struct history *h, uint64_t point, unsigned kind, uint64_t seed)
+{
+	struct mneme_check_result result;
+	struct mneme_error error = {.message = ""};
+	struct sim *after;
+	struct io *io;
+	uint64_t sum;
+	uint32_t c, p;
+
+	ck_assert_int_eq(sim_crash(h->disk, point, kind, seed, &after), 0);
+	ck_assert_int_eq(sim_io_new(after, &io), 0);
+	ck_assert_int_eq(store_check(io, STORE_CHECK_CRASHED, NULL, NULL, &result, &error), 0);
+	io->ops->destroy(io);
+	ck_assert_uint_eq(result.findings, 0);
+	int rc = history_open(after, &m, &error);
+	ck_assert_msg(rc == 0, "point %llu, kind %u: %s", (unsigned long long)point, kind,
+		      error.message);
+	ck_assert_int_eq(store_sum(m, &sum), 0);
+	ck_assert(history_allows(h, point, sum, &c, &p));
+	store_abandon(m);
+	sim_free(after);
+}
+
+/* Values that are scattered, read, replaced and freed, with a crash at every moment. */
+START_TEST(test_store_full_disk_crashes)
+{
+	static const enum op_kind kinds[] = {OP_PUT, OP_PUT, OP_DELETE,     OP_PUT,
+					     OP_PUT, OP_PUT, OP_CHECKPOINT, OP_REOPEN};
+	static struct history h;
+	uint64_t random = tier_seed(), seeds = tier_count(1, 1, 20);
+
+	scatter_disk(&h);
+	for (uint32_t i = 0; i < 24; i++) {
+		struct op op = {.kind = kinds[i % 8], .durability = MNEME_DURABILITY_STRICT};
+		if (i % 3 == 0 && op.kind == OP_PUT)
+			op.durability = MNEME_DURABILITY_BUFFERED;
+		op.count = op.kind < OP_SYNC;
+		op.effects[0] =
+			(struct effect){.kind = op.kind == OP_DELETE ? EFFECT_DELETE : EFFECT_PUT,
+					.key = op.kind == OP_DELETE ? (i - 1) % 7 : i % 7,
+					.length = op.kind == OP_DELETE ? 0 : 30000 + 6000 * (i % 5),
+					.seed = i};
+		history_run(&h, &op);
+		h.m->keep_pages = 0;
+	}
+	ck_assert_uint_eq(h.m->super.incompatible, FMT_INCOMPAT_SCATTERED);
+	history_compute(&h);
+	for (uint64_t point = h.opened; point <= sim_events(h.disk); point++)
+		for (unsigned kind = 0; kind < SIM_CRASH_KINDS; kind++)
+			for (uint64_t seed = 0; seed < seeds; seed++)
+				scatter_crash(&h, point, kind, random_next(&random));
+	history_end(&h);
+}
+END_TEST
+
 UNIT_MAIN("store_limits", test_store_transaction_needs_more_pages_than_are_free,
-	  test_store_transaction_larger_than_the_arena)
+	  test_store_transaction_larger_than_the_arena, test_store_full_disk_with_scattered_pages,
+	  test_store_full_disk_crashes)

@@ -33,6 +33,26 @@ writable_again() # the freed space comes back within some checkpoints
 	cat "$work/dd"
 	return 1
 }
+mixed() # files of all sizes until the disk is full, every second one removed, again; what stays is right
+{
+	local round i kib
+	mkdir -p "$mnt/mixed"
+	for round in 1 2 3 4; do
+		for ((i = 0; i < 3000; i++)); do
+			kib=$((1 + (i * 7919 + round * 31) % 97))
+			[ $((i % 3)) = 0 ] && kib=4
+			head -c $((kib * 1024 - i % 500)) "$work/random" >"$mnt/mixed/$round.$i" 2>/dev/null || break
+		done
+		[ "$i" -lt 3000 ] || { echo "it never fills"; return 1; }
+		rm -f "$mnt/mixed/$round.$i"
+		find "$mnt/mixed" -name "*[02468]" -delete || return 1
+		sync -f "$mnt/precious" || return 1
+	done
+	for i in "$mnt"/mixed/*; do
+		cmp -n "$(stat -c %s "$i")" "$i" "$work/random" || return 1
+	done
+	rm -rf "$mnt/mixed" && echo more >"$mnt/after" && sync "$mnt/after"
+}
 truthful() { # df shows what can be had
 	local free
 	free=$(stat -f -c '%a * %S' "$mnt")
@@ -50,7 +70,10 @@ for round in 1 2 3; do
 	check "precious_$round" test "$(cat "$mnt/precious")" = precious
 	rm -f "$mnt/again"
 done
+head -c 102400 /dev/urandom >"$work/random"
+check mixed_sizes mixed
 store_unmount
+check store_after_mixed_sizes store_check
 store_mount
 check precious_after_remount test "$(cat "$mnt/precious")" = precious
 rm -f "$work/sums"
