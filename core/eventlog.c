@@ -106,7 +106,7 @@ int mneme_log_append(struct mneme *m, const void *run, size_t run_length, const 
 	struct timespec t;
 	int rc;
 
-	if (run_length == 0 || run_length > RUN_MAX)
+	if (!run || run_length == 0 || run_length > RUN_MAX || (length && !data))
 		return -EINVAL;
 	if (length > MNEME_VALUE_MAX - EVENT_HEAD)
 		return -E2BIG;
@@ -166,16 +166,15 @@ static int walk_each(void *arg, const struct mneme_key *key, const void *value, 
 
 static int run_read_head(struct mneme *m, const void *run, size_t run_length, struct log_head *head)
 {
+	size_t length;
+
+	if (!run || run_length == 0 || run_length > RUN_MAX)
+		return -EINVAL;
 	struct mneme_key key = {.inode = run_inode(m, run, run_length),
 				.type = MNEME_TYPE_LOG_HEAD,
 				.sub = run,
 				.sub_length = run_length};
-	size_t length;
-	int rc;
-
-	if (run_length == 0 || run_length > RUN_MAX)
-		return -EINVAL;
-	rc = mneme_get(m, &key, head, sizeof *head, &length);
+	int rc = mneme_get(m, &key, head, sizeof *head, &length);
 	return rc == 0 && length != sizeof *head ? -EUCLEAN : rc;
 }
 
@@ -185,7 +184,7 @@ int mneme_log_replay(struct mneme *m, const void *run, size_t run_length, uint64
 	struct walk w = {.each = each, .arg = arg};
 	uint8_t first_sub[1 + RUN_MAX + 8], last_sub[1 + RUN_MAX + 8];
 	struct log_head head;
-	int rc = run_read_head(m, run, run_length, &head);
+	int rc = each ? run_read_head(m, run, run_length, &head) : -EINVAL;
 
 	if (rc < 0)
 		return rc;
@@ -232,8 +231,9 @@ int mneme_log_verify(struct mneme *m, const void *run, size_t run_length, uint64
 		v.bad = v.count + 1;
 		rc = -EUCLEAN;
 	}
-	*count = v.count;
-	if (rc == -EUCLEAN)
+	if (count)
+		*count = v.count;
+	if (bad && rc == -EUCLEAN)
 		*bad = v.bad;
 	return rc;
 }
@@ -257,7 +257,7 @@ static int runs_each(void *arg, const struct mneme_key *key, const void *value, 
 int mneme_log_runs(struct mneme *m, mneme_log_run *each, void *arg)
 {
 	struct runs r = {each, arg};
-	int rc = 0;
+	int rc = each ? 0 : -EINVAL;
 
 	for (uint32_t shard = 0; shard < mneme_shards(m) && rc == 0; shard++) {
 		struct mneme_key first = {.inode = shard, .type = MNEME_TYPE_LOG_HEAD};

@@ -66,6 +66,8 @@ static int kv_commit(struct mneme *m, const void *key, size_t key_length, struct
 
 	if (rc < 0)
 		return rc;
+	if (c->length && !c->value)
+		return -EINVAL;
 	if (c->length > MNEME_VALUE_MAX - VERSION_BYTES)
 		return -E2BIG;
 	do {
@@ -110,6 +112,8 @@ int mneme_kv_get(struct mneme *m, const void *key, size_t key_length, void *valu
 	size_t n;
 	int rc = kv_key(m, key, key_length, &k);
 
+	if (rc == 0 && (!length || (capacity && !value)))
+		rc = -EINVAL;
 	if (rc < 0)
 		return rc;
 	mneme_view_begin(m, k.inode);
@@ -248,6 +252,8 @@ int mneme_kv_scan_after(struct mneme *m, const void *prefix, size_t prefix_lengt
 {
 	if (prefix_length > MNEME_SUBKEY_MAX || after_length > MNEME_SUBKEY_MAX)
 		return -ENAMETOOLONG;
+	if (!each || (prefix_length && !prefix) || (after_length && !after))
+		return -EINVAL;
 	struct kv_scan *scan = alloc_zeroed(1, sizeof *scan);
 	if (!scan)
 		return -ENOMEM;

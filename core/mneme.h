@@ -17,7 +17,9 @@
  *              -EINVAL  an argument is out of its limits  -ENAMETOOLONG, -E2BIG: key, value too long
  *              -EBUSY   another process has the store open for writing
  *              -ERANGE  the caller's buffer is too small (the needed length is reported)
- *            mneme_open and mneme_create also fill a sentence with a way out.
+ *            Functions with a `struct mneme_error` also fill a sentence with a way out; it may be NULL.
+ *            A NULL where an argument is needed is -EINVAL, except for the handle itself. A handle is
+ *            used no more after mneme_close(), nor are transactions of it.
  */
 #ifndef MNEME_H
 #define MNEME_H
@@ -233,7 +235,7 @@ MNEME_EXPORT void mneme_view_end(struct mneme *m, uint64_t inode);
 MNEME_EXPORT int mneme_sync(struct mneme *m);
 /* Position just behind this thread's last commit; 0 if there was none or it was not logged. */
 MNEME_EXPORT uint64_t mneme_lsn_last(const struct mneme *m);
-/* Everything up to that position is durable when it returns 0. */
+/* Everything up to that position is durable when it returns 0. -EINVAL: nothing lies there yet. */
 MNEME_EXPORT int mneme_sync_to(struct mneme *m, uint64_t lsn);
 MNEME_EXPORT uint64_t mneme_lsn_durable(const struct mneme *m);
 /* Writes everything to the heap and recycles the log; waits for it. */
@@ -286,7 +288,7 @@ typedef int mneme_log_each(void *arg, const struct mneme_log_event *event);
 MNEME_EXPORT int mneme_log_replay(struct mneme *m, const void *run, size_t run_length,
 				  uint64_t sequence, mneme_log_each *each, void *arg);
 /* Recomputes the chain. -EUCLEAN: *bad receives the first sequence that does not fit. *count
- * receives the number of events verified. -ENOENT: no such run. */
+ * receives the number of events verified. Both may be NULL. -ENOENT: no such run. */
 MNEME_EXPORT int mneme_log_verify(struct mneme *m, const void *run, size_t run_length,
 				  uint64_t *count, uint64_t *bad);
 /* Calls `each` for every run: name and number of events. */

@@ -15,16 +15,39 @@
 
 static_assert((int)MNEME_MESSAGE_SIZE >= (int)MODEL_WHY, "a model's sentence fits a message");
 
+/* Where the sentence goes: the caller's, or nowhere. */
+static char *sentence_of(struct mneme_error *error, struct mneme_error *unheard)
+{
+	struct mneme_error *e = error ? error : unheard;
+
+	e->message[0] = 0;
+	return e->message;
+}
+
+static int refuse(char *why)
+{
+	snprintf(why, MNEME_MESSAGE_SIZE, "an argument is missing");
+	return -EINVAL;
+}
+
 int mneme_model_convert(const char *package_directory, const char *path, struct mneme_error *error)
 {
-	return model_convert(package_directory, path, error->message);
+	struct mneme_error unheard;
+	char *why = sentence_of(error, &unheard);
+
+	return package_directory && path ? model_convert(package_directory, path, why)
+					 : refuse(why);
 }
 
 int mneme_model_describe(const char *path, struct mneme_model_info *out, struct mneme_error *error)
 {
+	struct mneme_error unheard;
+	char *why = sentence_of(error, &unheard);
 	struct model *m;
-	const int rc = model_open(path, MODEL_WANT_ALL, &m, error->message);
 
+	if (!path || !out)
+		return refuse(why);
+	const int rc = model_open(path, MODEL_WANT_ALL, &m, why);
 	if (rc)
 		return rc;
 	*out = (struct mneme_model_info){
@@ -46,16 +69,19 @@ int mneme_model_embed(const char *path, const char *text, size_t length, float *
 {
 	struct encoder_scratch *scratch = NULL;
 	struct encoder *encoder = NULL;
+	struct mneme_error unheard;
+	char *why = sentence_of(error, &unheard);
 	struct model *m;
-	int rc = model_open(path, MODEL_WANT_I8, &m, error->message);
 
+	if (!path || (length && !text) || !vector)
+		return refuse(why);
+	int rc = model_open(path, MODEL_WANT_I8, &m, why);
 	if (rc)
 		return rc;
 	scratch = encoder_scratch_new();
 	rc = scratch ? encoder_new(m, NULL, &encoder) : -ENOMEM;
 	if (rc) {
-		snprintf(error->message, sizeof(error->message), "cannot make the encoder: %s",
-			 strerror(-rc));
+		snprintf(why, MNEME_MESSAGE_SIZE, "cannot make the encoder: %s", strerror(-rc));
 	} else {
 		encoder_embed(encoder, scratch, &text, &length, 1, vector);
 		if (tokens)

@@ -9,14 +9,31 @@
 #include "pool/layers.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
+
+/* -EINVAL with its sentence. */
+__attribute__((format(printf, 2, 3))) static int refuse(struct mneme_error *error,
+							const char *format, ...)
+{
+	va_list list;
+
+	if (error) {
+		va_start(list, format);
+		vsnprintf(error->message, sizeof error->message, format, list);
+		va_end(list);
+	}
+	return -EINVAL;
+}
 
 int mneme_create(const char *directory, const struct mneme_create_options *options,
 		 struct mneme_error *error)
 {
 	struct io *io;
-	int rc = io_posix_new(directory, 1, &io);
 
+	if (!directory)
+		return refuse(error, "no directory was given");
+	int rc = io_posix_new(directory, 1, &io);
 	if (rc < 0) {
 		if (error)
 			snprintf(error->message, sizeof error->message, "%s: %s", directory,
@@ -35,12 +52,19 @@ int mneme_open(const char *directory, const struct mneme_options *options, struc
 	struct io *io;
 	int rc;
 
+	if (!directory || !out)
+		return refuse(error, directory ? "no place for the store's handle was given (out)"
+					       : "no directory was given");
+	if (which && strcmp(which, "posix") && strcmp(which, "uring"))
+		return refuse(error, "the option io is \"%s\": it can be posix, uring or NULL",
+			      which);
+	if (options && !commit_durability_is_known(options->durability))
+		return refuse(error, "the option durability is %d, which is not known",
+			      (int)options->durability);
 	if (which && !strcmp(which, "posix"))
 		rc = io_posix_new(directory, 0, &io);
-	else if (which && !strcmp(which, "uring"))
-		rc = io_uring_new(directory, 0, &io);
 	else if (which)
-		rc = -EINVAL;
+		rc = io_uring_new(directory, 0, &io);
 	else
 		rc = io_open_directory(directory, 0, &io);
 	if (rc < 0) {
@@ -72,12 +96,14 @@ uint64_t mneme_inode_new(struct mneme *m, uint32_t shard)
 int mneme_get(struct mneme *m, const struct mneme_key *key, void *value, size_t capacity,
 	      size_t *length)
 {
-	struct shard *s = store_shard(m, key->inode);
 	const void *seen;
-	int rc = txn_key_check(m, key);
+	int rc = length ? txn_key_check(m, key) : -EINVAL;
 
+	if (rc == 0)
+		rc = txn_bytes_check(value, capacity);
 	if (rc < 0)
 		return rc;
+	struct shard *s = store_shard(m, key->inode);
 	LAYER(lock, lock_read(&s->lock));
 	rc = txn_tree_get(m, key, &seen, length);
 	if (rc == 0 && capacity && *length > capacity)
@@ -97,6 +123,8 @@ int mneme_put(struct mneme *m, const struct mneme_key *key, const void *value, s
 		return rc;
 	if (length > MNEME_VALUE_MAX)
 		return -E2BIG;
+	if (txn_bytes_check(value, length))
+		return -EINVAL;
 	struct commit_op op = {.kind = FMT_OP_PUT, .key = *key, .value = value, .length = length};
 	return commit_single(m, &op, durability);
 }
@@ -135,7 +163,10 @@ static int delete_present(struct mneme_txn *txn, const struct mneme_key *key, vo
 
 int mneme_delete(struct mneme *m, const struct mneme_key *key, enum mneme_durability durability)
 {
-	return change_locked(m, key, MNEME_TXN_MAY_FILL, delete_present, NULL, durability);
+	int rc = txn_key_check(m, key);
+
+	return rc < 0 ? rc
+		      : change_locked(m, key, MNEME_TXN_MAY_FILL, delete_present, NULL, durability);
 }
 
 struct swap {
@@ -197,13 +228,15 @@ static int batch_each(void *arg, const struct mneme_key *key, const void *value,
 int mneme_scan(struct mneme *m, const struct mneme_key *first, const struct mneme_key *last,
 	       uint64_t limit, mneme_scan_each *each, void *arg)
 {
-	struct shard *s = store_shard(m, first->inode);
 	struct batch b = {.each = each, .arg = arg, .limit = limit};
-	struct mneme_key from = *first;
-	int rc = txn_key_check(m, first);
+	int rc = each ? txn_key_check(m, first) : -EINVAL;
 
 	if (rc == 0)
 		rc = txn_key_check(m, last);
+	if (rc < 0)
+		return rc;
+	struct shard *s = store_shard(m, first->inode);
+	struct mneme_key from = *first;
 	while (rc == 0) {
 		lock_read(&s->lock);
 		rc = txn_tree_scan(m, &from, last, 0, 0, batch_each, &b, NULL);
@@ -230,7 +263,7 @@ int mneme_view_begin(struct mneme *m, uint64_t inode)
 
 int mneme_view_get(struct mneme *m, const struct mneme_key *key, const void **value, size_t *length)
 {
-	int rc = txn_key_check(m, key);
+	int rc = value && length ? txn_key_check(m, key) : -EINVAL;
 
 	return rc < 0 ? rc : txn_tree_get(m, key, value, length);
 }
@@ -238,8 +271,10 @@ int mneme_view_get(struct mneme *m, const struct mneme_key *key, const void **va
 int mneme_view_scan(struct mneme *m, const struct mneme_key *first, const struct mneme_key *last,
 		    uint64_t limit, mneme_scan_each *each, void *arg)
 {
-	int rc = txn_key_check(m, first);
+	int rc = each ? txn_key_check(m, first) : -EINVAL;
 
+	if (rc == 0)
+		rc = txn_key_check(m, last);
 	return rc < 0 ? rc : txn_tree_scan(m, first, last, 0, limit, each, arg, NULL);
 }
 
@@ -268,6 +303,8 @@ int mneme_sync_to(struct mneme *m, uint64_t lsn)
 
 	if (m->read_only)
 		return 0;
+	if (lsn > wal_next(&m->wal)) /* nobody was given that position */
+		return -EINVAL;
 	rc = wal_sync_to(&m->wal, lsn);
 	if (rc == -ENOSPC || rc == -ENOMEM) /* no room for the log; a checkpoint makes it durable */
 		return checkpoint_run(m);
@@ -344,7 +381,7 @@ int mneme_set_durability(struct mneme *m, uint64_t first, uint64_t last,
 	uint64_t sub;
 	struct mneme_key key = range_key(&sub, first);
 
-	if (first > last || durability > MNEME_DURABILITY_STRICT)
+	if (first > last || !commit_durability_is_known(durability))
 		return -EINVAL;
 	int rc = store_writable(m);
 	if (rc == 0)

@@ -207,7 +207,8 @@ static int call_refuse(const struct check_call *call, int rc, const char *what)
 {
 	struct check c = {.error = call->error};
 
-	return check_refuse(&c, rc, "%s: %s", what, strerror(-rc));
+	return check_refuse(&c, rc, "%s: %s%s", what, strerror(-rc),
+			    rc == -ENOENT ? "; no store is there" : "");
 }
 
 /* The names of a store whose structure is sound; opens it as the engine does. */
@@ -280,12 +281,14 @@ int mneme_check(const char *directory, unsigned flags, mneme_check_report *repor
 				  .arg = arg,
 				  .result = result ? result : &own,
 				  .error = error};
-	struct io *io;
-	int rc = io_posix_new(directory, 0, &io);
+	struct io *io = NULL;
+	int rc = flags & ~(unsigned)(MNEME_CHECK_REPAIR | MNEME_CHECK_LOSE_NOTHING) || !directory
+			 ? -EINVAL
+			 : io_posix_new(directory, 0, &io);
 
 	*call.result = (struct mneme_check_result){0};
 	if (rc < 0)
-		return call_refuse(&call, rc, directory);
+		return call_refuse(&call, rc, directory ? directory : "no directory was given");
 	rc = is_store(io) ? lock_take(&call, io) : call_refuse(&call, -ENOENT, directory);
 	if (rc == 0)
 		rc = store_check(io, call.flags, report, arg, call.result, error);

@@ -376,6 +376,9 @@ uint64_t mneme_lsn_last(const struct mneme *m)
 int commit_single(struct mneme *m, const struct commit_op *op, enum mneme_durability asked)
 {
 	struct shard *s = store_shard(m, op->key.inode);
+
+	if (!commit_durability_is_known(asked))
+		return -EINVAL;
 	enum mneme_durability durability = commit_durability(m, op->key.inode, asked);
 	uint64_t lsn;
 	int rc, full = 0;

@@ -39,6 +39,10 @@ int commit_make_room(struct mneme *m, int why);
 /* Sees to it that so many heap pages are free. */
 int commit_make_heap_room(struct mneme *m, uint64_t pages);
 /* The durability that an operation on `inode` has. */
+static inline int commit_durability_is_known(enum mneme_durability durability)
+{
+	return (unsigned)durability <= MNEME_DURABILITY_STRICT;
+}
 enum mneme_durability commit_durability(struct mneme *m, uint64_t inode,
 					enum mneme_durability asked);
 /* After unlocking: waits as the durability says, and wakes the background where it is due. */

@@ -130,6 +130,8 @@ void *txn_alloc(struct mneme_txn *txn, uint32_t size)
 int txn_key_check(const struct mneme *m, const struct mneme_key *key)
 {
 	(void)m;
+	if (!key)
+		return -EINVAL;
 	if (key->sub_length > MNEME_SUBKEY_MAX)
 		return -ENAMETOOLONG;
 	return key->sub_length && !key->sub ? -EINVAL : 0;
@@ -209,6 +211,8 @@ int mneme_txn_begin(struct mneme *m, unsigned flags, struct mneme_txn **out)
 {
 	struct mneme_txn *txn;
 
+	if (!out || flags & ~(unsigned)(MNEME_TXN_READ_ONLY | MNEME_TXN_MAY_FILL))
+		return -EINVAL;
 	LAYER(snapshot, txn = txn_take(m));
 	if (!txn)
 		return -ENOMEM;
@@ -267,6 +271,8 @@ int mneme_txn_begin_locked(struct mneme *m, unsigned flags, const uint64_t *inod
 {
 	uint64_t bits = 0;
 
+	if (!out || (count && !inodes))
+		return -EINVAL;
 	for (unsigned i = 0; i < count; i++)
 		bits |= 1ull << (inodes[i] & m->shard_mask);
 	return begin_bits(m, flags, bits, out);
@@ -279,6 +285,8 @@ static int op_add(struct mneme_txn *txn, const struct commit_op *op, int copy_va
 	uint64_t bit = 1ull << (op->key.inode & txn->m->shard_mask);
 	int rc = txn_key_check(txn->m, &op->key);
 
+	if (rc == 0 && op->kind != FMT_OP_DELETE_RANGE)
+		rc = txn_bytes_check(op->value, op->length);
 	if (rc < 0)
 		return rc;
 	if (txn->flags & MNEME_TXN_READ_ONLY)
@@ -321,6 +329,8 @@ static int op_add(struct mneme_txn *txn, const struct commit_op *op, int copy_va
 int mneme_txn_put(struct mneme_txn *txn, const struct mneme_key *key, const void *value,
 		  size_t length)
 {
+	if (!key)
+		return -EINVAL;
 	if (length > MNEME_VALUE_MAX)
 		return -E2BIG;
 	struct commit_op op = {.kind = FMT_OP_PUT, .key = *key, .value = value, .length = length};
@@ -330,6 +340,8 @@ int mneme_txn_put(struct mneme_txn *txn, const struct mneme_key *key, const void
 int mneme_txn_put_borrowed(struct mneme_txn *txn, const struct mneme_key *key, const void *value,
 			   size_t length)
 {
+	if (!key)
+		return -EINVAL;
 	if (length > MNEME_VALUE_MAX)
 		return -E2BIG;
 	struct commit_op op = {.kind = FMT_OP_PUT, .key = *key, .value = value, .length = length};
@@ -341,6 +353,8 @@ int mneme_txn_put_parts(struct mneme_txn *txn, const struct mneme_key *key, cons
 {
 	if (head_length > MNEME_VALUE_MAX || tail_length > MNEME_VALUE_MAX - head_length)
 		return -E2BIG;
+	if (txn_bytes_check(head, head_length) || txn_bytes_check(tail, tail_length))
+		return -EINVAL;
 	uint8_t *value = txn_alloc(txn, head_length + tail_length);
 	if (!value)
 		return -ENOMEM;
@@ -354,6 +368,8 @@ int mneme_txn_put_parts(struct mneme_txn *txn, const struct mneme_key *key, cons
 int mneme_txn_patch_borrowed(struct mneme_txn *txn, const struct mneme_key *key, size_t offset,
 			     const void *data, size_t length)
 {
+	if (!key)
+		return -EINVAL;
 	if (offset > MNEME_VALUE_MAX || length > MNEME_VALUE_MAX)
 		return -E2BIG;
 	struct commit_op op = {.kind = FMT_OP_PATCH,
@@ -366,6 +382,8 @@ int mneme_txn_patch_borrowed(struct mneme_txn *txn, const struct mneme_key *key,
 
 int mneme_txn_truncate(struct mneme_txn *txn, const struct mneme_key *key, size_t length)
 {
+	if (!key)
+		return -EINVAL;
 	if (length > MNEME_VALUE_MAX)
 		return -E2BIG;
 	struct commit_op op = {.kind = FMT_OP_TRUNCATE, .key = *key, .offset = length};
@@ -374,18 +392,21 @@ int mneme_txn_truncate(struct mneme_txn *txn, const struct mneme_key *key, size_
 
 int mneme_txn_delete(struct mneme_txn *txn, const struct mneme_key *key)
 {
+	if (!key)
+		return -EINVAL;
 	struct commit_op op = {.kind = FMT_OP_DELETE, .key = *key};
-
 	return op_add(txn, &op, 0);
 }
 
 int mneme_txn_delete_range(struct mneme_txn *txn, const struct mneme_key *first,
 			   const struct mneme_key *last)
 {
-	struct commit_op op = {.kind = FMT_OP_DELETE_RANGE, .key = *first, .last = *last};
-	int rc = txn_key_check(txn->m, last);
+	int rc = first ? txn_key_check(txn->m, last) : -EINVAL;
 
-	return rc < 0 ? rc : op_add(txn, &op, 0);
+	if (rc < 0)
+		return rc;
+	struct commit_op op = {.kind = FMT_OP_DELETE_RANGE, .key = *first, .last = *last};
+	return op_add(txn, &op, 0);
 }
 
 /* ---- commit ---- */
@@ -439,6 +460,12 @@ static int commit_try(struct mneme_txn *txn, enum mneme_durability durability, u
 
 int mneme_txn_commit(struct mneme_txn *txn, enum mneme_durability asked)
 {
+	if (!txn)
+		return -EINVAL;
+	if (!commit_durability_is_known(asked)) {
+		mneme_txn_abort(txn);
+		return -EINVAL;
+	}
 	struct mneme *m = txn->m;
 	uint64_t bits = txn->is_locked ? txn->lock_bits : txn->read_bits | txn->write_bits;
 	uint64_t shared = txn->is_locked ? (txn->flags & MNEME_TXN_READ_ONLY ? ~0ull : 0)
@@ -501,6 +528,8 @@ int mneme_txn_run(struct mneme *m, mneme_txn_body *body, void *arg,
 {
 	uint64_t random = (uintptr_t)&random ^ (uintptr_t)arg, all = ~0ull >> (64 - m->shard_count);
 
+	if (!body)
+		return -EINVAL;
 	for (unsigned attempt = 0;; attempt++) {
 		struct mneme_txn *txn;
 		int rc = attempt < RETRIES_BEFORE_ESCALATION ? mneme_txn_begin(m, 0, &txn)

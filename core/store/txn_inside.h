@@ -8,6 +8,8 @@
 #include "core/store/commit.h"
 #include "core/store/txn.h"
 
+#include <errno.h>
+
 enum { TXN_BLOCK_BYTES = 1 << 16, TXN_BLOCKS_KEPT = 2 };
 
 /* Copies of keys and values live in blocks, which do not move. */
@@ -54,6 +56,11 @@ void *txn_alloc(struct mneme_txn *txn, uint32_t size);
 int txn_copy_key(struct mneme_txn *txn, const struct mneme_key *key, struct mneme_key *out);
 uint64_t txn_key_bit(const struct mneme_key *key);
 int txn_key_compare(const struct mneme_key *a, const struct mneme_key *b);
+/* -EINVAL where a caller gives a length and no bytes. */
+static inline int txn_bytes_check(const void *bytes, size_t length)
+{
+	return length && !bytes ? -EINVAL : 0;
+}
 int txn_key_check(const struct mneme *m, const struct mneme_key *key);
 uint64_t txn_hash(uint64_t seed, const void *data, size_t length);
 

@@ -209,8 +209,10 @@ int mneme_txn_get(struct mneme_txn *txn, const struct mneme_key *key, void *valu
 {
 	const void *base = NULL, *seen;
 	size_t base_length = 0;
-	int rc = txn_key_check(txn->m, key);
+	int rc = length ? txn_key_check(txn->m, key) : -EINVAL;
 
+	if (rc == 0)
+		rc = txn_bytes_check(value, capacity);
 	if (rc == 0)
 		rc = shard_enter(txn, key->inode);
 	if (rc < 0)
@@ -244,7 +246,7 @@ int mneme_txn_borrow(struct mneme_txn *txn, const struct mneme_key *key, const v
 {
 	const void *base = NULL;
 	size_t base_length = 0;
-	int rc = txn->is_locked ? txn_key_check(txn->m, key) : -EINVAL;
+	int rc = txn->is_locked && value && length ? txn_key_check(txn->m, key) : -EINVAL;
 
 	if (rc == 0)
 		rc = shard_enter(txn, key->inode);
@@ -360,7 +362,7 @@ int mneme_txn_scan(struct mneme_txn *txn, const struct mneme_key *first,
 {
 	struct merge g = {.txn = txn, .each = each, .arg = arg, .limit = limit};
 	uint64_t hash = txn->m->txns->hash_seed;
-	int rc = txn_key_check(txn->m, first);
+	int rc = each ? txn_key_check(txn->m, first) : -EINVAL;
 
 	if (rc == 0)
 		rc = txn_key_check(txn->m, last);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Purpose: a program that knows nothing but core/mneme.h and links the shared library. */
-#include "core/mneme.h"
+/* Purpose: a program that knows nothing but mneme.h and links the shared library. */
+#include <mneme.h>
 
 #include <check.h>
 #include <errno.h>
