@@ -78,7 +78,7 @@ tool_errors()
 	says 2 'not in a mounted mnemefs' mneme kv -C / list || return 1
 	says 2 'not both' mneme kv -C "$mnt" -S "$store" list || return 1
 	says 2 'in use by process' mneme kv -S "$store" put a b || return 1
-	says 2 'does not know' mneme search -S "$store" question || return 1
+	says 2 'does not know' mneme sync -S "$store" || return 1
 	head -c 17000 /dev/zero >"$work/large"
 	says 2 'too long' sh -c 'mneme kv -C "$1" put large <"$2"' - "$mnt" "$work/large" || return 1
 	says 2 'root directory' setpriv --reuid 65501 --regid 65501 --clear-groups mneme kv -C "$mnt" put a b || return 1
