@@ -14,7 +14,9 @@
  *   has what a query may say.
  *
  *   To add a name: give it a kind, a line in `children`, and a case in make_text().
- * Threading: all of the table: its mutex. A node's text does not change while the kernel holds the node.
+ * Threading: all of the table: its mutex. A node's text does not change. Who uses it outside of the mutex
+ *            borrows the node: a kernel that gives a request up (its caller was killed) may forget the
+ *            node while the request is still answered.
  */
 #include "fs/virtual.h"
 
@@ -47,9 +49,10 @@ enum kind {
 struct vnode {
 	enum kind kind;
 	uint64_t ino;
-	uint64_t above; /* inode of the directory that it was found in */
-	uint64_t home;  /* the real directory that `.mneme` was looked up in */
-	uint64_t lookups;
+	uint64_t above;    /* inode of the directory that it was found in */
+	uint64_t home;     /* the real directory that `.mneme` was looked up in */
+	uint64_t lookups;  /* by the kernel */
+	unsigned borrowed; /* by handlers; free when both are 0 */
 	int64_t made_ns;
 	char *text;
 	size_t length;
@@ -263,12 +266,91 @@ static void attr_of(const struct vnode *node, struct stat *out)
 	out->st_mtim = out->st_ctim = out->st_atim;
 }
 
-static int borrow(struct fs *fs, uint64_t ino, struct vnode *out);
+/* Frees a node that nobody has any more; what it owns goes to *unused. With the mutex held. */
+static void drop_if_unused(struct virtual_table *table, struct vnode *node, struct vnode *unused)
+{
+	if (node->lookups || node->borrowed)
+		return;
+	*unused = *node;
+	*node = (struct vnode){.next_free = table->free};
+	table->free = (unsigned)(node - table->nodes);
+}
+
+static void free_content(struct vnode *unused)
+{
+	alloc_free(unused->text);
+	query_free(unused->query);
+}
+
+void virtual_forget(struct fs *fs, uint64_t ino, uint64_t count)
+{
+	struct virtual_table *table = fs->virtual_nodes;
+	struct vnode unused = {0};
+
+	pthread_mutex_lock(&table->mutex);
+	struct vnode *node = find(table, ino);
+	if (node && node->lookups) {
+		node->lookups -= count < node->lookups ? count : node->lookups;
+		drop_if_unused(table, node, &unused);
+	}
+	pthread_mutex_unlock(&table->mutex);
+	free_content(&unused);
+}
+
+/* A copy of the node, whose content stays valid until give_back(). */
+static int borrow(struct fs *fs, uint64_t ino, struct vnode *out)
+{
+	pthread_mutex_lock(&fs->virtual_nodes->mutex);
+	struct vnode *node = find(fs->virtual_nodes, ino);
+	if (node) {
+		node->borrowed++;
+		*out = *node;
+	}
+	pthread_mutex_unlock(&fs->virtual_nodes->mutex);
+	return node ? 0 : -ESTALE;
+}
+
+static void give_back(struct fs *fs, const struct vnode *copy)
+{
+	struct virtual_table *table = fs->virtual_nodes;
+	struct vnode unused = {0};
+
+	pthread_mutex_lock(&table->mutex);
+	struct vnode *node = find(table, copy->ino);
+	CHECK(node && node->borrowed);
+	node->borrowed--;
+	drop_if_unused(table, node, &unused);
+	pthread_mutex_unlock(&table->mutex);
+	free_content(&unused);
+}
+
+/* Makes what `name` below the node `above` is. */
+static int make_below(struct op *op, const struct vnode *above, const char *name,
+		      struct vnode *node)
+{
+	switch (above->kind) {
+	case KIND_ROOT:
+		for (int i = 0; i < CHILDREN; i++) {
+			if (strcmp(children[i].name, name) ||
+			    (children[i].only_root && above->home != op->fs->root))
+				continue;
+			node->kind = children[i].kind;
+			return is_directory(node->kind) ? 0 : make_report(op->fs, node);
+		}
+		return -ENOENT;
+	case KIND_SEARCH:
+	case KIND_NEAR:
+		return make_answer(op, above->kind, name, node);
+	case KIND_RESULTS:
+		return make_link(above, name, node);
+	default:
+		return -ENOTDIR;
+	}
+}
 
 /* Makes what `name` in `directory` is. */
 static int make_node(struct op *op, uint64_t directory, const char *name, struct vnode *node)
 {
-	struct fs *fs = op->fs;
 	struct vnode above;
 
 	node->above = directory;
@@ -277,28 +359,13 @@ static int make_node(struct op *op, uint64_t directory, const char *name, struct
 		node->home = directory;
 		return virtual_is_name(name) ? 0 : -ENOENT;
 	}
-	int err = borrow(fs, directory, &above);
+	int err = borrow(op->fs, directory, &above);
 	if (err)
 		return err;
 	node->home = above.home;
-	switch (above.kind) {
-	case KIND_ROOT:
-		for (int i = 0; i < CHILDREN; i++) {
-			if (strcmp(children[i].name, name) ||
-			    (children[i].only_root && above.home != fs->root))
-				continue;
-			node->kind = children[i].kind;
-			return is_directory(node->kind) ? 0 : make_report(fs, node);
-		}
-		return -ENOENT;
-	case KIND_SEARCH:
-	case KIND_NEAR:
-		return make_answer(op, above.kind, name, node);
-	case KIND_RESULTS:
-		return make_link(&above, name, node);
-	default:
-		return -ENOTDIR;
-	}
+	err = make_below(op, &above, name, node);
+	give_back(op->fs, &above);
+	return err;
 }
 
 void virtual_lookup(struct op *op, uint64_t directory, const char *name)
@@ -310,10 +377,8 @@ void virtual_lookup(struct op *op, uint64_t directory, const char *name)
 
 	if (!err) {
 		err = publish(fs->virtual_nodes, &node);
-		if (err) {
-			alloc_free(node.text);
-			query_free(node.query);
-		}
+		if (err)
+			free_content(&node);
 	}
 	if (err) {
 		op_reply_error(op, err);
@@ -328,39 +393,6 @@ void virtual_lookup(struct op *op, uint64_t directory, const char *name)
 	op_end(op, 0);
 }
 
-void virtual_forget(struct fs *fs, uint64_t ino, uint64_t count)
-{
-	struct virtual_table *table = fs->virtual_nodes;
-	struct query *query = NULL;
-	char *text = NULL;
-
-	pthread_mutex_lock(&table->mutex);
-	struct vnode *node = find(table, ino);
-	if (node) {
-		node->lookups -= count < node->lookups ? count : node->lookups;
-		if (!node->lookups) {
-			text = node->text;
-			query = node->query;
-			*node = (struct vnode){.next_free = table->free};
-			table->free = (unsigned)(node - table->nodes);
-		}
-	}
-	pthread_mutex_unlock(&table->mutex);
-	alloc_free(text);
-	query_free(query);
-}
-
-/* A copy of the node; its text stays valid while the kernel holds the inode, so until the reply. */
-static int borrow(struct fs *fs, uint64_t ino, struct vnode *out)
-{
-	pthread_mutex_lock(&fs->virtual_nodes->mutex);
-	struct vnode *node = find(fs->virtual_nodes, ino);
-	if (node)
-		*out = *node;
-	pthread_mutex_unlock(&fs->virtual_nodes->mutex);
-	return node ? 0 : -ESTALE;
-}
-
 void virtual_getattr(struct op *op, uint64_t ino)
 {
 	struct vnode node;
@@ -372,6 +404,7 @@ void virtual_getattr(struct op *op, uint64_t ino)
 		return;
 	}
 	attr_of(&node, &st);
+	give_back(op->fs, &node);
 	fuse_reply_attr(op->req, &st, 0);
 	op_end(op, 0);
 }
@@ -381,14 +414,16 @@ void virtual_readlink(struct op *op, uint64_t ino)
 	struct vnode node;
 	int err = borrow(op->fs, ino, &node);
 
-	if (!err && node.kind != KIND_LINK)
-		err = -EINVAL;
 	if (err) {
 		op_reply_error(op, err);
 		return;
 	}
-	fuse_reply_readlink(op->req, node.text);
-	op_end(op, 0);
+	if (node.kind == KIND_LINK)
+		fuse_reply_readlink(op->req, node.text);
+	else
+		fuse_reply_err(op->req, EINVAL);
+	op_end(op, node.kind == KIND_LINK ? 0 : -EINVAL);
+	give_back(op->fs, &node);
 }
 
 void virtual_setattr(struct op *op, uint64_t ino, const struct stat *attr, int valid)
@@ -396,9 +431,12 @@ void virtual_setattr(struct op *op, uint64_t ino, const struct stat *attr, int v
 	struct vnode node;
 	int err = borrow(op->fs, ino, &node);
 
-	if (!err && (!node.query || !(valid & FUSE_SET_ATTR_SIZE) || attr->st_size ||
-		     query_size(node.query)))
-		err = -EPERM;
+	if (!err) {
+		if (!node.query || !(valid & FUSE_SET_ATTR_SIZE) || attr->st_size ||
+		    query_size(node.query))
+			err = -EPERM;
+		give_back(op->fs, &node);
+	}
 	if (err)
 		op_reply_error(op, err);
 	else
@@ -410,9 +448,11 @@ void virtual_write(struct op *op, uint64_t ino, const void *data, size_t length,
 	struct vnode node;
 	int err = borrow(op->fs, ino, &node);
 
-	if (!err)
+	if (!err) {
 		err = node.query ? query_write(op, node.query, data, length, (uint64_t)offset)
 				 : -EPERM;
+		give_back(op->fs, &node);
+	}
 	if (err)
 		op_reply_error(op, err);
 	else
@@ -429,23 +469,30 @@ static void read_query(struct op *op, struct query *query, size_t size, off_t of
 		op_reply_error(op, -ENOMEM);
 }
 
+static void read_text(struct op *op, const struct vnode *node, size_t size, off_t offset)
+{
+	size_t at = (size_t)offset < node->length ? (size_t)offset : node->length;
+	size_t left = node->length - at;
+
+	op_reply_buffer(op, node->text + at, size < left ? size : left);
+}
+
 void virtual_read(struct op *op, uint64_t ino, size_t size, off_t offset)
 {
 	struct vnode node;
 	int err = borrow(op->fs, ino, &node);
 
-	if (!err && is_directory(node.kind))
-		err = -EISDIR;
 	if (err) {
 		op_reply_error(op, err);
 		return;
 	}
-	if (node.query) {
+	if (is_directory(node.kind))
+		op_reply_error(op, -EISDIR);
+	else if (node.query)
 		read_query(op, node.query, size, offset);
-		return;
-	}
-	size_t at = (size_t)offset < node.length ? (size_t)offset : node.length;
-	op_reply_buffer(op, node.text + at, size < node.length - at ? size : node.length - at);
+	else
+		read_text(op, &node, size, offset);
+	give_back(op->fs, &node);
 }
 
 /* The name at a position behind "." and "..", or NULL: of `.mneme` itself, or of results. Queries and
@@ -477,30 +524,23 @@ static const char *child_at(struct fs *fs, const struct vnode *node, int positio
 	return NULL;
 }
 
-void virtual_list(struct op *op, uint64_t ino, size_t size, off_t offset, int plus)
+/* Entries of `node` from `position` on into `buffer`; returns the bytes. */
+static size_t list_into(struct op *op, const struct vnode *node, char *buffer, size_t size,
+			int position, int plus)
 {
-	struct vnode node;
-	char *buffer = op_temporary(size);
 	size_t used = 0;
-	int err = buffer ? borrow(op->fs, ino, &node) : -ENOMEM;
 
-	if (!err && !is_directory(node.kind))
-		err = -ENOTDIR;
-	if (err) {
-		op_reply_error(op, err);
-		return;
-	}
-	for (int i = (int)offset; i >= 0; i++) {
+	for (int i = position; i >= 0; i++) {
 		struct fuse_entry_param entry;
 		mode_t mode = S_IFDIR;
 		const char *name = i == 0   ? "."
 				   : i == 1 ? ".."
-					    : child_at(op->fs, &node, i - 2, &mode);
+					    : child_at(op->fs, node, i - 2, &mode);
 		if (!name)
 			break;
 		memset(&entry, 0, sizeof(entry));
 		entry.attr.st_mode = mode;
-		entry.attr.st_ino = i == 0 ? node.ino : i == 1 ? node.above : node.ino + 1;
+		entry.attr.st_ino = i == 0 ? node->ino : i == 1 ? node->above : node->ino + 1;
 		size_t needed = plus ? fuse_add_direntry_plus(op->req, buffer + used, size - used,
 							      name, &entry, i + 1)
 				     : fuse_add_direntry(op->req, buffer + used, size - used, name,
@@ -509,5 +549,22 @@ void virtual_list(struct op *op, uint64_t ino, size_t size, off_t offset, int pl
 			break;
 		used += needed;
 	}
-	op_reply_buffer(op, buffer, used);
+	return used;
+}
+
+void virtual_list(struct op *op, uint64_t ino, size_t size, off_t offset, int plus)
+{
+	struct vnode node;
+	char *buffer = op_temporary(size);
+	int err = buffer ? borrow(op->fs, ino, &node) : -ENOMEM;
+
+	if (err) {
+		op_reply_error(op, err);
+		return;
+	}
+	if (!is_directory(node.kind))
+		op_reply_error(op, -ENOTDIR);
+	else
+		op_reply_buffer(op, buffer, list_into(op, &node, buffer, size, (int)offset, plus));
+	give_back(op->fs, &node);
 }
