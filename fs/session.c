@@ -244,7 +244,7 @@ static void build_options(const struct fs_session *session, const char *store, c
 	}
 }
 
-static int mount_session(struct fs_session *session, const char *store, struct mneme_error *error)
+static int new_session(struct fs_session *session, const char *store, struct mneme_error *error)
 {
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
 	struct fuse_lowlevel_ops ops;
@@ -264,6 +264,11 @@ static int mount_session(struct fs_session *session, const char *store, struct m
 	fuse_opt_free_args(&args);
 	if (!session->fs.session)
 		return fail(error, -EINVAL, "libfuse refused the session");
+	return 0;
+}
+
+static int mount_session(struct fs_session *session, struct mneme_error *error)
+{
 	if (fuse_session_mount(session->fs.session, session->directory)) {
 		snprintf(error->message, sizeof(error->message),
 			 "cannot mount on %.200s (see the line above; is /dev/fuse there?)",
@@ -280,9 +285,9 @@ static void close_session(struct fs_session *session)
 
 	if (session->mounted)
 		fuse_session_unmount(fs->session);
+	reaper_free(fs->reaper); /* it notifies the session */
 	if (fs->session)
 		fuse_session_destroy(fs->session);
-	reaper_free(fs->reaper);
 	memory_close(fs->memory);
 	virtual_free(fs);
 	metrics_free(fs->metrics);
@@ -358,7 +363,7 @@ int fs_session_open(const char *store, const char *directory, const struct fs_op
 		return fail(error, -ENOMEM, "mount");
 	block_signals();
 	session->fs.options = *options;
-	if (!realpath(directory, session->directory)) {
+	if (directory && !realpath(directory, session->directory)) {
 		int err = fail(error, -errno, directory);
 		alloc_free(session);
 		return err;
@@ -370,7 +375,9 @@ int fs_session_open(const char *store, const char *directory, const struct fs_op
 	}
 	err = open_parts(&session->fs, store, error);
 	if (!err)
-		err = mount_session(session, store, error);
+		err = new_session(session, store, error);
+	if (!err && directory)
+		err = mount_session(session, error);
 	if (err) {
 		close_session(session);
 		mneme_close(session->fs.engine);
@@ -477,9 +484,23 @@ static int serve(struct fs_session *session)
 	return got < 0 ? got : 0;
 }
 
-int fs_session_run(struct fs_session *session, struct mneme_error *error)
+struct fuse_session *fs_session_requests(struct fs_session *session)
+{
+	return session->fs.session;
+}
+
+int fs_session_close(struct fs_session *session, struct mneme_error *error)
 {
 	struct mneme *engine = session->fs.engine;
+
+	close_session(session);
+	int err = mneme_close(engine);
+	alloc_free(session);
+	return err ? fail(error, err, "closing the store") : 0;
+}
+
+int fs_session_run(struct fs_session *session, struct mneme_error *error)
+{
 	int err = start_signals(session);
 
 	if (!err)
@@ -487,12 +508,8 @@ int fs_session_run(struct fs_session *session, struct mneme_error *error)
 	if (err)
 		fail(error, err, "serving the mount");
 	stop_signals(session);
-	close_session(session);
-	int closed = mneme_close(engine);
-	if (closed && !err)
-		err = fail(error, closed, "closing the store");
-	alloc_free(session);
-	return err;
+	int closed = fs_session_close(session, err ? NULL : error);
+	return err ? err : closed;
 }
 
 /* ---- remount ---- */

@@ -43,14 +43,21 @@ struct fs_options {
 int fs_options_parse(struct fs_options *options, const char *list, struct mneme_error *error);
 
 struct fs_session;
+struct fuse_session;
 
 /* Opens the store and mounts it on `directory`. From then on the mount answers as soon as
- * fs_session_run() is called. */
+ * fs_session_run() is called. `directory` NULL: no mount; requests are handed to
+ * fs_session_requests(). */
 int fs_session_open(const char *store, const char *directory, const struct fs_options *options,
 		    struct fs_session **out, struct mneme_error *error);
 /* Serves until the unmount or SIGTERM, SIGINT, SIGHUP; then unmounts, checkpoints and closes.
  * Frees the session whatever it returns. */
 int fs_session_run(struct fs_session *session, struct mneme_error *error);
+/* Ends a session that is not run: unmounts, checkpoints, closes. Frees it whatever it returns. */
+int fs_session_close(struct fs_session *session, struct mneme_error *error);
+/* libfuse's session, for requests that come another way than through a mount (fuse_session_custom_io(),
+ * fuse_session_process_buf()). Valid until the session is closed. */
+struct fuse_session *fs_session_requests(struct fs_session *session);
 /* The sentence about this session for people: transport and library. Valid until run returns. */
 const char *fs_session_describe(const struct fs_session *session);
 /* Makes the root directory in a new store (for mkfs). */
