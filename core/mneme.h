@@ -85,6 +85,9 @@ MNEME_EXPORT int mneme_create(const char *directory, const struct mneme_create_o
  * On success *out is owned by the caller: mneme_close(). */
 MNEME_EXPORT int mneme_open(const char *directory, const struct mneme_options *options,
 			    struct mneme **out, struct mneme_error *error);
+/* Says that mneme_close() will follow soon: whoever opens the store meanwhile waits for it instead of
+ * being refused. */
+MNEME_EXPORT void mneme_closing(struct mneme *m);
 /* Checkpoints and closes. Returns the first error that lost data, but always frees the handle. */
 MNEME_EXPORT int mneme_close(struct mneme *m);
 

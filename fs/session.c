@@ -27,6 +27,7 @@
 
 #include "core/mneme_ioctl.h"
 
+enum { BUSY_GRACE_MS = 1000, BUSY_POLL_MS = 20 };
 enum { THREADS_DEFAULT = 10, QUEUE_DEPTH_DEFAULT = 8, BACKGROUND_MAX = 256 };
 
 struct fs_session {
@@ -283,6 +284,7 @@ static void close_session(struct fs_session *session)
 {
 	struct fs *fs = &session->fs;
 
+	mneme_closing(fs->engine);
 	if (session->mounted)
 		fuse_session_unmount(fs->session);
 	reaper_free(fs->reaper); /* it notifies the session */
@@ -351,6 +353,19 @@ static void block_signals(void)
 	signal(SIGPIPE, SIG_IGN);
 }
 
+/* umount(2) returns before the daemon knows of it: give the last one a moment to say that it closes. */
+static int open_engine(const char *store, const struct mneme_options *options, struct mneme **out,
+		       struct mneme_error *error)
+{
+	int err = mneme_open(store, options, out, error);
+
+	for (int waited = 0; err == -EBUSY && waited < BUSY_GRACE_MS; waited += BUSY_POLL_MS) {
+		usleep(BUSY_POLL_MS * 1000);
+		err = mneme_open(store, options, out, error);
+	}
+	return err;
+}
+
 int fs_session_open(const char *store, const char *directory, const struct fs_options *options,
 		    struct fs_session **out, struct mneme_error *error)
 {
@@ -368,7 +383,7 @@ int fs_session_open(const char *store, const char *directory, const struct fs_op
 		alloc_free(session);
 		return err;
 	}
-	int err = mneme_open(store, &engine, &session->fs.engine, error);
+	int err = open_engine(store, &engine, &session->fs.engine, error);
 	if (err) {
 		alloc_free(session);
 		return err;

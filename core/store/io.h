@@ -82,6 +82,9 @@ struct io_ops {
 	 * (NUL-terminated). A reader passes NULL: readers and one writer may coexist; only writers
 	 * exclude each other. Released by destroy, or by the death of the process. Once an io. */
 	int (*lock)(struct io *io, const char *name, char *holder, size_t holder_size);
+	/* The writer that has the lock will let go of it soon: another one's lock() waits for that, up
+	 * to a minute, instead of failing. NULL: not supported. */
+	void (*closing)(struct io *io);
 	/* Free bytes and total bytes of the filesystem below. */
 	int (*space)(struct io *io, uint64_t *free_bytes, uint64_t *total_bytes);
 	void (*destroy)(struct io *io); /* after all its files are closed */

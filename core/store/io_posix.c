@@ -32,7 +32,8 @@ enum { PAGE = 4096 };
 
 /* Bytes of the lock file that are locked: writers exclude each other on the first; readers share
  * the second, which nobody takes exclusively. */
-enum { LOCK_BYTE_WRITER = 0, LOCK_BYTE_READER = 1 };
+enum { LOCK_BYTE_WRITER = 0, LOCK_BYTE_READER = 1, LOCK_BYTE_CLOSING = 2 };
+enum { CLOSING_POLL_US = 10000, CLOSING_POLLS = 6000 }; /* a minute */
 
 static uint64_t page_round_up(uint64_t bytes)
 {
@@ -414,6 +415,34 @@ static int lock_byte(int fd, short type, off_t byte)
 	return rc == -EAGAIN || rc == -EACCES ? -EBUSY : rc;
 }
 
+static int holder_is_closing(int fd)
+{
+	struct flock range = {
+		.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = LOCK_BYTE_CLOSING, .l_len = 1};
+
+	return !fcntl(fd, F_OFD_GETLK, &range) && range.l_type != F_UNLCK;
+}
+
+/* Waits for a writer that is about to let go, not for any other. */
+static int lock_byte_of_writer(int fd, short type)
+{
+	int rc = lock_byte(fd, type, LOCK_BYTE_WRITER);
+
+	for (int i = 0; rc == -EBUSY && i < CLOSING_POLLS && holder_is_closing(fd); i++) {
+		usleep(CLOSING_POLL_US);
+		rc = lock_byte(fd, type, LOCK_BYTE_WRITER);
+	}
+	return rc;
+}
+
+static void posix_closing(struct io *io)
+{
+	struct posix_io *self = posix_io(io);
+
+	if (self->lock_file >= 0)
+		(void)lock_byte(self->lock_file, F_WRLCK, LOCK_BYTE_CLOSING);
+}
+
 /* A reader without the right to open the lock file, or on a store that never had a writer, needs
  * none: it excludes nobody. */
 static int lock_reader(struct posix_io *self, const char *name)
@@ -474,7 +503,7 @@ static int posix_lock(struct io *io, const char *name, char *holder, size_t hold
 	fd = openat(self->directory, name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
-	rc = lock_byte(fd, F_WRLCK, LOCK_BYTE_WRITER);
+	rc = lock_byte_of_writer(fd, F_WRLCK);
 	if (rc) {
 		if (rc == -EBUSY)
 			read_holder(fd, holder, holder_size);
@@ -504,7 +533,7 @@ int io_posix_lock_out_writers(struct io *io, const char *name, char *holder, siz
 		close(fd);
 		return -EINVAL;
 	}
-	rc = lock_byte(fd, F_RDLCK, LOCK_BYTE_WRITER);
+	rc = lock_byte_of_writer(fd, F_RDLCK);
 	if (rc == -EBUSY)
 		read_holder(fd, holder, holder_size);
 	if (rc)
@@ -574,6 +603,7 @@ const struct io_ops io_posix_ops = {
 	.sync_dir = posix_sync_dir,
 	.list = posix_list,
 	.lock = posix_lock,
+	.closing = posix_closing,
 	.space = posix_space,
 	.destroy = posix_destroy,
 };

@@ -589,6 +589,12 @@ static int is_settled(const struct mneme *m)
 	return 1;
 }
 
+void mneme_closing(struct mneme *m)
+{
+	if (!m->read_only && m->io->ops->closing)
+		m->io->ops->closing(m->io);
+}
+
 int mneme_close(struct mneme *m)
 {
 	int rc = 0;

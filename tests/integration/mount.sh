@@ -103,6 +103,17 @@ check synced_is_there_after_kill test "$(cat "$mnt/durable")" = durable
 store_unmount
 check clean_after_kill store_check
 
+remount_at_once() # umount(8) returns before the daemon has closed the store
+{
+	local i
+	for i in $(seq 10); do
+		mnemefs "$store" "$mnt" || return 1
+		head -c 20M /dev/zero >"$mnt/dirty" && umount "$mnt" || return 1
+	done
+	fsck.mnemefs -n "$store"
+}
+check remount_at_once remount_at_once
+
 if command -v mount.mnemefs >/dev/null; then
 	by_mount()
 	{

@@ -364,6 +364,36 @@ START_TEST(test_io_lock_ends_with_its_process)
 }
 END_TEST
 
+static void *lock_it(void *arg)
+{
+	char holder[128] = "";
+	struct io *other = arg;
+
+	return (void *)(intptr_t)other->ops->lock(other, "lock", holder, sizeof(holder));
+}
+
+START_TEST(test_io_lock_waits_for_a_writer_that_closes)
+{
+	char holder[128] = "";
+	pthread_t thread;
+	struct io *other;
+	void *result;
+
+	if (!begin(_i))
+		return;
+	ck_assert_int_eq(open_kind(_i, &other), 0);
+	ck_assert_int_eq(io->ops->lock(io, "lock", holder, sizeof(holder)), 0);
+	io->ops->closing(io);
+	ck_assert_int_eq(pthread_create(&thread, NULL, lock_it, other), 0);
+	usleep(30000);
+	io->ops->destroy(io);
+	ck_assert_int_eq(pthread_join(thread, &result), 0);
+	ck_assert_int_eq((int)(intptr_t)result, 0);
+	io = other;
+	finish();
+}
+END_TEST
+
 START_TEST(test_io_space_is_plausible)
 {
 	uint64_t free_bytes = 0, total_bytes = 0;
@@ -537,6 +567,7 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	add_common(tc);
 	tcase_add_loop_test(tc, test_io_lock_ends_with_its_process, 0, REAL_KINDS);
+	tcase_add_loop_test(tc, test_io_lock_waits_for_a_writer_that_closes, 0, REAL_KINDS);
 	tcase_add_loop_test(tc, test_io_warm_operations_allocate_nothing, 0, REAL_KINDS);
 	tcase_add_loop_test(tc, test_io_running_out_of_memory_is_an_errno, 0, REAL_KINDS);
 	suite_add_tcase(suite, tc);
