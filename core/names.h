@@ -12,7 +12,7 @@
  *   (i, XATTR, full name 1..255 bytes)        the value, 0..65536 bytes, as it was set
  *   (i, SYMLINK, -)                           the target, 1..4095 bytes
  *   (i, CHUNK, index 8 BE)                    file bytes [index * 16 KiB ...); shorter: zeros follow;
- *                                             missing: a hole
+ *                                             no bytes: zeros, reserved by fallocate; missing: a hole
  *   (s, ORPHAN, i 8 BE)                       empty; s = shard of i. i has no name, remove it when
  *                                             nobody has it open, at the latest at the next mount
  *
@@ -23,7 +23,7 @@
  *   Every inode but the root and the orphans has at least one PARENT key; nlink of a file is the
  *   number of them. A directory has exactly one, `parent` names it, nlink is 2 + subdirectories and
  *   size is the number of its entries. `allocated` is the sum over chunks of the value's length
- *   rounded up to 512.
+ *   rounded up to 512, and of 16 KiB for one without bytes.
  * Failure:   none: definitions only.
  */
 #ifndef MNEME_CORE_NAMES_H

@@ -9,9 +9,10 @@
 
 static const uint8_t zeros[MNEME_CHUNK_SIZE];
 
-static uint64_t rounded(size_t length)
+/* What a chunk's value counts for: one without bytes is reserved. */
+static uint64_t counted(size_t length)
 {
-	return ((uint64_t)length + 511) & ~UINT64_C(511);
+	return length ? ((uint64_t)length + 511) & ~UINT64_C(511) : MNEME_CHUNK_SIZE;
 }
 
 static uint64_t index_of(uint64_t offset)
@@ -126,7 +127,7 @@ int chunk_write(struct mneme_txn *txn, uint64_t ino, struct names_inode *inode, 
 		if (err)
 			return err;
 		if (inside + part > old)
-			inode->allocated += rounded(inside + part) - rounded(old);
+			inode->allocated += counted(inside + part) - (there ? counted(old) : 0);
 		at += part;
 		offset += part;
 		length -= part;
@@ -148,13 +149,13 @@ static int zero_part(struct mneme_txn *txn, uint64_t ino, struct names_inode *in
 		return err;
 	if (inside + length < old)
 		return mneme_txn_patch_borrowed(txn, &key, inside, zeros, length);
-	inode->allocated -= rounded(old) - rounded(inside);
+	inode->allocated -= counted(old) - (inside ? counted(inside) : 0);
 	return inside ? mneme_txn_truncate(txn, &key, inside) : mneme_txn_delete(txn, &key);
 }
 
 static int each_counted(void *arg, const struct mneme_key *key, const void *value, size_t length)
 {
-	*(uint64_t *)arg += rounded(length);
+	*(uint64_t *)arg += counted(length);
 	return 0;
 }
 
@@ -225,14 +226,18 @@ int chunk_reserve(struct mneme_txn *txn, uint64_t ino, struct names_inode *inode
 		int err = chunk_length(txn, &key, &old, &there);
 		if (err)
 			return err;
-		if (old < until) {
+		if (!there) {
+			err = mneme_txn_put(txn, &key, "", 0);
+			inode->allocated += counted(0);
+			made += MNEME_CHUNK_SIZE;
+		} else if (old && old < until) {
 			/* up to the file's end in the chunk: zeros from the old end on */
 			err = mneme_txn_patch_borrowed(txn, &key, old, zeros, until - old);
-			if (err)
-				return err;
-			inode->allocated += rounded(until) - rounded(old);
+			inode->allocated += counted(until) - counted(old);
 			made += until - old;
 		}
+		if (err)
+			return err;
 		offset += part;
 	}
 	*done = offset;
@@ -249,13 +254,15 @@ static int each_seen(void *arg, const struct mneme_key *key, const void *value, 
 	struct seek *seek = arg;
 	uint64_t start = names_get_be64(key->sub) * MNEME_CHUNK_SIZE;
 
+	if (!length && !seek->hole)
+		return 0; /* reserved, not written */
 	if (!seek->hole) {
 		if (start > seek->at)
 			seek->at = start;
 		return 1;
 	}
-	if (start > seek->at)
-		return 1; /* a missing chunk before this one */
+	if (start > seek->at || !length)
+		return 1; /* a missing chunk before this one, or this one */
 	seek->at = start + MNEME_CHUNK_SIZE;
 	return 0;
 }

@@ -24,8 +24,8 @@ int chunk_zero(struct mneme_txn *txn, uint64_t ino, struct names_inode *inode, u
 	       uint64_t length);
 /* Removes everything from `size` on. Does not change inode->size. */
 int chunk_cut(struct mneme_txn *txn, uint64_t ino, struct names_inode *inode, uint64_t size);
-/* Makes the range's missing chunks (zeros) until `bytes_max` bytes were made; *done receives the end of
- * what is there now. */
+/* Makes the range's missing chunks, without bytes, and fills short ones up with zeros, until `bytes_max`
+ * bytes were made; *done receives the end of what is there now. */
 int chunk_reserve(struct mneme_txn *txn, uint64_t ino, struct names_inode *inode, uint64_t offset,
 		  uint64_t end, uint64_t bytes_max, uint64_t *done);
 /* The first offset >= `offset` that is data (hole 0) or hole (hole 1), or `size` if there is none. */

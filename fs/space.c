@@ -70,6 +70,22 @@ static int fallocate_inside(struct mneme_txn *txn, struct range *range, uint64_t
 	return inode_store(txn, range->ino, &inode);
 }
 
+/* Is there room for a reservation? It is not set aside: the store is copy-on-write, so even a change
+ * of bytes that are there wants space of its own. */
+static int check_room(struct fs *fs, const struct range *range)
+{
+	struct mneme_stats stats;
+	struct names_inode inode;
+	uint64_t needed = range->end - range->offset;
+	int err = inode_read(fs, range->ino, &inode);
+
+	if (err || range->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
+		return err;
+	mneme_get_stats(fs->engine, &stats);
+	uint64_t room = stats.heap_free_bytes + stats.disk_free_bytes + inode.allocated;
+	return needed > room ? -ENOSPC : 0;
+}
+
 static int fallocate_range(struct fs *fs, struct range *range)
 {
 	unsigned flags = range->mode & FALLOC_FL_PUNCH_HOLE ? MNEME_TXN_MAY_FILL : 0;
@@ -118,6 +134,8 @@ static void handle_fallocate(fuse_req_t req, fuse_ino_t nodeid, int mode, off_t 
 	else if (range.end > NAMES_FILE_SIZE_MAX && !(mode & FALLOC_FL_PUNCH_HOLE))
 		err = -EFBIG;
 	else
+		err = check_room(op.fs, &range);
+	if (!err)
 		err = fallocate_range(op.fs, &range);
 	if (!err && range.dropped)
 		fs_invalidate_attr(op.fs, range.ino);

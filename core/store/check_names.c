@@ -199,6 +199,7 @@ static void see_chunk(struct names_check *n, const struct names_row *row)
 		return;
 	}
 	uint64_t start = index * MNEME_CHUNK_SIZE;
+	int gone = 0;
 	if (s->has_record && s->record.nlink && S_ISREG(s->record.mode) && row->used &&
 	    start + row->used > s->record.size) {
 		size_t keep = s->record.size > start ? s->record.size - start : 0;
@@ -208,10 +209,11 @@ static void see_chunk(struct names_check *n, const struct names_row *row)
 		if (done == 0) {
 			s->dropped++;
 			length = keep;
+			gone = !keep;
 		}
 	}
-	if (length)
-		s->allocated += (length + 511) & ~511ull;
+	if (!gone)
+		s->allocated += length ? (length + 511) & ~511ull : MNEME_CHUNK_SIZE;
 	if (row->used && start + row->used > s->end)
 		s->end = start + row->used;
 }

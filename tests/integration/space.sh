@@ -60,6 +60,13 @@ truthful() { # df shows what can be had
 }
 
 check statfs_is_true truthful
+too_much() # a reservation of more than there is
+{
+	timeout 10 fallocate -l 1T "$mnt/huge" 2>"$work/said" && return 1
+	cat "$work/said"
+	grep -q 'No space left' "$work/said" && [ "$(stat -c %s "$mnt/huge")" = 0 ] && rm "$mnt/huge"
+}
+check reservation_of_too_much too_much
 check keep keep
 for round in 1 2 3; do
 	rm -f "$work/sums"

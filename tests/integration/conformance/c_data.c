@@ -209,6 +209,24 @@ CASE(data_fallocate_keep_size)
 	YES(stat_of("f").st_blocks >= 100000 / 512);
 }
 
+CASE(data_fallocate_of_much_is_a_reservation)
+{
+	int fd = open_new("f");
+	OK(try_fallocate(fd, 0, 0, 1 << 30));
+	YES(stat_of("f").st_blocks >= (1 << 30) / 512);
+	FAILS(lseek(fd, 0, SEEK_DATA), ENXIO);
+	fill(fd, (1 << 29) + 5, 3, 'x');
+	YES(all_bytes(fd, 1 << 29, 5, 0));
+	YES(all_bytes(fd, (1 << 29) + 5, 3, 'x'));
+	YES(all_bytes(fd, (1 << 29) + 8, 100, 0));
+	OK(ftruncate(fd, (1 << 29) + 6));
+	OK(ftruncate(fd, 1 << 30));
+	YES(all_bytes(fd, (1 << 29) + 6, 100, 0));
+	YES(stat_of("f").st_blocks <= ((1 << 29) + 2 * BLOCK) / 512);
+	OK(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 1 << 30));
+	EQ(stat_of("f").st_blocks, 0);
+}
+
 CASE(data_fallocate_punch_hole)
 {
 	int fd = open_new("f");
