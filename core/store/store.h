@@ -28,7 +28,6 @@
 enum {
 	TREE_HEIGHT_MAX = 16,
 	STORE_RANGES_MAX = 64,
-	STORE_DICTIONARY_MAX = 32768,
 };
 
 /* Pages given up in an epoch: free once the checkpoint that closes it is durable. An item is a page
