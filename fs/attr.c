@@ -18,6 +18,10 @@
 #include <sys/sysmacros.h>
 
 enum { NS = 1000000000 };
+/* A transaction removes 4 million keys (COMMIT_RANGE_KEYS_MAX); a chunk is a key, and counts at least 512
+ * bytes as allocated. */
+#define CUT_PIECE_BYTES (UINT64_C(32) << 30)
+#define CUT_AT_ONCE_ALLOCATED (UINT64_C(1) << 30)
 
 static void handle_getattr(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *fi)
 {
@@ -221,6 +225,22 @@ static int setattr_try(struct op *op, uint64_t ino, const struct stat *attr, int
 	return fs_commit(op->fs, txn, MNEME_DURABILITY_DEFAULT, &ino, 1);
 }
 
+/* What a transaction cannot remove at once is cut off in pieces, from the end: a crash in between leaves
+ * a shorter file. */
+static int cut_long(struct op *op, uint64_t ino, uint64_t size)
+{
+	struct stat attr = {0};
+	struct names_inode inode;
+	int err = inode_read(op->fs, ino, &inode);
+
+	while (!err && S_ISREG(inode.mode) && inode.size > size &&
+	       inode.size - size > CUT_PIECE_BYTES && inode.allocated > CUT_AT_ONCE_ALLOCATED) {
+		attr.st_size = (off_t)(inode.size - CUT_PIECE_BYTES);
+		err = setattr_try(op, ino, &attr, FUSE_SET_ATTR_SIZE, &inode);
+	}
+	return err;
+}
+
 static void handle_setattr(fuse_req_t req, fuse_ino_t nodeid, struct stat *attr, int valid,
 			   struct fuse_file_info *fi)
 {
@@ -233,8 +253,11 @@ static void handle_setattr(fuse_req_t req, fuse_ino_t nodeid, struct stat *attr,
 		virtual_setattr(&op, ino, attr, valid);
 		return;
 	}
-	for (int i = 0; i < FS_TRIES && err == -EAGAIN; i++)
-		err = setattr_try(&op, ino, attr, valid, &inode);
+	for (int i = 0; i < FS_TRIES && err == -EAGAIN; i++) {
+		err = valid & FUSE_SET_ATTR_SIZE ? cut_long(&op, ino, (uint64_t)attr->st_size) : 0;
+		if (!err)
+			err = setattr_try(&op, ino, attr, valid, &inode);
+	}
 	if (!err && valid & FUSE_SET_ATTR_SIZE)
 		fs_touch(op.fs, ino);
 	if (err)

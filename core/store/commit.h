@@ -15,7 +15,7 @@
 enum {
 	COMMIT_OPS_MAX = 16384,
 	COMMIT_BYTES_MAX = 16 << 20,
-	COMMIT_RANGE_KEYS_MAX = 65536,
+	COMMIT_RANGE_KEYS_MAX = 1 << 22, /* 32 MiB of what they free, in memory */
 };
 
 struct commit_op {

@@ -174,7 +174,6 @@ void dirty_free(struct dirty *d, struct dirty_list *list, uint32_t number)
 		list->last = slot->previous;
 	list->count--;
 	slot->kind = DIRTY_FREE;
-	dirty_unpromise(d, 1u << slot->order);
 	lock_write(&d->lock);
 	slot_give(d, number);
 	lock_write_done(&d->lock);

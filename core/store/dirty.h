@@ -82,7 +82,7 @@ static inline uint32_t dirty_places(unsigned order)
 /* Takes a slot against an earlier promise and puts it on `list`. Returns its number. */
 uint32_t dirty_alloc(struct dirty *d, struct dirty_list *list, enum dirty_kind kind, unsigned order,
 		     uint64_t epoch, uint8_t shard);
-/* Takes it off its list and gives memory and budget back. */
+/* Takes it off its list and gives the memory back; its pages are promised to the caller again. */
 void dirty_free(struct dirty *d, struct dirty_list *list, uint32_t slot);
 /* Gives a whole list back (a closed epoch), memory and budget. */
 void dirty_free_list(struct dirty *d, struct dirty_list *list);

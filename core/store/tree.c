@@ -164,32 +164,36 @@ uint32_t tree_take_slot(struct mneme *m, struct shard *s, enum dirty_kind kind, 
 	return dirty_alloc(&m->dirty, &s->open, kind, order, store_epoch(m), s->index);
 }
 
-static void slot_drop(struct mneme *m, struct shard *s, uint32_t slot)
+/* What a slot of the open epoch was promised can be used again by the operation that drops it: so one
+ * that removes a whole range needs no more than a few pages at a time. */
+static void slot_drop(struct mneme *m, struct shard *s, uint32_t slot, struct budget *budget)
 {
 	struct dirty_slot *d = &m->dirty.slots[slot];
 
 	if (d->epoch == store_epoch(m)) {
 		if (s->cursor == slot)
 			s->cursor = d->next;
-		heap_unpromise(&m->heap, dirty_places(d->order));
+		budget->pages += 1u << d->order;
+		budget->lists += d->order > 0;
 		dirty_free(&m->dirty, &s->open, slot);
 	} else {
 		freed_push(s, FMT_DIRTY | slot);
 	}
 }
 
-void tree_free_page(struct mneme *m, struct shard *s, uint64_t reference)
+void tree_free_page(struct mneme *m, struct shard *s, uint64_t reference, struct budget *budget)
 {
 	if (reference & FMT_DIRTY)
-		slot_drop(m, s, dirty_slot_of(reference));
+		slot_drop(m, s, dirty_slot_of(reference), budget);
 	else
 		freed_push(s, (reference & FMT_ADDRESS_MASK) | 1ull << 40);
 }
 
-void tree_free_value(struct mneme *m, struct shard *s, const struct fmt_value *value)
+void tree_free_value(struct mneme *m, struct shard *s, const struct fmt_value *value,
+		     struct budget *budget)
 {
 	if (value->address & FMT_DIRTY)
-		slot_drop(m, s, dirty_slot_of(value->address));
+		slot_drop(m, s, dirty_slot_of(value->address), budget);
 	else
 		freed_push(s, value->address | (uint64_t)fmt_value_pages(value) << 40);
 }
@@ -210,7 +214,7 @@ static struct fmt_page *page_own(struct mneme *m, struct shard *s, uint64_t *ref
 	memcpy(page, from, FMT_PAGE_SIZE);
 	page->birth = store_epoch(m);
 	*reference = FMT_DIRTY | slot;
-	tree_free_page(m, s, old);
+	tree_free_page(m, s, old, budget);
 	return page;
 }
 
@@ -347,7 +351,7 @@ void tree_put(struct mneme *m, struct shard *s, struct tree_path *path, struct p
 		if (old_indirect) {
 			struct fmt_value value;
 			memcpy(&value, old, sizeof value);
-			tree_free_value(m, s, &value);
+			tree_free_value(m, s, &value, budget);
 		}
 		if (old_indirect == indirect && old_length == length) {
 			memcpy(old, payload, length);
@@ -360,7 +364,7 @@ void tree_put(struct mneme *m, struct shard *s, struct tree_path *path, struct p
 
 /* ---- removing ---- */
 
-static void root_shrink(struct mneme *m, struct shard *s)
+static void root_shrink(struct mneme *m, struct shard *s, struct budget *budget)
 {
 	int error = 0;
 
@@ -371,7 +375,7 @@ static void root_shrink(struct mneme *m, struct shard *s)
 		uint64_t child = page_child(root, 0);
 		if (!tree_page(m, child, &error))
 			return;
-		tree_free_page(m, s, s->root);
+		tree_free_page(m, s, s->root, budget);
 		s->root = child;
 		s->height--;
 	}
@@ -418,7 +422,7 @@ static void merge_neighbour(struct mneme *m, struct shard *s, struct tree_path *
 		CHECK(page_merge(target, b));
 	}
 	page_remove(parent, left + 1);
-	tree_free_page(m, s, right_reference);
+	tree_free_page(m, s, right_reference, budget);
 }
 
 /* After cells went away at `level`: an empty page goes, a thin one joins a neighbour. */
@@ -429,7 +433,8 @@ static void rebalance(struct mneme *m, struct shard *s, struct tree_path *path, 
 		struct fmt_page *page = path->pages[level];
 		struct fmt_page *parent = path->pages[level - 1];
 		if (page->count == 0) {
-			tree_free_page(m, s, page_child(parent, path->positions[level - 1]));
+			tree_free_page(m, s, page_child(parent, path->positions[level - 1]),
+				       budget);
 			page_remove(parent, path->positions[level - 1]);
 		} else if (page_used(page) < FMT_PAGE_SIZE / 4) {
 			merge_neighbour(m, s, path, level, budget);
@@ -439,12 +444,12 @@ static void rebalance(struct mneme *m, struct shard *s, struct tree_path *path, 
 	}
 	struct fmt_page *root = path->pages[0];
 	if (root->level && root->count == 0) {
-		tree_free_page(m, s, s->root);
+		tree_free_page(m, s, s->root, budget);
 		s->root = 0;
 		s->height = 0;
 		return;
 	}
-	root_shrink(m, s);
+	root_shrink(m, s, budget);
 }
 
 void tree_remove(struct mneme *m, struct shard *s, struct tree_path *path, struct budget *budget)
@@ -459,7 +464,7 @@ void tree_remove(struct mneme *m, struct shard *s, struct tree_path *path, struc
 	if (indirect) {
 		struct fmt_value value;
 		memcpy(&value, old, sizeof value);
-		tree_free_value(m, s, &value);
+		tree_free_value(m, s, &value, budget);
 	}
 	page_remove(leaf, position);
 	rebalance(m, s, path, path->depth - 1, budget);
@@ -490,10 +495,11 @@ int tree_range_measure(struct mneme *m, struct shard *s, struct page_key first,
 		if (++out->keys > keys_max)
 			return -E2BIG;
 	}
-	/* Every leaf is copied or dropped once with its path; each key may free a value. */
-	uint64_t pages = (leaves + 1) * tree_pages_needed(s);
-	out->items = out->keys + 2 * pages;
-	out->pages = (uint32_t)pages;
+	/* Every leaf is copied and dropped once with its path, whose old pages go; each key may free a
+	 * value. Copies that live at one time: the ways to both ends of the range, and the next one
+	 * while it is made; a page that is joined with its neighbour gives as much as it takes. */
+	out->items = out->keys + 2 * (leaves + 1) * tree_pages_needed(s);
+	out->pages = 2 * tree_pages_needed(s);
 	return rc < 0 ? rc : 0;
 }
 
@@ -529,7 +535,7 @@ int tree_range_remove(struct mneme *m, struct shard *s, struct page_key first, s
 			if (indirect) {
 				struct fmt_value v;
 				memcpy(&v, value, sizeof v);
-				tree_free_value(m, s, &v);
+				tree_free_value(m, s, &v, budget);
 			}
 		}
 		page_remove_range(leaf, begin, end);

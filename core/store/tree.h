@@ -62,8 +62,9 @@ int tree_range_remove(struct mneme *m, struct shard *s, struct page_key first, s
 
 /* Room for that many more items on the shard's freed list: 0 or -ENOMEM. */
 int tree_reserve_freed(struct shard *s, uint64_t items);
-void tree_free_page(struct mneme *m, struct shard *s, uint64_t reference);
-void tree_free_value(struct mneme *m, struct shard *s, const struct fmt_value *value);
+void tree_free_page(struct mneme *m, struct shard *s, uint64_t reference, struct budget *budget);
+void tree_free_value(struct mneme *m, struct shard *s, const struct fmt_value *value,
+		     struct budget *budget);
 uint32_t tree_take_slot(struct mneme *m, struct shard *s, enum dirty_kind kind, unsigned order,
 			struct budget *budget);
 

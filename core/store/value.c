@@ -129,7 +129,7 @@ uint8_t *value_own(struct mneme *m, struct shard *s, struct tree_path *path, uin
 	memcpy(memory, bytes, old.length);
 	new.length = new.stored = old.length;
 	cell_set(path, &new);
-	tree_free_value(m, s, &old);
+	tree_free_value(m, s, &old, budget);
 	return memory;
 }
 

@@ -77,6 +77,73 @@ START_TEST(test_store_transaction_larger_than_the_arena)
 }
 END_TEST
 
+enum { RANGE_KEYS = 40000, RANGE_VALUE = 500, RANGE_ENDS = 37 };
+
+static struct mneme_key range_key(uint32_t number, uint8_t sub[4])
+{
+	for (int i = 0; i < 4; i++)
+		sub[i] = (uint8_t)(number >> (24 - 8 * i));
+	return (struct mneme_key){
+		.inode = MODEL_FIRST_INODE, .type = MNEME_TYPE_USER, .sub = sub, .sub_length = 4};
+}
+
+/* 1: the key is there, or it is an error; 0: it is not. */
+static int range_has(uint32_t number)
+{
+	uint8_t sub[4], value[RANGE_VALUE];
+	struct mneme_key key = range_key(number, sub);
+	size_t length;
+
+	return mneme_get(m, &key, value, sizeof value, &length) != -ENOENT;
+}
+
+static void range_check(uint32_t first, uint32_t last)
+{
+	for (uint32_t i = 0; i < RANGE_KEYS; i++)
+		ck_assert_int_eq(range_has(i), i < first || i >= last);
+}
+
+static int range_remove(uint32_t first, uint32_t last)
+{
+	uint8_t first_sub[4], last_sub[4];
+	struct mneme_key from = range_key(first, first_sub), to = range_key(last, last_sub);
+	uint64_t inode = MODEL_FIRST_INODE;
+	struct mneme_txn *txn;
+
+	ck_assert_int_eq(mneme_txn_begin_locked(m, 0, &inode, 1, &txn), 0);
+	ck_assert_int_eq(mneme_txn_delete_range(txn, &from, &to), 0);
+	return mneme_txn_commit(txn, MNEME_DURABILITY_STRICT);
+}
+
+/* A range with more leaves than the arena has pages was too large, although few are needed at a time. */
+START_TEST(test_store_range_larger_than_the_arena)
+{
+	static const uint8_t value[RANGE_VALUE] = {1};
+	struct mneme_error error = {.message = ""};
+
+	begin();
+	for (uint32_t i = 0; i < RANGE_KEYS; i++) {
+		uint8_t sub[4];
+		struct mneme_key key = range_key(i, sub);
+		ck_assert_int_eq(mneme_put(m, &key, value, sizeof value, MNEME_DURABILITY_BUFFERED),
+				 0);
+	}
+	ck_assert_int_eq(mneme_checkpoint(m), 0);
+	ck_assert_int_eq(range_remove(RANGE_ENDS, RANGE_KEYS - RANGE_ENDS), 0);
+	range_check(RANGE_ENDS, RANGE_KEYS - RANGE_ENDS);
+	store_abandon(m);
+	ck_assert_int_eq(history_open(disk, &m, &error), 0);
+	range_check(RANGE_ENDS, RANGE_KEYS - RANGE_ENDS);
+	ck_assert_int_eq(range_remove(0, RANGE_KEYS), 0);
+	range_check(0, RANGE_KEYS);
+	ck_assert_uint_eq(m->dirty.budget, m->heap.promised);
+	ck_assert_int_eq(mneme_checkpoint(m), 0);
+	ck_assert_uint_eq(m->dirty.budget, 0);
+	ck_assert_uint_eq(m->heap.promised, 0);
+	finish();
+}
+END_TEST
+
 /* ---- a full disk ---- */
 
 enum { FULL_DISK = 11 << 20, FULL_KEYS = 3000 };
@@ -373,4 +440,4 @@ END_TEST
 
 UNIT_MAIN("store_limits", test_store_transaction_needs_more_pages_than_are_free,
 	  test_store_transaction_larger_than_the_arena, test_store_full_disk_with_scattered_pages,
-	  test_store_full_disk_crashes)
+	  test_store_full_disk_crashes, test_store_range_larger_than_the_arena)

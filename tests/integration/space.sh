@@ -53,6 +53,24 @@ mixed() # files of all sizes until the disk is full, every second one removed, a
 	done
 	rm -rf "$mnt/mixed" && echo more >"$mnt/after" && sync "$mnt/after"
 }
+cut_many() # more chunks than one transaction could once remove, in a file of 16 TiB
+{
+	python3 - "$mnt/many" <<'END'
+import os, sys
+CHUNKS, SIZE = 70000, 1 << 44
+f = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+for i in range(CHUNKS):
+    os.pwrite(f, b"x", i * 16384 * 3)
+os.ftruncate(f, SIZE)
+os.pwrite(f, b"end", SIZE - 3)
+os.ftruncate(f, 16384 + 1)
+assert os.fstat(f).st_size == 16385
+assert os.pread(f, 2, 0) == b"x\0"
+os.ftruncate(f, SIZE)
+assert os.pread(f, 1, 16384 * 3) == b"\0" and os.pread(f, 3, SIZE - 3) == b"\0\0\0"
+assert os.fstat(f).st_blocks == 1, os.fstat(f)
+END
+}
 truthful() { # df shows what can be had
 	local free
 	free=$(stat -f -c '%a * %S' "$mnt")
@@ -68,6 +86,8 @@ too_much() # a reservation of more than there is
 }
 check reservation_of_too_much too_much
 check keep keep
+check cut_many_chunks cut_many
+rm -f "$mnt/many"
 for round in 1 2 3; do
 	rm -f "$work/sums"
 	check "fill_$round" fill
