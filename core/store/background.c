@@ -236,6 +236,7 @@ static void checkpoint_old(void *arg, int status)
 	    flag_move(&b->checkpoint, IDLE, ASKED)) {
 		checkpoint_take(b);
 		dirty_trim(&m->dirty);
+		(void)wal_trim(&m->wal);
 	}
 }
 

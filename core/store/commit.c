@@ -312,6 +312,8 @@ int commit_make_heap_room(struct mneme *m, uint64_t pages)
 
 	if (rc == -ENOSPC)
 		rc = heap_grow(&m->heap, pages);
+	if (rc == -ENOSPC && wal_trim(&m->wal))
+		rc = heap_grow(&m->heap, pages);
 
 	return rc == -ENOSPC ? checkpoint_reclaim(m) : rc;
 }

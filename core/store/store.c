@@ -605,6 +605,7 @@ int mneme_close(struct mneme *m)
 	if (store_writable(m) == 0 && !is_settled(m)) {
 		(void)wal_sync_to(&m->wal, wal_next(&m->wal)); /* the checkpoint covers it anyway */
 		rc = checkpoint_run_as(m, 1);
+		(void)wal_trim(&m->wal);
 	} else if (!m->read_only && atomic_load(&m->failed)) {
 		rc = -atomic_load(&m->failed);
 	}

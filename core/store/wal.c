@@ -181,8 +181,8 @@ void wal_recycle(struct wal *w, uint64_t lsn)
 			w->retired[kept++] = r;
 			continue;
 		}
-		/* Two spares are enough at any speed that a checkpoint can follow. */
-		if (r.standard && w->spare_count < 2) {
+		/* To make one is to write its zeros: as long as the log runs, none is thrown away. */
+		if (r.standard && w->spare_count < WAL_SPARES_BUSY) {
 			w->spare[w->spare_count++] = r.file;
 		} else {
 			char name[IO_NAME_MAX];
@@ -192,6 +192,20 @@ void wal_recycle(struct wal *w, uint64_t lsn)
 	}
 	w->retired_count = kept;
 	pthread_mutex_unlock(&w->segments);
+}
+
+uint32_t wal_trim(struct wal *w)
+{
+	uint32_t removed = 0;
+
+	pthread_mutex_lock(&w->segments);
+	for (; w->spare_count > WAL_SPARES_QUIET; removed++) {
+		char name[IO_NAME_MAX];
+		wal_name(w->spare[--w->spare_count], name);
+		w->io->ops->unlink(w->io, name);
+	}
+	pthread_mutex_unlock(&w->segments);
+	return removed;
 }
 
 /* Takes a segment that can hold `need` bytes of blocks into use. [leader] */

@@ -31,6 +31,8 @@
 
 enum {
 	WAL_SEGMENTS_MAX = 4096,
+	WAL_SPARES_BUSY = 16,       /* kept while the log runs: what one checkpoint gives back */
+	WAL_SPARES_QUIET = 2,       /* kept when it does not, or when the disk is full */
 	WAL_BUFFER_SOFT = 8 << 20,  /* committers wait above this */
 	WAL_BUFFER_HARD = 48 << 20, /* address space of a buffer */
 	WAL_SEGMENT_HEAD = 4096,
@@ -117,6 +119,8 @@ static inline uint64_t wal_next(const struct wal *w)
 void wal_leave_out(struct wal *w, uint64_t lsn);
 /* Segments that end at or before `lsn` become spare. */
 void wal_recycle(struct wal *w, uint64_t lsn);
+/* Removes spare segments but for WAL_SPARES_QUIET: how many. */
+uint32_t wal_trim(struct wal *w);
 /* Makes a spare segment if there is none: background work, asked for when an eighth of a segment is
  * written, so that a small log stays small. */
 int wal_prepare(struct wal *w);

@@ -13,6 +13,7 @@
 #include <string.h>
 
 static struct sim *disk;
+static uint8_t full_value[MNEME_VALUE_MAX], full_read[MNEME_VALUE_MAX];
 static struct mneme *m;
 
 static void begin(void)
@@ -144,6 +145,48 @@ START_TEST(test_store_range_larger_than_the_arena)
 }
 END_TEST
 
+/* ---- segments of the log ---- */
+
+static void count_segment(void *arg, const char *name, uint64_t size)
+{
+	(void)size;
+	*(uint32_t *)arg += !strncmp(name, "wal/", 4);
+}
+
+static uint32_t segments(void)
+{
+	uint32_t count = 0;
+
+	sim_each_file(disk, count_segment, &count);
+	return count;
+}
+
+/* While the log runs its segments are used again, not made anew; a store at rest keeps few. */
+START_TEST(test_store_segments_are_used_again)
+{
+	uint64_t made[3];
+
+	begin();
+	for (int round = 0; round < 3; round++) {
+		uint64_t before = sim_calls(disk, 1 << SIM_SYNC_DIR);
+		for (uint32_t i = 0; i < 120; i++) {
+			uint8_t sub[4];
+			struct mneme_key key = range_key(i, sub);
+			ck_assert_int_eq(
+				mneme_put(m, &key, full_value, 6000, MNEME_DURABILITY_STRICT), 0);
+		}
+		ck_assert_int_eq(mneme_checkpoint(m), 0);
+		made[round] = sim_calls(disk, 1 << SIM_SYNC_DIR) - before;
+	}
+	ck_assert_uint_gt(made[0], 8);
+	ck_assert_uint_le(made[2], 1);
+	ck_assert_uint_gt(segments(), 8);
+	ck_assert_int_eq(mneme_close(m), 0);
+	ck_assert_uint_le(segments(), 3);
+	sim_free(disk);
+}
+END_TEST
+
 /* ---- a full disk ---- */
 
 enum { FULL_DISK = 11 << 20, FULL_KEYS = 3000 };
@@ -152,7 +195,6 @@ enum { FULL_DISK = 11 << 20, FULL_KEYS = 3000 };
 static struct {
 	uint32_t length, seed;
 } kept[FULL_KEYS];
-static uint8_t full_value[MNEME_VALUE_MAX], full_read[MNEME_VALUE_MAX];
 
 static struct mneme_key full_key(uint32_t *number)
 {
@@ -440,4 +482,5 @@ END_TEST
 
 UNIT_MAIN("store_limits", test_store_transaction_needs_more_pages_than_are_free,
 	  test_store_transaction_larger_than_the_arena, test_store_full_disk_with_scattered_pages,
-	  test_store_full_disk_crashes, test_store_range_larger_than_the_arena)
+	  test_store_full_disk_crashes, test_store_range_larger_than_the_arena,
+	  test_store_segments_are_used_again)
