@@ -16,6 +16,8 @@ enum { GROW_SLACK_PAGES = 1024 };
 
 static _Thread_local uint64_t last_lsn;
 static _Thread_local uint64_t wanted_pages; /* by this thread's last transaction that lacked room */
+static _Thread_local uint64_t
+	wanted_later; /* by its operations that were not yet looked at, about */
 
 static uint32_t op_bytes(const struct commit_op *op)
 {
@@ -64,6 +66,19 @@ static int pages_promise(struct mneme *m, uint32_t pages, uint32_t values, unsig
 	budget->pages += pages;
 	budget->lists += values;
 	return 0;
+}
+
+/* Gives back what preparing an operation did not need and applying will not. */
+static void pages_trim(struct mneme *m, struct budget *budget)
+{
+	CHECK(budget->pages >= budget->kept);
+	uint32_t pages = budget->pages - budget->kept;
+	if (!pages)
+		return;
+	dirty_unpromise(&m->dirty, pages);
+	heap_unpromise(&m->heap, pages);
+	budget->pages -= pages;
+	budget->promised -= pages;
 }
 
 static void pages_unpromise(struct mneme *m, struct budget *budget)
@@ -133,6 +148,19 @@ static __attribute__((noinline)) void range_apply(struct mneme *m, struct shard 
 	CHECK(rc == 0);
 }
 
+/* One of many puts: what it may take while it is prepared, a copy of its path and all that is kept. */
+static uint32_t put_pages(const struct shard *s, uint32_t value, struct budget *budget)
+{
+	uint32_t kept = budget->kept;
+
+	budget->kept += TREE_PAGES_PUT + value;
+	if (!(budget->shards >> s->index & 1)) {
+		budget->shards |= 1ull << s->index;
+		budget->kept += TREE_PAGES_ROOTS;
+	}
+	return budget->kept - kept - value + s->height + 1 + TREE_PAGES_MET * s->height;
+}
+
 static int op_prepare(struct mneme *m, struct shard *s, const struct commit_op *op,
 		      struct page_key key, unsigned flags, struct budget *budget,
 		      struct tree_path *path)
@@ -152,12 +180,16 @@ static int op_prepare(struct mneme *m, struct shard *s, const struct commit_op *
 	if (op->kind == FMT_OP_PATCH) /* room for a value that is inline now, or not there */
 		value = value_pages(op->offset + op->length + FMT_CELL_MAX);
 	rc = freed_reserve(s, 4 * s->height + 12, budget);
+	uint32_t pages =
+		value + (budget->stamp ? put_pages(s, value, budget) : tree_pages_needed(s));
 	if (rc == 0)
-		rc = pages_promise(m, tree_pages_needed(s) + value, value != 0, flags, budget);
+		rc = pages_promise(m, pages, value != 0, flags, budget);
 	if (rc == 0)
 		rc = tree_prepare(m, s, key, budget, path);
 	if (rc == 0 && (op->kind == FMT_OP_PATCH || op->kind == FMT_OP_TRUNCATE))
 		rc = op_prepare_value(m, s, op, path, flags, budget);
+	if (rc == 0 && budget->stamp)
+		pages_trim(m, budget);
 	return rc;
 }
 
@@ -222,12 +254,34 @@ static uint64_t record_append(struct mneme *m, const struct commit_op *ops, uint
 	return wal_append_done(&m->wal);
 }
 
+/* Many operations, none of which can make a page go. */
+static int ops_only_put(const struct commit_op *ops, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (ops[i].kind != FMT_OP_PUT && ops[i].kind != FMT_OP_PATCH)
+			return 0;
+	return count > 1;
+}
+
+static uint32_t stamp_new(struct mneme *m)
+{
+	uint32_t stamp;
+
+	do /* 0 is none */
+		stamp = atomic_fetch_add_explicit(&m->stamp, 1, memory_order_relaxed) + 1;
+	while (!stamp);
+	return stamp;
+}
+
 static int ops_prepare(struct mneme *m, const struct commit_op *ops, uint32_t count, unsigned flags,
 		       struct budget *budget, struct tree_path *path, uint8_t *bytes)
 {
 	int rc = 0;
 
+	if (ops_only_put(ops, count))
+		budget->stamp = stamp_new(m);
 	for (uint32_t i = 0; i < count && rc == 0; i++) {
+		wanted_later = (uint64_t)(count - i - 1) * (TREE_PAGES_PUT + 1);
 		struct page_key key = {bytes, store_encode_key(&ops[i].key, bytes)};
 		struct shard *s = store_shard(m, ops[i].key.inode);
 		/* Operations behind a delete may meet the leaves beside it. */
@@ -320,7 +374,7 @@ int commit_make_heap_room(struct mneme *m, uint64_t pages)
 
 int commit_make_room(struct mneme *m, int why)
 {
-	uint64_t pages = wanted_pages;
+	uint64_t pages = wanted_pages, later = wanted_later;
 	int rc;
 
 	switch (why) {
@@ -333,7 +387,12 @@ int commit_make_room(struct mneme *m, int why)
 		rc = pages > m->dirty.budget_max ? -E2BIG : checkpoint_run(m);
 		break;
 	case -ENOSPC:
-		rc = commit_make_heap_room(m, m->keep_pages + pages);
+		/* If it can be had, all of it at once, but no more than the arena could hold. */
+		if (later > m->dirty.budget_max)
+			later = m->dirty.budget_max;
+		rc = heap_grow(&m->heap, m->keep_pages + pages + later + GROW_SLACK_PAGES);
+		if (rc == -ENOSPC || !later)
+			rc = commit_make_heap_room(m, m->keep_pages + pages);
 		break;
 	default:
 		return why;

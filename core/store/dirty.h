@@ -30,7 +30,8 @@ struct dirty_slot {
 	uint8_t kind;            /* enum dirty_kind */
 	uint8_t order;           /* log2 of its pages */
 	uint8_t shard;
-	uint8_t pad[5];
+	uint8_t pad;
+	uint32_t stamp; /* of the transaction that met it last, of those that ask (struct budget) */
 };
 
 struct dirty_list {

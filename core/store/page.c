@@ -257,11 +257,11 @@ unsigned page_split_position(const struct fmt_page *page, unsigned position, uns
 	unsigned half = 0, left = 0;
 
 	/* Keys that only ever grow: leave the page full, begin an empty one. */
-	if (position == page->count)
+	if (position == page->count && !page->level)
 		return page->count;
 	for (unsigned i = 0; i < page->count; i++)
 		half += page_cost(cell_length(page, i));
-	half = (half + page_cost(length)) / 2;
+	half = position == page->count ? half / 3 * 2 : (half + page_cost(length)) / 2;
 	for (unsigned i = 0; i < page->count; i++) {
 		if (i == position)
 			left += page_cost(length);

@@ -99,7 +99,8 @@ void page_remove(struct fmt_page *page, unsigned position);
 void page_remove_range(struct fmt_page *page, unsigned first, unsigned last);
 /* Moves the slots from `position` on to the empty page `right`. */
 void page_split(struct fmt_page *page, unsigned position, struct fmt_page *right);
-/* Where to split a full page into which a cell of `cell_length` goes at `position`. */
+/* Where to split a full page into which a cell of `cell_length` goes at `position`. Of an inner page
+ * both parts have room for one more cell then. */
 unsigned page_split_position(const struct fmt_page *page, unsigned position, unsigned cell_length);
 /* Appends all cells of `right`, if they fit (then 1). */
 int page_merge(struct fmt_page *page, const struct fmt_page *right);

@@ -66,6 +66,9 @@ struct budget {
 	uint32_t pages;    /* of arena and heap that it may still take */
 	uint32_t lists;    /* pages of the heap alone, one for each slot of a value */
 	uint64_t promised; /* in all */
+	uint32_t kept;     /* of `pages` that applying may take */
+	uint32_t stamp;    /* of a transaction that counts what it meets; else 0 */
+	uint64_t shards;   /* that it has met */
 	uint64_t freed;    /* items of freed lists reserved so far */
 };
 
@@ -94,6 +97,7 @@ struct mneme {
 	struct background *background; /* core/store/background.h; NULL: none */
 	struct txn_pool *txns;         /* core/store/txn.c */
 
+	_Atomic uint32_t stamp; /* [A] last one given to a transaction */
 	_Atomic uint64_t commits, conflicts;
 	uint64_t replayed_records, replayed_bytes, open_ns; /* [I] after open */
 };

@@ -261,6 +261,11 @@ int tree_prepare(struct mneme *m, struct shard *s, struct page_key key, struct b
 			path->positions[depth] = page_find(page, key, &path->found);
 			return 0;
 		}
+		struct dirty_slot *slot = &m->dirty.slots[dirty_slot_of(reference)];
+		if (slot->stamp != budget->stamp && budget->stamp) {
+			slot->stamp = budget->stamp;
+			budget->kept += TREE_PAGES_MET;
+		}
 		path->positions[depth] = page_find_child(page, key);
 		reference = page_child(page, path->positions[depth]);
 	}

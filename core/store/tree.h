@@ -25,6 +25,13 @@ static inline uint32_t tree_pages_needed(const struct shard *s)
 	return 2 * s->height + 4;
 }
 
+/* What applying n puts may take, none of which removes a page, however high the tree becomes: each splits
+ * at most one leaf. An inner page that a split has left has room for one more key at least
+ * (page_split_position), so above the leaves there is a split for each page that was met, which may have
+ * been full, and for every second one of the level below: together at most 2 for each put and 2 for
+ * each inner page met. And a root for each level. */
+enum { TREE_PAGES_PUT = 2, TREE_PAGES_MET = 2, TREE_PAGES_ROOTS = TREE_HEIGHT_MAX };
+
 const struct fmt_page *tree_page(struct mneme *m, uint64_t reference, int *error);
 
 /* Position of the first key >= `key`. 0 or -errno. Pages are for reading only. */
@@ -37,7 +44,8 @@ int tree_settle(struct mneme *m, struct tree_path *path);
 /* Reads the leaves before and behind that of `key`: the keys of a leaf that is removed go there. */
 int tree_check_neighbours(struct mneme *m, struct shard *s, struct page_key key);
 
-/* As tree_seek, and every page of the path can be written afterwards. */
+/* As tree_seek, and every page of the path can be written afterwards. With a stamp in the budget inner
+ * pages are counted there that have another one. */
 int tree_prepare(struct mneme *m, struct shard *s, struct page_key key, struct budget *budget,
 		 struct tree_path *path);
 /* Puts a cell: `payload` is the value, or a struct fmt_value with `indirect`. `path` comes from

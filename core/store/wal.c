@@ -389,8 +389,10 @@ static int flush(struct wal *w)
 		return 0;
 	uint32_t length = w->stuck.length;
 	uint64_t end = w->stuck.lsn + length;
-	if (SEEDED_BUG(4)) /* claims durability too early */
+	if (SEEDED_BUG(4)) { /* claims durability too early */
+		atomic_store_explicit(&w->written, end, memory_order_release);
 		atomic_store_explicit(&w->durable, end, memory_order_release);
+	}
 	int rc = segment_fit(w, w->stuck.lsn, length);
 	if (rc == -ENOSPC || rc == -ENOMEM)
 		return rc;

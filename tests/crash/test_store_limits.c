@@ -32,6 +32,19 @@ static void finish(void)
 	sim_free(disk);
 }
 
+static void close_and_check(void)
+{
+	struct mneme_check_result result;
+	struct mneme_error error = {.message = ""};
+	struct io *io;
+
+	ck_assert_int_eq(mneme_close(m), 0);
+	ck_assert_int_eq(sim_io_new(disk, &io), 0);
+	ck_assert_int_eq(store_check(io, 0, NULL, NULL, &result, &error), 0);
+	io->ops->destroy(io);
+	ck_assert_uint_eq(result.findings, 0);
+}
+
 static int put_many(uint32_t count)
 {
 	struct mneme_txn *txn;
@@ -55,6 +68,43 @@ START_TEST(test_store_transaction_needs_more_pages_than_are_free)
 	for (uint32_t count = 1; count <= 120; count++)
 		ck_assert_int_eq(put_many(count), 0);
 	finish();
+}
+END_TEST
+
+/* Puts in any order, and long keys, of which a page has few: no fewer pages than are promised. */
+START_TEST(test_store_transaction_of_many_puts)
+{
+	enum { PUTS = 10000, KEY = 400, ARENA = 160 << 20 };
+	struct mneme_options options = {.dirty_bytes_max = ARENA};
+	struct store_tuning tuning = {.no_threads = 1, .heap_reserve = 1 << 30};
+	static uint8_t sub[KEY];
+	uint64_t inode = MODEL_FIRST_INODE, random = tier_seed();
+	struct mneme_txn *txn;
+	struct io *io;
+
+	ck_assert_int_eq(sim_new(&disk), 0);
+	ck_assert_int_eq(history_create(disk), 0);
+	ck_assert_int_eq(sim_io_new(disk, &io), 0);
+	ck_assert_int_eq(store_open(io, &options, &tuning, &m, NULL), 0);
+	for (int round = 0; round < 3; round++) {
+		ck_assert_int_eq(mneme_txn_begin_locked(m, 0, &inode, 1, &txn), 0);
+		for (uint32_t i = 0; i < PUTS; i++) {
+			struct mneme_key key = {
+				.inode = inode, .type = MNEME_TYPE_USER, .sub = sub};
+			/* descending, or anywhere; the bytes that tell keys apart come last */
+			uint32_t number = round ? (uint32_t)random_next(&random) : PUTS - i;
+			key.sub_length = round == 2 ? KEY : 20;
+			for (int b = 0; b < 4; b++)
+				sub[key.sub_length - 4 + b] = (uint8_t)(number >> (24 - 8 * b));
+			ck_assert_int_eq(mneme_txn_put(txn, &key, full_value, 100), 0);
+		}
+		ck_assert_int_eq(mneme_txn_commit(txn, MNEME_DURABILITY_BUFFERED), 0);
+		ck_assert_uint_eq(m->dirty.budget, m->heap.promised);
+		if (round)
+			ck_assert_int_eq(mneme_checkpoint(m), 0);
+	}
+	close_and_check();
+	sim_free(disk);
 }
 END_TEST
 
@@ -255,15 +305,9 @@ static void full_compare(void)
 
 static void full_reopen(void)
 {
-	struct mneme_check_result result;
 	struct mneme_error error = {.message = ""};
-	struct io *io;
 
-	ck_assert_int_eq(mneme_close(m), 0);
-	ck_assert_int_eq(sim_io_new(disk, &io), 0);
-	ck_assert_int_eq(store_check(io, 0, NULL, NULL, &result, &error), 0);
-	io->ops->destroy(io);
-	ck_assert_uint_eq(result.findings, 0);
+	close_and_check();
 	int rc = history_open(disk, &m, &error);
 	ck_assert_msg(rc == 0, "%s", error.message);
 }
@@ -483,4 +527,4 @@ END_TEST
 UNIT_MAIN("store_limits", test_store_transaction_needs_more_pages_than_are_free,
 	  test_store_transaction_larger_than_the_arena, test_store_full_disk_with_scattered_pages,
 	  test_store_full_disk_crashes, test_store_range_larger_than_the_arena,
-	  test_store_segments_are_used_again)
+	  test_store_segments_are_used_again, test_store_transaction_of_many_puts)
