@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   opening, the background thread, states; see memory.h.
+ * Purpose:   opening, changes, states; see memory.h.
  */
 #include "core/memory/memory_inside.h"
 #include "pool/alloc.h"
@@ -9,16 +9,12 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <linux/futex.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
-enum { QUIET_MS = 150, RETRY_MS = 30000 };
+enum { QUIET_MS = 150 };
 
 uint64_t memory_now_ns(void)
 {
@@ -33,90 +29,28 @@ static uint64_t now_ms(void)
 	return memory_now_ns() / 1000000;
 }
 
-/* ---- thread ---- */
-
-static int embed_one(struct memory *mem, uint64_t inode)
-{
-	int rc = memory_embed_file(mem, inode);
-
-	if (rc == -ESTALE) /* changed while it was embedded: after it has been quiet again */
-		return pending_add(&mem->pending, inode, now_ms() + mem->quiet_ms);
-	if (rc < 0 && rc != -EROFS)
-		pending_add(&mem->pending, inode, now_ms() + RETRY_MS);
-	return rc;
-}
-
-static void thread_sleep(struct memory *mem, uint32_t seen, uint64_t next_ms)
-{
-	uint64_t now = now_ms();
-	uint64_t wait = next_ms > now ? next_ms - now : 1;
-	struct timespec t = {wait / 1000, wait % 1000 * 1000000l};
-
-	/* seq_cst: either the toucher sees `sleeping`, or this thread the new entry (Dekker) */
-	atomic_store_explicit(&mem->sleeping, !next_ms, memory_order_seq_cst);
-	if (next_ms || !atomic_load_explicit(&mem->pending.count, memory_order_seq_cst))
-		syscall(SYS_futex, &mem->wake, FUTEX_WAIT_PRIVATE, seen, next_ms ? &t : NULL, NULL,
-			0);
-	atomic_store_explicit(&mem->sleeping, 0, memory_order_relaxed);
-}
-
-/* `work` is held. */
-static int review_if_due(struct memory *mem, uint64_t now)
-{
-	uint64_t due = atomic_load_explicit(&mem->opted, memory_order_acquire);
-
-	if (!due || due > now)
-		return 0;
-	/* A request from here on finds 0 and asks again. */
-	atomic_store_explicit(&mem->opted, 0, memory_order_release);
-	return memory_index_review(mem);
-}
-
-static void *thread_main(void *arg)
-{
-	struct memory *mem = arg;
-
-	while (!atomic_load_explicit(&mem->stop, memory_order_acquire)) {
-		uint32_t seen = atomic_load_explicit(&mem->wake, memory_order_acquire);
-		uint64_t next = 0;
-		pthread_mutex_lock(&mem->work.lock);
-		review_if_due(mem, now_ms());
-		uint64_t inode = pending_take(&mem->pending, now_ms(), &next);
-		if (inode)
-			embed_one(mem, inode);
-		pthread_mutex_unlock(&mem->work.lock);
-		uint64_t review = atomic_load_explicit(&mem->opted, memory_order_acquire);
-		if (review && (!next || review < next))
-			next = review;
-		if (!inode)
-			thread_sleep(mem, seen, next);
-	}
-	return NULL;
-}
-
-static void thread_wake(struct memory *mem)
-{
-	atomic_fetch_add_explicit(&mem->wake, 1, memory_order_release);
-	syscall(SYS_futex, &mem->wake, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
-}
+/* ---- changes ---- */
 
 void memory_touch(struct memory *mem, uint64_t inode)
 {
-	if (mem->read_only || pending_add(&mem->pending, inode, now_ms() + mem->quiet_ms) < 0)
+	uint64_t due = now_ms() + mem->quiet_ms;
+
+	if (mem->read_only || pending_add(&mem->pending, inode, due) < 0)
 		return;
-	if (atomic_load_explicit(&mem->sleeping, memory_order_seq_cst))
-		thread_wake(mem);
+	memory_work_add(mem, due);
 }
 
 void memory_opt(struct memory *mem, int moved)
 {
+	uint64_t due = now_ms() + mem->quiet_ms;
+
 	if (!moved)
 		atomic_store_explicit(&mem->hides, 1, memory_order_seq_cst);
 	if (mem->read_only || !atomic_load_explicit(&mem->hides, memory_order_relaxed))
 		return;
 	/* release: the review (acquire) sees the change that was committed before */
-	atomic_store_explicit(&mem->opted, now_ms() + mem->quiet_ms, memory_order_release);
-	thread_wake(mem);
+	atomic_store_explicit(&mem->opted, due, memory_order_release);
+	memory_work_add(mem, due);
 }
 
 void memory_drop(struct memory *mem, uint64_t inode)
@@ -125,40 +59,9 @@ void memory_drop(struct memory *mem, uint64_t inode)
 	memory_index_remove(mem, inode);
 }
 
-/* All that was touched before: what is touched from now on is due later. */
-static int sync_all(struct memory *mem)
-{
-	uint64_t until = now_ms() + mem->quiet_ms, inode = 1, next;
-	int rc;
-
-	pthread_mutex_lock(&mem->work.lock);
-	rc = review_if_due(mem, UINT64_MAX);
-	pthread_mutex_unlock(&mem->work.lock);
-	while (rc == 0 && inode) {
-		/* Holding `work` means that nothing is half done elsewhere; let go of after each
-		 * file, so that the sync of a single one need not wait for all. */
-		pthread_mutex_lock(&mem->work.lock);
-		inode = pending_take(&mem->pending, until, &next);
-		if (inode)
-			rc = embed_one(mem, inode);
-		pthread_mutex_unlock(&mem->work.lock);
-	}
-	return rc;
-}
-
 int memory_sync(struct memory *mem, uint64_t inode)
 {
-	int rc = 0;
-
-	if (mem->read_only)
-		return 0;
-	if (!inode)
-		return sync_all(mem);
-	pthread_mutex_lock(&mem->work.lock);
-	if (pending_remove(&mem->pending, inode))
-		rc = embed_one(mem, inode);
-	pthread_mutex_unlock(&mem->work.lock);
-	return rc;
+	return mem->read_only ? 0 : memory_work_sync(mem, inode);
 }
 
 /* ---- states ---- */
@@ -196,7 +99,7 @@ int memory_describe(struct memory *mem, uint64_t inode, char *text, size_t size)
 		snprintf(text, size, "skipped: " MEMORY_HIDDEN);
 	else if (rc == -ENOENT ||
 		 (state.version != record.version && state.status != MEMORY_SKIPPED) ||
-		 state.status > MEMORY_ERROR || pending_has(&mem->pending, inode))
+		 state.status > MEMORY_ERROR || memory_work_has(mem, inode))
 		snprintf(text, size, "pending");
 	else
 		snprintf(text, size, "%s%s%s", words[state.status], reason[0] ? ": " : "", reason);
@@ -246,7 +149,7 @@ void memory_get_stats(struct memory *mem, struct memory_stats *out)
 	*out = (struct memory_stats){
 		.files = atomic_load_explicit(&mem->files, memory_order_relaxed),
 		.passages = rows.alive,
-		.pending = atomic_load_explicit(&mem->pending.count, memory_order_relaxed),
+		.pending = memory_work_pending(mem),
 		.embedded = atomic_load_explicit(&mem->embedded, memory_order_relaxed),
 		.searches = atomic_load_explicit(&mem->searches, memory_order_relaxed),
 		.search_ns = atomic_load_explicit(&mem->search_ns, memory_order_relaxed),
@@ -303,38 +206,6 @@ static int embedder_choose(struct memory *mem, const struct memory_options *o,
 	return rc;
 }
 
-int memory_thread_start(void *(*body)(void *), void *arg, pthread_t *out)
-{
-	sigset_t all, old;
-
-	sigfillset(&all);
-	sigdelset(&all, SIGBUS);
-	sigdelset(&all, SIGSEGV);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	int rc = pthread_create(out, NULL, body, arg);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return -rc;
-}
-
-static int thread_start(struct memory *mem)
-{
-	int rc = memory_thread_start(thread_main, mem, &mem->thread);
-
-	mem->has_thread = rc == 0;
-	return rc;
-}
-
-static void upkeep_init(struct upkeep *u)
-{
-	pthread_condattr_t monotonic;
-
-	pthread_mutex_init(&u->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&u->wake, &monotonic);
-	pthread_condattr_destroy(&monotonic);
-}
-
 int memory_open(struct mneme *engine, const struct memory_options *options, struct memory **out,
 		struct mneme_error *error)
 {
@@ -347,7 +218,6 @@ int memory_open(struct mneme *engine, const struct memory_options *options, stru
 	mem->quiet_ms = options->quiet_ms ? options->quiet_ms : QUIET_MS;
 	mem->read_only = options->read_only;
 	pthread_rwlock_init(&mem->index, NULL);
-	upkeep_init(&mem->upkeep);
 	if (pending_init(&mem->pending) == 0)
 		rc = embedder_choose(mem, options, error);
 	if (rc == 0)
@@ -362,10 +232,10 @@ int memory_open(struct mneme *engine, const struct memory_options *options, stru
 		rc = collection_new(&config, &mem->vectors);
 	if (rc == 0)
 		rc = memory_index_load(mem);
-	if (rc == 0 && !mem->read_only)
-		rc = thread_start(mem);
 	if (rc == 0)
 		rc = memory_upkeep_start(mem);
+	if (rc == 0 && !mem->read_only)
+		rc = memory_work_start(mem);
 	if (rc < 0) {
 		if (error && !error->message[0])
 			snprintf(error->message, sizeof error->message,
@@ -383,11 +253,8 @@ void memory_close(struct memory *mem)
 		return;
 	if (mem->embedder)
 		embedder_stop(mem->embedder);
-	if (mem->has_thread) {
-		atomic_store_explicit(&mem->stop, 1, memory_order_release);
-		thread_wake(mem);
-		pthread_join(mem->thread, NULL);
-	}
+	atomic_store_explicit(&mem->upkeep.stop, 1, memory_order_relaxed);
+	memory_work_stop(mem);
 	memory_upkeep_stop(mem);
 	bench_fini(&mem->work);
 	bench_fini(&mem->query);
@@ -397,7 +264,5 @@ void memory_close(struct memory *mem)
 	collection_free(mem->vectors);
 	pending_fini(&mem->pending);
 	pthread_rwlock_destroy(&mem->index);
-	pthread_mutex_destroy(&mem->upkeep.lock);
-	pthread_cond_destroy(&mem->upkeep.wake);
 	alloc_free(mem);
 }

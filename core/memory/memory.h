@@ -7,8 +7,8 @@
  *            memory. All records of a file change in one transaction, which checks that the file still
  *            has the version that was read; a file whose version differs is pending, also after a
  *            crash. A deleted file is out of the indexes when memory_drop() returns.
- * Threading: all functions are thread-safe. One background thread embeds; memory_sync() embeds in the
- *            calling thread. Lock order: work, index, then the engine's.
+ * Threading: all functions are thread-safe. Files are embedded on the engine's bridge; memory_sync()
+ *            raises the priority of what it waits for. Lock order: work, index, then the engine's.
  * Failure:   0 or -errno; a file that cannot be embedded keeps a state with the reason.
  */
 #ifndef MNEME_CORE_MEMORY_MEMORY_H
@@ -66,10 +66,11 @@ struct memory_options {
 	int read_only;
 };
 
-/* Builds the indexes from the records, finds what is pending, starts the thread. */
+/* Builds the indexes from the records, finds what is pending, starts to embed it. */
 int memory_open(struct mneme *engine, const struct memory_options *options, struct memory **out,
 		struct mneme_error *error);
-/* Stops the thread. The engine is still open. Accepts NULL. */
+/* Ends embedding after the step that runs; what is pending then is so at the next open. The engine is
+ * still open. Accepts NULL. */
 void memory_close(struct memory *mem);
 /* Name of the embedder, and a sentence when it is not the best one ("" otherwise). */
 const char *memory_embedder(const struct memory *mem, const char **note);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   one file from bytes to records: read, cut, embed what is new, commit, index.
+ * Purpose:   one file from bytes to records, in steps: read and cut; embed what is new, some passages
+ *            a step; commit and index.
  * Invariants: passages whose hash was there before keep their vector. The records are committed only if
  *            the file has still the version that was read; else it is pending again.
- * Threading: `work` is held.
+ * Threading: one step at a time (memory_work.c): the bench `work` is used within steps only.
  */
 #include "core/memory/memory_inside.h"
 #include "pool/alloc.h"
@@ -16,15 +17,19 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { READ_BLOCK = 64 << 10, EMBED_BATCH = 32 };
+enum { READ_BLOCK = 64 << 10 };
+enum { EMBED_BATCH = 8 }; /* passages a step: what somebody in a hurry waits for */
+
+enum step { STEP_CUT, STEP_EMBED, STEP_STORE };
 
 struct text {
 	const char *text;
 	uint32_t length;
 };
 
-struct job {
+struct memory_job {
 	struct memory *mem;
+	enum step step;
 	uint64_t inode;
 	struct names_inode record;
 	struct memory_state old, state;
@@ -34,7 +39,8 @@ struct job {
 	uint32_t count, capacity, old_count;
 	char *bytes; /* of all texts */
 	size_t bytes_used, bytes_size;
-	float *vectors; /* count x dim */
+	float *vectors;    /* count x dim */
+	uint32_t embedded; /* parts whose vectors are there */
 };
 
 static int reserve(void **mem, size_t *size, size_t need)
@@ -53,7 +59,7 @@ static int reserve(void **mem, size_t *size, size_t need)
 	return 0;
 }
 
-static int part_room(struct job *j)
+static int part_room(struct memory_job *j)
 {
 	if (j->count < j->capacity)
 		return 0;
@@ -72,7 +78,7 @@ static int part_room(struct job *j)
 
 static int part_take(void *context, const struct passage *p)
 {
-	struct job *j = context;
+	struct memory_job *j = context;
 
 	if (j->count == MEMORY_PARTS_MAX)
 		return 1;
@@ -92,7 +98,7 @@ static int part_take(void *context, const struct passage *p)
 }
 
 /* Reads the file in blocks and cuts it. */
-static int text_cut(struct job *j)
+static int text_cut(struct memory_job *j)
 {
 	struct passage_splitter *splitter = j->mem->work.splitter;
 	char *block = alloc_get(READ_BLOCK);
@@ -118,7 +124,7 @@ static int text_cut(struct job *j)
 }
 
 /* Line numbers of the parts, in one more pass over the text: parts ascend by begin. */
-static int lines_count(struct job *j)
+static int lines_count(struct memory_job *j)
 {
 	char *block = alloc_get(READ_BLOCK);
 	uint32_t line = 1, part = 0;
@@ -145,7 +151,7 @@ static int lines_count(struct job *j)
 
 static int old_part_take(void *arg, const struct mneme_key *key, const void *value, size_t length)
 {
-	struct job *j = arg;
+	struct memory_job *j = arg;
 
 	if (key->sub_length == 4 && length == sizeof(struct memory_part) &&
 	    j->old_count < j->old.parts)
@@ -153,7 +159,7 @@ static int old_part_take(void *arg, const struct mneme_key *key, const void *val
 	return 0;
 }
 
-static int old_load(struct job *j)
+static int old_load(struct memory_job *j)
 {
 	struct mneme_key key = names_key(j->inode, MNEME_TYPE_PASSAGE), last = key;
 	uint8_t value[sizeof(struct memory_state) + MEMORY_REASON_MAX];
@@ -176,7 +182,7 @@ static int old_load(struct job *j)
 }
 
 /* Takes over the vector of an old part with the same text. */
-static int vector_reuse(struct job *j, uint32_t part)
+static int vector_reuse(struct memory_job *j, uint32_t part)
 {
 	struct memory *mem = j->mem;
 
@@ -195,7 +201,7 @@ static int vector_reuse(struct job *j, uint32_t part)
 }
 
 /* To what the records hold: the next mount answers the same. */
-static void vectors_round(struct job *j)
+static void vectors_round(struct memory_job *j)
 {
 	uint16_t half[64];
 	size_t count = (size_t)j->count * j->mem->dim;
@@ -207,49 +213,42 @@ static void vectors_round(struct job *j)
 	}
 }
 
-static int vectors_make(struct job *j)
+/* Embeds some of the passages: 1 while there are more. */
+static int vectors_make(struct memory_job *j)
 {
 	struct memory *mem = j->mem;
 	const char *texts[EMBED_BATCH];
 	size_t lengths[EMBED_BATCH];
 	uint32_t numbers[EMBED_BATCH], n = 0;
 	char why[EMBEDDER_WHY] = "";
-	float *out = NULL;
-	int rc = 0;
+	float *out = alloc_get((size_t)EMBED_BATCH * mem->dim * sizeof *out);
+	int rc = out ? 0 : -ENOMEM;
 
-	if (!mem->dim || !j->count)
-		return 0;
-	j->vectors = alloc_zeroed((size_t)j->count * mem->dim, sizeof *j->vectors);
-	out = alloc_get((size_t)EMBED_BATCH * mem->dim * sizeof *out);
-	if (!j->vectors || !out)
-		rc = -ENOMEM;
-	for (uint32_t i = 0; i <= j->count && rc == 0; i++) {
-		if (i < j->count && !vector_reuse(j, i)) {
-			texts[n] = j->texts[i].text;
-			lengths[n] = j->texts[i].length;
-			numbers[n++] = i;
-		}
-		if (n < EMBED_BATCH && i < j->count)
+	for (; rc == 0 && j->embedded < j->count && n < EMBED_BATCH; j->embedded++) {
+		if (vector_reuse(j, j->embedded))
 			continue;
-		if (n)
-			rc = embedder_embed(mem->work.worker, texts, lengths, n, out, why);
-		for (uint32_t k = 0; k < n && rc == 0; k++)
-			memcpy(j->vectors + (size_t)numbers[k] * mem->dim,
-			       out + (size_t)k * mem->dim, mem->dim * sizeof *out);
-		atomic_fetch_add_explicit(&mem->embedded, n, memory_order_relaxed);
-		n = 0;
+		texts[n] = j->texts[j->embedded].text;
+		lengths[n] = j->texts[j->embedded].length;
+		numbers[n++] = j->embedded;
 	}
+	if (rc == 0 && n)
+		rc = embedder_embed(mem->work.worker, texts, lengths, n, out, why);
+	for (uint32_t k = 0; k < n && rc == 0; k++)
+		memcpy(j->vectors + (size_t)numbers[k] * mem->dim, out + (size_t)k * mem->dim,
+		       mem->dim * sizeof *out);
+	atomic_fetch_add_explicit(&mem->embedded, n, memory_order_relaxed);
 	alloc_free(out);
 	if (rc < 0)
 		snprintf(j->reason, sizeof j->reason, "%.150s", why[0] ? why : strerror(-rc));
-	else
-		vectors_round(j);
-	return rc;
+	if (rc < 0 || j->embedded < j->count)
+		return rc < 0 ? rc : 1;
+	vectors_round(j);
+	return 0;
 }
 
 /* ---- committing ---- */
 
-static int parts_put(struct job *j, struct mneme_txn *txn)
+static int parts_put(struct memory_job *j, struct mneme_txn *txn)
 {
 	struct memory *mem = j->mem;
 	uint16_t *half = alloc_get(mem->dim * sizeof *half + 16);
@@ -270,7 +269,7 @@ static int parts_put(struct job *j, struct mneme_txn *txn)
 }
 
 /* -ESTALE: the file was changed meanwhile. */
-static int records_write(struct job *j, struct mneme_txn *txn)
+static int records_write(struct memory_job *j, struct mneme_txn *txn)
 {
 	struct mneme_key inode = names_key(j->inode, MNEME_TYPE_INODE);
 	struct mneme_key key = names_key(j->inode, MNEME_TYPE_PASSAGE), last = key;
@@ -294,7 +293,7 @@ static int records_write(struct job *j, struct mneme_txn *txn)
 	return rc == 0 ? parts_put(j, txn) : rc;
 }
 
-static int records_commit(struct job *j)
+static int records_commit(struct memory_job *j)
 {
 	int rc;
 
@@ -314,94 +313,152 @@ static int records_commit(struct job *j)
 }
 
 /* Files that are no texts are written often (databases, images): their record then stays. */
-static int is_skipped_again(const struct job *j)
+static int is_skipped_again(const struct memory_job *j)
 {
 	return j->old.status == MEMORY_SKIPPED && j->state.status == MEMORY_SKIPPED &&
 	       !strcmp(j->old_reason, j->reason);
 }
 
-/* Cuts and embeds; decides the state. An errno is only for what should be tried again. */
-static int job_run(struct job *j)
-{
-	int rc;
+/* ---- steps ---- */
 
-	j->state = (struct memory_state){.version = j->record.version,
-					 .status = MEMORY_SKIPPED,
-					 .dim = j->mem->dim,
-					 .model = j->mem->model};
-	if (memory_is_hidden(j->mem, j->inode)) {
-		snprintf(j->reason, sizeof j->reason, MEMORY_HIDDEN);
-		return 0;
-	}
-	if (j->record.size == 0) {
-		snprintf(j->reason, sizeof j->reason, "empty");
-		return 0;
-	}
-	if (j->record.size > MEMORY_FILE_MAX) {
-		snprintf(j->reason, sizeof j->reason, "larger than %d MiB", MEMORY_FILE_MAX >> 20);
-		return 0;
-	}
-	rc = text_cut(j);
-	if (rc == -EILSEQ) {
-		snprintf(j->reason, sizeof j->reason, "%s", passages_reason(j->mem->work.splitter));
-		j->count = 0;
-		return 0;
-	}
-	if (rc == 1)
-		snprintf(j->reason, sizeof j->reason, "the first %d passages", MEMORY_PARTS_MAX);
-	if (rc >= 0)
-		rc = lines_count(j);
-	size_t at = 0;
-	for (uint32_t i = 0; i < j->count; i++) {
-		j->texts[i].text = j->bytes + at;
-		at += j->texts[i].length;
-	}
-	if (rc == 0 && j->count)
-		rc = memory_words_count(j->mem, j->mem->work.words, j->inode,
-					j->parts[j->count - 1].end, &j->mem->work.bag);
-	if (rc == 0)
-		rc = vectors_make(j);
-	if (rc == -ENOMEM)
+/* What is wrong with the text or the embedder is the file's state; what should be tried again is the
+ * job's error. */
+static int state_decide(struct memory_job *j, int rc)
+{
+	if (rc == -ENOMEM || rc == -ECANCELED)
 		return rc;
 	j->state.status = rc == 0 ? MEMORY_INDEXED : MEMORY_ERROR;
 	if (rc < 0)
 		j->count = 0;
 	j->state.parts = j->count;
-	return 0;
+	j->step = STEP_STORE;
+	return 1;
 }
 
-int memory_embed_file(struct memory *mem, uint64_t inode)
+static int skip(struct memory_job *j, const char *why)
 {
-	struct job *j = alloc_zeroed(1, sizeof *j);
-	uint64_t begin = memory_now_ns();
-	int rc = j ? 0 : -ENOMEM;
+	snprintf(j->reason, sizeof j->reason, "%s", why);
+	j->count = 0;
+	j->step = STEP_STORE;
+	return 1;
+}
 
-	if (rc == 0) {
-		j->mem = mem;
-		j->inode = inode;
-		rc = memory_inode(mem->engine, inode, &j->record);
+static int texts_cut(struct memory_job *j)
+{
+	int rc = text_cut(j);
+	size_t at = 0;
+
+	if (rc == -EILSEQ)
+		return skip(j, passages_reason(j->mem->work.splitter));
+	if (rc == 1)
+		snprintf(j->reason, sizeof j->reason, "the first %d passages", MEMORY_PARTS_MAX);
+	if (rc >= 0)
+		rc = lines_count(j);
+	for (uint32_t i = 0; i < j->count; i++) {
+		j->texts[i].text = j->bytes + at;
+		at += j->texts[i].length;
 	}
-	if (rc == 0 && (!S_ISREG(j->record.mode) || j->record.nlink == 0))
-		rc = -ENOENT;
-	if (rc == 0)
-		rc = old_load(j);
-	if (rc == 0)
-		rc = job_run(j);
+	if (rc < 0 || !j->count || !j->mem->dim)
+		return state_decide(j, rc);
+	j->vectors = alloc_zeroed((size_t)j->count * j->mem->dim, sizeof *j->vectors);
+	j->step = STEP_EMBED;
+	return j->vectors ? 1 : -ENOMEM;
+}
+
+static int step_cut(struct memory_job *j)
+{
+	char reason[MEMORY_REASON_MAX];
+	int rc = old_load(j);
+
+	if (rc < 0)
+		return rc;
+	j->state = (struct memory_state){.version = j->record.version,
+					 .status = MEMORY_SKIPPED,
+					 .dim = j->mem->dim,
+					 .model = j->mem->model};
+	if (memory_is_hidden(j->mem, j->inode))
+		return skip(j, MEMORY_HIDDEN);
+	if (j->record.size == 0)
+		return skip(j, "empty");
+	if (j->record.size > MEMORY_FILE_MAX) {
+		snprintf(reason, sizeof reason, "larger than %d MiB", MEMORY_FILE_MAX >> 20);
+		return skip(j, reason);
+	}
+	return texts_cut(j);
+}
+
+static int step_embed(struct memory_job *j)
+{
+	int rc = vectors_make(j);
+
+	return rc > 0 ? rc : state_decide(j, rc);
+}
+
+static int step_store(struct memory_job *j)
+{
+	struct memory *mem = j->mem;
+	int rc = 0;
+
+	if (j->count) /* of the bytes that are committed, or the version is another one by now */
+		rc = memory_words_count(mem, mem->work.words, j->inode, j->parts[j->count - 1].end,
+					&mem->work.bag);
 	if (rc == 0 && !is_skipped_again(j))
 		rc = records_commit(j);
 	if (rc == 0 && j->count)
-		LAYER(index, rc = memory_index_put(mem, inode, j->record.version, &mem->work.bag,
+		LAYER(index, rc = memory_index_put(mem, j->inode, j->record.version, &mem->work.bag,
 						   j->count, j->vectors));
-	else if (rc == 0 || rc == -ENOENT)
+	else if (rc == 0)
+		memory_index_remove(mem, j->inode);
+	return rc;
+}
+
+int memory_job_new(struct memory *mem, uint64_t inode, struct memory_job **out)
+{
+	struct memory_job *j = alloc_zeroed(1, sizeof *j);
+	int rc = j ? memory_inode(mem->engine, inode, &j->record) : -ENOMEM;
+
+	if (rc == 0 && (!S_ISREG(j->record.mode) || j->record.nlink == 0))
+		rc = -ENOENT;
+	if (rc == -ENOENT)
 		memory_index_remove(mem, inode);
-	if (j) {
-		alloc_free(j->parts);
-		alloc_free(j->old_parts);
-		alloc_free(j->texts);
-		alloc_free(j->bytes);
-		alloc_free(j->vectors);
+	if (rc < 0) {
+		alloc_free(j);
+		return rc;
 	}
-	alloc_free(j);
+	j->mem = mem;
+	j->inode = inode;
+	*out = j;
+	return 0;
+}
+
+int memory_job_step(struct memory_job *j)
+{
+	static int (*const steps[])(struct memory_job *) = {step_cut, step_embed, step_store};
+	struct memory *mem = j->mem;
+	uint64_t begin = memory_now_ns();
+	int rc = steps[j->step](j);
+
+	if (rc == -ENOENT) { /* the file went meanwhile */
+		memory_index_remove(mem, j->inode);
+		rc = 0;
+	}
 	atomic_fetch_add_explicit(&mem->embed_ns, memory_now_ns() - begin, memory_order_relaxed);
-	return rc == -ENOENT ? 0 : rc;
+	return rc;
+}
+
+int memory_job_stores(const struct memory_job *j)
+{
+	return j->step == STEP_STORE;
+}
+
+void memory_job_free(struct memory_job *j)
+{
+	if (!j)
+		return;
+	alloc_free(j->parts);
+	alloc_free(j->old_parts);
+	alloc_free(j->texts);
+	alloc_free(j->bytes);
+	alloc_free(j->vectors);
+	alloc_free(j);
 }

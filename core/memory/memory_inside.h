@@ -5,6 +5,7 @@
 #ifndef MNEME_CORE_MEMORY_MEMORY_INSIDE_H
 #define MNEME_CORE_MEMORY_MEMORY_INSIDE_H
 
+#include "core/bridge/bridge.h"
 #include "core/memory/embedder.h"
 #include "core/memory/memory.h"
 #include "core/memory/passages.h"
@@ -23,26 +24,54 @@ struct pending {
 	uint64_t *inodes; /* [lock] 0: free */
 	uint64_t *due_ms; /* [lock] */
 	uint32_t size;    /* [lock] power of two */
+	uint32_t cursor;  /* [lock] where the next one is looked for */
 	_Atomic uint32_t count;
 };
 
-/* What it takes to cut and embed texts: one for the thread and memory_sync, one for queries. */
-struct bench {
+enum { MEMORY_JOBS_MAX = 64 }; /* files in work, and syncs that may wait at a time */
+
+/* Embedding in the background; memory_work.c. */
+struct memory_work_task {
+	struct bridge_task task; /* first member */
+	struct memory *memory;
+	enum bridge_priority priority;
+	int queued; /* [lock] it is the bridge's */
+};
+struct memory_work_job {
+	uint64_t inode, number;
+	struct memory_job *job; /* NULL: not read yet */
+};
+struct memory_work {
+	struct bridge *bridge;         /* [I] NULL: read-only */
+	struct bridge_periodic *alarm; /* [I] */
+	_Atomic uint64_t armed_ms;     /* [A] */
 	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	int running, stop; /* [lock] */
+	unsigned turn;     /* [lock] */
+	uint64_t born;     /* [lock] number of the newest job */
+	struct memory_work_task tasks[BRIDGE_PRIORITIES];
+	struct memory_work_job jobs[MEMORY_JOBS_MAX]; /* [lock] oldest first, more or less */
+	unsigned count;                               /* [lock] of jobs */
+	struct memory_waiter *waiters;                /* [lock] */
+	unsigned waiting;                             /* [lock] of waiters */
+};
+
+/* What it takes to cut and embed texts: one for the jobs, of which one runs at a time, and one for
+ * queries. */
+struct bench {
+	pthread_mutex_t lock; /* of queries */
 	struct embedder_worker *worker;
 	struct words *words;
 	struct words_bag bag;              /* of a text; not for queries */
 	struct passage_splitter *splitter; /* not for queries */
 };
 
-/* The thread for work on the indexes that takes seconds. */
+/* Work on the indexes that takes seconds; memory_upkeep.c. */
 struct upkeep {
-	pthread_t thread;
-	int has_thread;
-	pthread_mutex_t lock;
-	pthread_cond_t wake;
-	int due;          /* [lock] */
-	_Atomic int stop; /* [A] also ends a build */
+	struct bridge_periodic *alarm;  /* [I] NULL: not started */
+	_Atomic uint64_t not_before_ns; /* [A] after a failure */
+	_Atomic int stop;               /* [A] also ends a build */
 };
 
 struct memory {
@@ -57,12 +86,8 @@ struct memory {
 	struct lexical *lexical;    /* [index] */
 	struct collection *vectors; /* [index] NULL: nothing is embedded */
 	struct pending pending;
-	pthread_t thread;
-	int has_thread;
 	struct upkeep upkeep;
-	_Atomic uint32_t wake;     /* futex */
-	_Atomic uint32_t sleeping; /* [A] the thread waits without a time-out */
-	_Atomic int stop;
+	struct memory_work work_queue;
 	_Atomic int hides; /* [A] some inode has, or had, user.xdg.robots.index */
 	_Atomic uint64_t
 		opted; /* [A] ms; when to compare what is opted out with the states; 0: never */
@@ -70,8 +95,6 @@ struct memory {
 };
 
 uint64_t memory_now_ns(void);
-/* A thread that takes no signals but those of faults. */
-int memory_thread_start(void *(*body)(void *), void *arg, pthread_t *out);
 /* Reads up to `length` bytes of a file at `offset` from its chunks; holes are zeros. */
 int memory_read(struct mneme *engine, uint64_t inode, uint64_t size, uint64_t offset, void *out,
 		size_t length);
@@ -90,14 +113,33 @@ int memory_place(struct memory *mem, uint64_t inode, const struct memory_query *
  * count for nothing. -ENOENT. */
 int memory_walk(struct memory *mem, uint64_t from, const char *path, uint64_t *inode);
 
-/* Embeds one file as it is now and commits its records; `work` is held. */
-int memory_embed_file(struct memory *mem, uint64_t inode);
+/* One file from bytes to records and indexes. One step at a time, of all jobs. */
+struct memory_job;
+/* Reads what the file is now. -ENOENT: it is no file any more, and in no index. */
+int memory_job_new(struct memory *mem, uint64_t inode, struct memory_job **out);
+/* 1: there is more to do; 0: it is done; -ESTALE: the file was changed meanwhile. */
+int memory_job_step(struct memory_job *job);
+/* 1: the next step commits and indexes. */
+int memory_job_stores(const struct memory_job *job);
+void memory_job_free(struct memory_job *job); /* accepts NULL */
+
+/* Starts embedding on the engine's bridge, and ends it. Files still pending are found at the next
+ * open. */
+int memory_work_start(struct memory *mem);
+void memory_work_stop(struct memory *mem);
+/* After a file became pending, or a review: it will be due. Cheap. */
+void memory_work_add(struct memory *mem, uint64_t due_ms);
+/* Waits until the file (0: all that are pending) is embedded. */
+int memory_work_sync(struct memory *mem, uint64_t inode);
+/* Whether the file waits or is in work; and how many do. */
+int memory_work_has(struct memory *mem, uint64_t inode);
+uint32_t memory_work_pending(struct memory *mem);
 /* Brings the indexes in line with one file: the words of its whole text, the vectors of its parts (NULL:
  * none). */
 int memory_index_put(struct memory *mem, uint64_t inode, uint64_t version,
 		     const struct words_bag *words, uint32_t parts, const float *vectors);
 void memory_index_remove(struct memory *mem, uint64_t inode);
-/* Starts and ends the thread for long work; _poke() has it look whether there is some. */
+/* Starts and ends long work on the indexes; _poke() has it looked whether there is some. */
 int memory_upkeep_start(struct memory *mem);
 void memory_upkeep_stop(struct memory *mem);
 void memory_upkeep_poke(struct memory *mem);
@@ -142,6 +184,8 @@ int pending_remove(struct pending *p, uint64_t inode);
 int pending_has(struct pending *p, uint64_t inode);
 /* Takes one that is due at `now_ms` out: its inode, or 0 with *next_ms the earliest time (0: none). */
 uint64_t pending_take(struct pending *p, uint64_t now_ms, uint64_t *next_ms);
+/* 1: there is one that pending_take() would take; 0 with *next_ms as there. */
+int pending_due(struct pending *p, uint64_t now_ms, uint64_t *next_ms);
 
 static inline struct mneme_key memory_key(uint64_t inode, enum mneme_type type, uint32_t part,
 					  uint8_t sub[4])

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   what takes seconds, beside the thread that embeds: building the index of the vectors.
- * Invariants: one build at a time, on this thread. It ends soon after `stop` is set.
- * Threading: upkeep.lock is a leaf; it is not held while `index` is.
+ * Purpose:   what takes seconds: building the index of the vectors, as low work of the engine's bridge.
+ * Invariants: one build at a time. It ends soon after `stop` is set.
+ * Threading: started before and stopped after everything that pokes.
  * Failure:   what cannot be done is tried again when it is poked after RETRY_S; searches scan until then.
  */
 #include "core/memory/memory_inside.h"
+#include "core/store/background.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 enum { RETRY_S = 30 };
 
@@ -34,66 +34,46 @@ static int build_if_due(struct memory *mem)
 	return rc;
 }
 
-static int is_stopping(struct memory *mem)
-{
-	return atomic_load_explicit(&mem->upkeep.stop, memory_order_relaxed);
-}
-
-/* Waits until there may be something to do, after a failure at least RETRY_S. */
-static void upkeep_wait(struct memory *mem, int failed)
-{
-	struct upkeep *u = &mem->upkeep;
-	struct timespec until;
-
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += RETRY_S;
-	pthread_mutex_lock(&u->lock);
-	while (failed && !is_stopping(mem) &&
-	       pthread_cond_timedwait(&u->wake, &u->lock, &until) == 0)
-		continue;
-	while (!u->due && !is_stopping(mem))
-		pthread_cond_wait(&u->wake, &u->lock);
-	u->due = 0;
-	pthread_mutex_unlock(&u->lock);
-}
-
-static void *upkeep_main(void *arg)
+static void upkeep_run(void *arg, int status)
 {
 	struct memory *mem = arg;
-	int rc = 0;
+	struct upkeep *u = &mem->upkeep;
 
-	for (;;) {
-		upkeep_wait(mem, rc != 0);
-		if (is_stopping(mem))
-			return NULL;
-		rc = build_if_due(mem);
-		if (rc && rc != -ECANCELED)
-			fprintf(stderr, "mneme: the index of the vectors could not be built (%s)\n",
-				strerror(-rc));
-	}
+	(void)status;
+	if (atomic_load_explicit(&u->stop, memory_order_relaxed))
+		return;
+	int rc = build_if_due(mem);
+	if (!rc || rc == -ECANCELED)
+		return;
+	fprintf(stderr, "mneme: the index of the vectors could not be built (%s)\n", strerror(-rc));
+	atomic_store_explicit(&u->not_before_ns, bridge_now_ns() + RETRY_S * 1000000000ull,
+			      memory_order_relaxed);
 }
 
 void memory_upkeep_poke(struct memory *mem)
 {
-	pthread_mutex_lock(&mem->upkeep.lock);
-	mem->upkeep.due = 1;
-	pthread_cond_signal(&mem->upkeep.wake);
-	pthread_mutex_unlock(&mem->upkeep.lock);
+	struct upkeep *u = &mem->upkeep;
+	uint64_t at = atomic_load_explicit(&u->not_before_ns, memory_order_relaxed);
+
+	if (u->alarm)
+		bridge_periodic_at(u->alarm, at ? at : bridge_now_ns());
 }
 
 int memory_upkeep_start(struct memory *mem)
 {
-	int rc = memory_thread_start(upkeep_main, mem, &mem->upkeep.thread);
+	struct bridge *bridge = background_bridge(mem->engine);
+	int rc = bridge ? bridge_periodic_new(bridge, 0, BRIDGE_LOW, upkeep_run, mem,
+					      &mem->upkeep.alarm)
+			: -EINVAL;
 
-	mem->upkeep.has_thread = rc == 0;
+	if (rc == 0)
+		memory_upkeep_poke(mem);
 	return rc;
 }
 
 void memory_upkeep_stop(struct memory *mem)
 {
-	if (!mem->upkeep.has_thread)
-		return;
-	atomic_store_explicit(&mem->upkeep.stop, 1, memory_order_relaxed);
-	memory_upkeep_poke(mem);
-	pthread_join(mem->upkeep.thread, NULL);
+	if (mem->upkeep.alarm)
+		bridge_periodic_stop(mem->upkeep.alarm);
+	mem->upkeep.alarm = NULL;
 }

@@ -120,6 +120,26 @@ int pending_has(struct pending *p, uint64_t inode)
 	return there;
 }
 
+/* The entry of one that is due, or `size`. [lock] */
+static uint32_t find_due(struct pending *p, uint64_t now_ms, uint64_t *next_ms)
+{
+	uint32_t mask = p->size - 1;
+
+	*next_ms = 0;
+	for (uint32_t i = 0; i < p->size; i++) {
+		uint32_t at = (p->cursor + i) & mask;
+		if (!p->inodes[at])
+			continue;
+		if (p->due_ms[at] <= now_ms) {
+			p->cursor = at;
+			return at;
+		}
+		if (!*next_ms || p->due_ms[at] < *next_ms)
+			*next_ms = p->due_ms[at];
+	}
+	return p->size;
+}
+
 uint64_t pending_take(struct pending *p, uint64_t now_ms, uint64_t *next_ms)
 {
 	uint64_t inode = 0;
@@ -128,17 +148,22 @@ uint64_t pending_take(struct pending *p, uint64_t now_ms, uint64_t *next_ms)
 	if (!atomic_load_explicit(&p->count, memory_order_relaxed))
 		return 0;
 	lock_write(&p->lock);
-	for (uint32_t at = 0; at < p->size; at++) {
-		if (!p->inodes[at])
-			continue;
-		if (p->due_ms[at] <= now_ms) {
-			inode = p->inodes[at];
-			take_out(p, at);
-			break;
-		}
-		if (!*next_ms || p->due_ms[at] < *next_ms)
-			*next_ms = p->due_ms[at];
+	uint32_t at = find_due(p, now_ms, next_ms);
+	if (at < p->size) {
+		inode = p->inodes[at];
+		take_out(p, at);
 	}
 	lock_write_done(&p->lock);
 	return inode;
+}
+
+int pending_due(struct pending *p, uint64_t now_ms, uint64_t *next_ms)
+{
+	*next_ms = 0;
+	if (!atomic_load_explicit(&p->count, memory_order_relaxed))
+		return 0;
+	lock_write(&p->lock);
+	int there = find_due(p, now_ms, next_ms) < p->size;
+	lock_write_done(&p->lock);
+	return there;
 }

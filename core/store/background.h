@@ -35,8 +35,8 @@ int background_start(struct mneme *m);
 void background_stop(struct mneme *m);
 /* After a commit: sees to it that what is due will be done. Cheap. */
 void background_poke(struct mneme *m);
-/* The store's bridge, for the layers above; they drain what is theirs before the store is closed.
- * NULL: the store is read-only. Borrowed. */
+/* The store's bridge, for the layers above; they drain what is theirs before the store is closed. NULL
+ * in tests that want no threads. Borrowed. */
 struct bridge *background_bridge(const struct mneme *m);
 
 #endif

@@ -545,7 +545,7 @@ int store_open(struct io *io, const struct mneme_options *options,
 	rc = recover(m, error);
 	if (rc == 0)
 		rc = settings_load(m, error);
-	if (rc == 0 && !m->read_only && !(tuning && tuning->no_threads))
+	if (rc == 0 && !(tuning && tuning->no_threads))
 		rc = background_begin(m, error);
 	m->open_ns = clock_now(CLOCK_MONOTONIC) - begin;
 out:

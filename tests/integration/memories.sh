@@ -280,6 +280,19 @@ store_mount
 check after_kill found lapwing three
 check newer_than_its_record_is_pending_and_done sync "$mnt"
 check overwritten_before_kill grep_none plover
+# What waited to be embedded when the daemon was killed is embedded after the next mount.
+mkdir "$mnt/queue"
+yes 'The magpie counts its spoons, one after the other, and then the forks.' | head -c 300K >"$mnt/queue/long"
+for i in $(seq 100); do echo "magpie number $i steals token$i" >"$mnt/queue/$i"; done
+echo 'the stork is last' >"$mnt/stork" && sync "$mnt/stork" # with it, all before is on disk
+store_kill
+store_mount
+queue_done() {
+	sync "$mnt/queue" || return 1
+	for i in 1 50 100; do found "token$i" "queue/$i" && state "$mnt/queue/$i" indexed || return 1; done
+	state "$mnt/queue/long" indexed
+}
+check queued_before_kill_is_done_after queue_done
 store_unmount
 store_mount ro
 check read_only_searches first kestrel one

@@ -10,26 +10,16 @@
 #include "core/bridge/bridge.h"
 #include "core/mneme.h"
 #include "core/store/store.h"
+#include "tests/lib/hold.h"
 #include "tests/unit/unit.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
-
-#define MS 1000000ull
 
 static char directory[64];
 static struct mneme *m;
-
-static void nap(void)
-{
-	struct timespec t = {0, MS};
-
-	nanosleep(&t, NULL);
-}
 
 static void store_begin(const struct mneme_options *options)
 {
@@ -57,31 +47,6 @@ static void put(unsigned number, size_t length)
 			 0);
 }
 
-/* ---- low work that takes as long as it likes ---- */
-
-static _Atomic int open_gate, inside;
-
-static void hold(void *arg, int status)
-{
-	atomic_fetch_add(&inside, 1);
-	while (!status && !atomic_load(&open_gate))
-		nap();
-	atomic_fetch_sub(&inside, 1);
-}
-
-/* Takes all workers that low work may have, and more waits. Returns the number that wait. */
-static unsigned low_block(void)
-{
-	struct bridge *bridge = background_bridge(m);
-	unsigned workers = bridge_workers(bridge), slots = workers > 2 ? workers - 2 : 1;
-
-	for (unsigned i = 0; i < slots + 5; i++)
-		ck_assert_int_eq(bridge_call(bridge, hold, NULL, BRIDGE_LOW, 0, 0), 0);
-	while (atomic_load(&inside) < (int)slots)
-		nap();
-	return 5;
-}
-
 static uint64_t checkpoints(void)
 {
 	struct mneme_stats stats;
@@ -103,13 +68,13 @@ START_TEST(test_background_flushes_what_nobody_waits_for)
 	const struct mneme_options options = {.flush_ms = 5};
 
 	store_begin(&options);
-	low_block(); /* the log's priority is another one */
+	hold_low(background_bridge(m)); /* the log's priority is another one */
 	for (unsigned round = 0; round < 20; round++) {
 		put(round, 100);
 		while (!everything_durable())
-			nap();
+			hold_nap();
 	}
-	atomic_store(&open_gate, 1);
+	hold_end();
 	ck_assert_int_eq(mneme_close(m), 0);
 	store_remove();
 }
@@ -122,12 +87,12 @@ START_TEST(test_background_flushes_by_size_before_the_time_has_come)
 	store_begin(&options);
 	put(1, 100);
 	for (int i = 0; i < 50; i++)
-		nap();
+		hold_nap();
 	ck_assert(!everything_durable()); /* an hour has not passed */
 	put(2, 60000);
 	put(3, 60000);
 	while (!everything_durable())
-		nap();
+		hold_nap();
 	ck_assert_int_eq(mneme_close(m), 0);
 	store_remove();
 }
@@ -142,7 +107,7 @@ START_TEST(test_background_checkpoints_a_store_that_is_dirty_for_long)
 		uint64_t before = checkpoints();
 		put(round, 100);
 		while (checkpoints() == before)
-			nap();
+			hold_nap();
 	}
 	ck_assert_int_eq(mneme_close(m), 0);
 	store_remove();
@@ -155,13 +120,13 @@ START_TEST(test_background_raises_a_checkpoint_that_is_late)
 	const struct mneme_options options = {.checkpoint_ms = 3600000};
 
 	store_begin(&options);
-	low_block();
+	hold_low(background_bridge(m));
 	for (unsigned i = 0; i < 30; i++) /* 16 segments ask for one */
 		put(i, 40000);
 	while (!checkpoints())
-		nap();
-	ck_assert_int_gt(atomic_load(&inside), 0);
-	atomic_store(&open_gate, 1);
+		hold_nap();
+	ck_assert_int_gt(atomic_load(&hold_inside), 0);
+	hold_end();
 	ck_assert_int_eq(mneme_close(m), 0);
 	store_remove();
 }
@@ -189,7 +154,7 @@ START_TEST(test_background_low_work_goes_on_under_a_flood_of_critical_work)
 	for (int i = 0; i < 100; i++)
 		ck_assert_int_eq(bridge_call(bridge, low_work, NULL, BRIDGE_LOW, 0, 0), 0);
 	while (atomic_load(&low_ran) < 100)
-		nap();
+		hold_nap();
 	atomic_store(&flood_stop, 1);
 	ck_assert_int_eq(mneme_close(m), 0);
 	store_remove();
@@ -204,18 +169,17 @@ START_TEST(test_background_close_with_queued_work_loses_nothing)
 	size_t length;
 
 	for (int round = 0; round < 20; round++) {
-		atomic_store(&open_gate, 0);
 		if (round == 0)
 			store_begin(NULL);
 		else
 			ck_assert_int_eq(mneme_open(directory, NULL, &m, NULL), 0);
-		low_block();
+		hold_low(background_bridge(m));
 		for (unsigned i = 0; i < 30; i++)
 			put(1000 * round + i, 40000);
 		put(1000 * round + 999, 100);
-		atomic_store(&open_gate, 1);
+		hold_end();
 		ck_assert_int_eq(mneme_close(m), 0);
-		ck_assert_int_eq(atomic_load(&inside), 0);
+		ck_assert_int_eq(atomic_load(&hold_inside), 0);
 	}
 	ck_assert_int_eq(mneme_open(directory, NULL, &m, NULL), 0);
 	for (unsigned round = 0; round < 20; round++) {
