@@ -4,7 +4,9 @@
  */
 #include "fs/metrics.h"
 
+#include "core/bridge/bridge.h"
 #include "core/memory/memory.h"
+#include "core/store/background.h"
 #include "fs/fs.h"
 #include "fs/stack.h"
 #include "pool/alloc.h"
@@ -98,7 +100,7 @@ void metrics_record(struct metrics *metrics, enum metrics_op op, uint64_t ns, in
 struct text {
 	char *at;
 	size_t used, capacity;
-	const char *op; /* label of the histogram that is being written */
+	const char *histogram, *label; /* of the one that is being written: its name and label */
 };
 
 __attribute__((format(printf, 2, 3))) static void print(struct text *text, const char *format, ...)
@@ -131,12 +133,21 @@ static int each_bucket(void *arg, uint64_t upper, uint64_t count)
 	struct text *text = arg;
 
 	if (upper == UINT64_MAX)
-		print(text, "mneme_fuse_latency_seconds_bucket{op=\"%s\",le=\"+Inf\"} %lu\n",
-		      text->op, count);
+		print(text, "%s_bucket{%s,le=\"+Inf\"} %lu\n", text->histogram, text->label, count);
 	else
-		print(text, "mneme_fuse_latency_seconds_bucket{op=\"%s\",le=\"%.9g\"} %lu\n",
-		      text->op, (double)upper / 1e9, count);
+		print(text, "%s_bucket{%s,le=\"%.9g\"} %lu\n", text->histogram, text->label,
+		      (double)upper / 1e9, count);
 	return 0;
+}
+
+static void print_histogram(struct text *text, const char *name, const char *label,
+			    const struct histogram *h)
+{
+	text->histogram = name;
+	text->label = label;
+	histogram_each_cumulative(h, BOUND_FIRST_NS, BOUND_LAST_NS, each_bucket, text);
+	print(text, "%s_sum{%s} %.9g\n", name, label, (double)histogram_sum(h) / 1e9);
+	print(text, "%s_count{%s} %lu\n", name, label, histogram_count(h));
 }
 
 static void print_operations(struct text *text, const struct metrics *metrics)
@@ -151,14 +162,11 @@ static void print_operations(struct text *text, const struct metrics *metrics)
 	      "# TYPE mneme_fuse_latency_seconds histogram\n");
 	for (int op = 0; op < METRICS_OPS; op++) {
 		const struct histogram *h = &metrics->latency[op];
-		uint64_t count = histogram_count(h);
-		if (!count)
+		if (!histogram_count(h))
 			continue;
-		text->op = names[op];
-		histogram_each_cumulative(h, BOUND_FIRST_NS, BOUND_LAST_NS, each_bucket, text);
-		print(text, "mneme_fuse_latency_seconds_sum{op=\"%s\"} %.9g\n", names[op],
-		      (double)histogram_sum(h) / 1e9);
-		print(text, "mneme_fuse_latency_seconds_count{op=\"%s\"} %lu\n", names[op], count);
+		char label[64];
+		snprintf(label, sizeof(label), "op=\"%s\"", names[op]);
+		print_histogram(text, "mneme_fuse_latency_seconds", label, h);
 	}
 }
 
@@ -222,6 +230,76 @@ static void print_engine(struct text *text, struct fs *fs)
 		    (double)s.freeze_ns_max / 1e9);
 }
 
+static const char *const priorities[BRIDGE_PRIORITIES] = {"critical", "high", "normal", "low"};
+
+/* The time between submit and start, of a priority. To be freed. */
+static struct histogram *bridge_latency(struct bridge *bridge, enum bridge_priority priority)
+{
+	struct histogram *h = alloc_zeroed(1, sizeof(*h)); /* too large for a handler's stack */
+
+	if (h)
+		bridge_merge_latency(bridge, priority, h);
+	return h;
+}
+
+static void print_bridge(struct text *text, struct fs *fs)
+{
+	struct bridge *bridge = background_bridge(fs->engine);
+	struct bridge_stats s;
+
+	bridge_read_stats(bridge, &s);
+	print_value(text, "bridge_workers", "gauge", "Threads for background work.", s.workers);
+	print(text, "# HELP mneme_bridge_depth Tasks that wait, and at most waited.\n"
+		    "# TYPE mneme_bridge_depth gauge\n");
+	for (int p = 0; p < BRIDGE_PRIORITIES; p++) {
+		print(text, "mneme_bridge_depth{priority=\"%s\",state=\"now\"} %lu\n",
+		      priorities[p], s.priority[p].depth);
+		print(text, "mneme_bridge_depth{priority=\"%s\",state=\"high_water\"} %lu\n",
+		      priorities[p], s.priority[p].depth_max);
+	}
+	print(text, "# HELP mneme_bridge_tasks_total Tasks by how they ended.\n"
+		    "# TYPE mneme_bridge_tasks_total counter\n");
+	for (int p = 0; p < BRIDGE_PRIORITIES; p++) {
+		const struct bridge_priority_stats *mine = &s.priority[p];
+		print(text,
+		      "mneme_bridge_tasks_total{priority=\"%s\",end=\"done\"} %lu\n"
+		      "mneme_bridge_tasks_total{priority=\"%s\",end=\"refused\"} %lu\n"
+		      "mneme_bridge_tasks_total{priority=\"%s\",end=\"expired\"} %lu\n",
+		      priorities[p], mine->run, priorities[p], mine->refused, priorities[p],
+		      mine->expired);
+	}
+	print(text, "# HELP mneme_bridge_latency_seconds Time from a task's submit to its start.\n"
+		    "# TYPE mneme_bridge_latency_seconds histogram\n");
+	for (int p = 0; p < BRIDGE_PRIORITIES; p++) {
+		char label[32];
+		struct histogram *h = bridge_latency(bridge, p);
+		snprintf(label, sizeof(label), "priority=\"%s\"", priorities[p]);
+		if (h)
+			print_histogram(text, "mneme_bridge_latency_seconds", label, h);
+		alloc_free(h);
+	}
+}
+
+static void print_bridge_lines(struct text *text, struct fs *fs)
+{
+	struct bridge *bridge = background_bridge(fs->engine);
+	struct bridge_stats s;
+
+	bridge_read_stats(bridge, &s);
+	for (int p = 0; p < BRIDGE_PRIORITIES; p++) {
+		struct histogram *h = bridge_latency(bridge, p);
+		if (!h)
+			continue;
+		print(text,
+		      "%-10s %-9s %lu tasks done, %lu wait (at most %lu), %lu refused; started "
+		      "after %.0f us, p99 %.0f us\n",
+		      p ? "" : "bridge", priorities[p], s.priority[p].run, s.priority[p].depth,
+		      s.priority[p].depth_max, s.priority[p].refused, histogram_mean(h) / 1e3,
+		      (double)histogram_quantile(h, 0.99) / 1e3);
+		alloc_free(h);
+	}
+}
+
 static void print_memory(struct text *text, struct fs *fs)
 {
 	struct memory_stats s;
@@ -261,6 +339,7 @@ int metrics_write_prometheus(struct fs *fs, char *buffer, size_t capacity, size_
 	print_value(&text, "stack_violations_total", "counter",
 		    "Of these, requests over the stack budget.", (double)stack_violations());
 	print_engine(&text, fs);
+	print_bridge(&text, fs);
 	print_memory(&text, fs);
 	return finish(&text, length);
 }
@@ -294,6 +373,7 @@ int metrics_write_stats(struct fs *fs, char *buffer, size_t capacity, size_t *le
 	      (double)(s.lsn_next - s.lsn_durable) / 1024);
 	print(&text, "checkpoint %lu, last %.1f ms, shards held at most %.1f us\n", s.checkpoints,
 	      (double)s.checkpoint_ns_last / 1e6, (double)s.freeze_ns_max / 1e3);
+	print_bridge_lines(&text, fs);
 	print(&text, "kernel     %lu inodes known; stack at most %lu bytes (%lu of %lu over %d)\n",
 	      node_count(fs->nodes), stack_watermark(), stack_violations(), stack_samples(),
 	      STACK_BUDGET);

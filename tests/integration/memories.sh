@@ -230,6 +230,9 @@ doors()
 		$((4 * $(getfattr --only-values -n user.mneme.dim "$mnt/one"))) ]
 }
 check doors doors
+check metrics_of_the_bridge says 0 '^mneme_bridge_tasks_total\{priority="high",end="done"\} [1-9]' cat "$mnt/.mneme/metrics"
+check metrics_of_its_latency says 0 '^mneme_bridge_latency_seconds_bucket\{priority="low",le="\+Inf"\} [1-9]' cat "$mnt/.mneme/metrics"
+check stats_of_the_bridge says 0 '^bridge +critical +[1-9][0-9]* tasks done' cat "$mnt/.mneme/stats"
 check metrics_count says 0 '^mneme[a-z_]*memory_searches_total [1-9]' cat "$mnt/.mneme/metrics"
 check stats_count says 0 '^memories +[1-9][0-9]* files' mneme stats "$mnt"
 check near_of_nothing says 2 'no such file' mneme near "$mnt/nosuch"
