@@ -176,7 +176,7 @@ static int check_setattr_flags(const struct names_inode *inode, int valid)
 }
 
 static int setattr_inside(struct mneme_txn *txn, uint64_t ino, const struct stat *attr, int valid,
-			  int privileged, struct names_inode *inode)
+			  fuse_req_t unprivileged, struct names_inode *inode)
 {
 	int err = inode_load(txn, ino, inode);
 	int owner = valid & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID);
@@ -189,8 +189,8 @@ static int setattr_inside(struct mneme_txn *txn, uint64_t ino, const struct stat
 	if (err)
 		return err;
 	/* a request for nothing is the kernel's "drop suid and sgid": before a write, or chown(-1, -1) */
-	if (owner || !(valid & asked) || (valid & FUSE_SET_ATTR_SIZE && !privileged)) {
-		int dropped = inode_drop_privileges(txn, ino, inode);
+	if (owner || !(valid & asked) || (valid & FUSE_SET_ATTR_SIZE && unprivileged)) {
+		int dropped = inode_drop_privileges(txn, ino, inode, unprivileged);
 		if (dropped < 0)
 			return dropped;
 	}
@@ -217,7 +217,7 @@ static int setattr_try(struct op *op, uint64_t ino, const struct stat *attr, int
 
 	if (err)
 		return err;
-	err = setattr_inside(txn, ino, attr, valid, fuse_req_ctx(op->req)->uid == 0, inode);
+	err = setattr_inside(txn, ino, attr, valid, fs_unprivileged(op->req), inode);
 	if (err) {
 		mneme_txn_abort(txn);
 		return err;

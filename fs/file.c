@@ -51,7 +51,8 @@ static void handle_open(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info
 			op_reply_error(&op, err);
 			return;
 		}
-		fi->keep_cache = 1;
+		/* with strictatime the first read of each open is to be seen */
+		fi->keep_cache = op.fs->options.atime != FS_ATIME_STRICT;
 		fi->noflush = 1;
 	}
 	fuse_reply_open(req, fi);
@@ -114,9 +115,9 @@ struct write {
 	const void *data;
 	uint64_t offset;
 	size_t length;
-	int flags;      /* of the open file */
-	int privileged; /* the caller may keep suid and sgid */
-	int dropped;    /* result: suid or sgid were cleared */
+	int flags;               /* of the open file */
+	fuse_req_t unprivileged; /* NULL: the caller may keep suid and sgid */
+	int dropped;             /* result: suid or sgid were cleared */
 };
 
 static int write_inside(struct mneme_txn *txn, struct write *write, enum mneme_durability *how)
@@ -134,8 +135,9 @@ static int write_inside(struct mneme_txn *txn, struct write *write, enum mneme_d
 		return -EPERM;
 	if (end > NAMES_FILE_SIZE_MAX)
 		return -EFBIG;
-	if (!write->privileged) {
-		write->dropped = inode_drop_privileges(txn, write->ino, &inode);
+	if (write->unprivileged) {
+		write->dropped =
+			inode_drop_privileges(txn, write->ino, &inode, write->unprivileged);
 		if (write->dropped < 0)
 			return write->dropped;
 	}
@@ -182,7 +184,7 @@ static void handle_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, si
 		.length = length,
 		.flags = fi->flags,
 		/* pages written back later were judged when they were written */
-		.privileged = fuse_req_ctx(req)->uid == 0 || fi->writepage,
+		.unprivileged = fi->writepage ? NULL : fs_unprivileged(req),
 	};
 
 	if (virtual_is(write.ino)) {

@@ -119,9 +119,18 @@ void inode_to_stat(const struct fs *fs, uint64_t ino, const struct names_inode *
 		   struct stat *out);
 /* -EPERM when FS_IMMUTABLE_FL (or, if `append` is not 0, FS_APPEND_FL) is set. */
 int inode_check_flags(const struct names_inode *inode, int append);
-/* Clears suid, sgid and file capabilities as a change of bytes or owner does. Returns 1 if something
- * was cleared, 0, or -errno. */
-int inode_drop_privileges(struct mneme_txn *txn, uint64_t ino, struct names_inode *inode);
+/* The request if its caller is not root, else NULL. */
+static inline fuse_req_t fs_unprivileged(fuse_req_t req)
+{
+	return fuse_req_ctx(req)->uid ? req : NULL;
+}
+/* Is the group one of the caller's? */
+int fs_caller_in_group(fuse_req_t req, gid_t group);
+/* Clears suid, sgid and file capabilities as a change of bytes or owner does. `caller`: of a change by
+ * somebody without privileges; NULL: sgid without group execution stays. Returns 1 if something was
+ * cleared, 0, or -errno. */
+int inode_drop_privileges(struct mneme_txn *txn, uint64_t ino, struct names_inode *inode,
+			  fuse_req_t caller);
 /* Sets atime now if the mount's policy asks for it; for handlers of reads. */
 void inode_touch_atime(struct fs *fs, uint64_t ino, const struct names_inode *seen);
 /* Tells the kernel that attributes it may cache have changed. */

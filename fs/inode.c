@@ -14,7 +14,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { NS = 1000000000, ATIME_RELATIVE_S = 24 * 3600 };
+enum { NS = 1000000000, ATIME_RELATIVE_S = 24 * 3600, GROUPS_MAX = 256 };
 
 int64_t fs_now(void)
 {
@@ -143,7 +143,30 @@ int inode_check_flags(const struct names_inode *inode, int append)
 	return inode->flags & mask ? -EPERM : 0;
 }
 
-int inode_drop_privileges(struct mneme_txn *txn, uint64_t ino, struct names_inode *inode)
+int fs_caller_in_group(fuse_req_t req, gid_t group)
+{
+	gid_t groups[GROUPS_MAX];
+
+	if (fuse_req_ctx(req)->gid == group)
+		return 1;
+	int count = fuse_req_getgroups(req, GROUPS_MAX, groups);
+	for (int i = 0; i < count && i < GROUPS_MAX; i++) {
+		if (groups[i] == group)
+			return 1;
+	}
+	return 0;
+}
+
+/* Without group execution setgid once meant mandatory locking: members of the group keep it. */
+static int loses_sgid(const struct names_inode *inode, fuse_req_t caller)
+{
+	if (!(inode->mode & S_ISGID))
+		return 0;
+	return inode->mode & S_IXGRP || (caller && !fs_caller_in_group(caller, inode->gid));
+}
+
+int inode_drop_privileges(struct mneme_txn *txn, uint64_t ino, struct names_inode *inode,
+			  fuse_req_t caller)
 {
 	int dropped = 0;
 
@@ -153,8 +176,7 @@ int inode_drop_privileges(struct mneme_txn *txn, uint64_t ino, struct names_inod
 		inode->mode &= ~(uint32_t)S_ISUID;
 		dropped = 1;
 	}
-	/* without group execution the bit once meant mandatory locking: it stays */
-	if ((inode->mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP)) {
+	if (loses_sgid(inode, caller)) {
 		inode->mode &= ~(uint32_t)S_ISGID;
 		dropped = 1;
 	}

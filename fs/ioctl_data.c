@@ -214,7 +214,7 @@ static int compare(struct mneme_txn *txn, uint64_t ino, const struct names_inode
 }
 
 static int write_inside(struct mneme_txn *txn, uint64_t ino, struct mneme_ioc_write *write,
-			int privileged)
+			fuse_req_t unprivileged)
 {
 	struct names_inode inode;
 	uint64_t end = write->offset + write->length;
@@ -230,8 +230,8 @@ static int write_inside(struct mneme_txn *txn, uint64_t ino, struct mneme_ioc_wr
 	err = compare(txn, ino, &inode, write);
 	if (err)
 		return err;
-	if (!privileged) {
-		err = inode_drop_privileges(txn, ino, &inode);
+	if (unprivileged) {
+		err = inode_drop_privileges(txn, ino, &inode, unprivileged);
 		if (err < 0)
 			return err;
 	}
@@ -254,7 +254,7 @@ static int write_try(struct op *op, uint64_t ino, struct mneme_ioc_write *write,
 
 	if (err)
 		return err;
-	err = write_inside(txn, ino, write, fuse_req_ctx(op->req)->uid == 0);
+	err = write_inside(txn, ino, write, fs_unprivileged(op->req));
 	if (err) {
 		mneme_txn_abort(txn);
 		return err;

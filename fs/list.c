@@ -215,7 +215,8 @@ static void handle_opendir(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_i
 		op_reply_error(&op, -ENOSYS);
 		return;
 	}
-	fi->cache_readdir = fi->keep_cache = !virtual_is(fs_inode_number(op.fs, nodeid));
+	fi->cache_readdir = fi->keep_cache = !virtual_is(fs_inode_number(op.fs, nodeid)) &&
+					     op.fs->options.atime != FS_ATIME_STRICT;
 	fuse_reply_open(req, fi);
 	op_end(&op, 0);
 }

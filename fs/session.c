@@ -113,7 +113,8 @@ static void handle_init(void *userdata, struct fuse_conn_info *conn)
 	want(conn, FUSE_CAP_READDIRPLUS_AUTO, 1);
 	want(conn, FUSE_CAP_IOCTL_DIR, 1);
 	want(conn, FUSE_CAP_ASYNC_READ, 1);
-	want(conn, FUSE_CAP_ASYNC_DIO, 1);
+	/* an asynchronous direct write leaves pages that were read meanwhile stale (xfstests generic/451) */
+	want(conn, FUSE_CAP_ASYNC_DIO, 0);
 	want(conn, FUSE_CAP_HANDLE_KILLPRIV, 1);
 	/* locks are the kernel's own; it writes through; cached bytes are dropped when we say so */
 	want(conn, FUSE_CAP_POSIX_LOCKS, 0);
@@ -320,7 +321,7 @@ static int open_parts(struct fs *fs, const char *store, struct mneme_error *erro
 			 strerror(-err));
 		return err == -ENOENT ? -EINVAL : err;
 	}
-	if (inode.state & NAMES_GUARDED)
+	if (inode.state & NAMES_GUARDED || fs->options.atime == FS_ATIME_STRICT)
 		fs->options.checked_open = 1;
 	buffers_config_default(&config);
 	err = node_table_new(&fs->nodes);

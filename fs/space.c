@@ -24,8 +24,8 @@ struct range {
 	uint64_t ino;
 	uint64_t offset, end;
 	int mode;
-	int privileged;
-	int dropped; /* result */
+	fuse_req_t unprivileged; /* NULL: the caller may keep suid and sgid */
+	int dropped;             /* result */
 };
 
 static int check_range(const struct names_inode *inode, const struct range *range)
@@ -49,8 +49,9 @@ static int fallocate_inside(struct mneme_txn *txn, struct range *range, uint64_t
 		err = check_range(&inode, range);
 	if (err)
 		return err;
-	if (!range->privileged) {
-		range->dropped |= inode_drop_privileges(txn, range->ino, &inode);
+	if (range->unprivileged) {
+		range->dropped |=
+			inode_drop_privileges(txn, range->ino, &inode, range->unprivileged);
 		if (range->dropped < 0)
 			return range->dropped;
 	}
@@ -121,7 +122,7 @@ static void handle_fallocate(fuse_req_t req, fuse_ino_t nodeid, int mode, off_t 
 			      .offset = (uint64_t)offset,
 			      .end = (uint64_t)offset + (uint64_t)length,
 			      .mode = mode,
-			      .privileged = fuse_req_ctx(req)->uid == 0};
+			      .unprivileged = fs_unprivileged(req)};
 	int known = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE;
 	int err;
 
@@ -173,9 +174,9 @@ struct copy {
 	uint64_t from, to; /* inodes */
 	uint64_t from_offset, to_offset;
 	size_t length;
-	void *buffer; /* COPY_PIECE bytes */
-	int privileged;
-	int dropped; /* result */
+	void *buffer;            /* COPY_PIECE bytes */
+	fuse_req_t unprivileged; /* NULL: the caller may keep suid and sgid */
+	int dropped;             /* result */
 };
 
 /* Copies one piece; returns its bytes, 0 at the end of the source, or -errno. */
@@ -199,8 +200,8 @@ static int copy_inside(struct mneme_txn *txn, struct copy *copy)
 		length = (size_t)(from.size - copy->from_offset);
 	if (copy->to_offset + length > NAMES_FILE_SIZE_MAX)
 		return -EFBIG;
-	if (!copy->privileged) {
-		copy->dropped |= inode_drop_privileges(txn, copy->to, &to);
+	if (copy->unprivileged) {
+		copy->dropped |= inode_drop_privileges(txn, copy->to, &to, copy->unprivileged);
 		if (copy->dropped < 0)
 			return copy->dropped;
 	}
@@ -274,7 +275,7 @@ static void handle_copy_range(fuse_req_t req, fuse_ino_t from, off_t from_offset
 			    .from_offset = (uint64_t)from_offset,
 			    .to_offset = (uint64_t)to_offset,
 			    .length = length < COPY_MAX ? length : COPY_MAX,
-			    .privileged = fuse_req_ctx(req)->uid == 0};
+			    .unprivileged = fs_unprivileged(req)};
 	size_t copied = 0;
 	int err;
 

@@ -17,7 +17,7 @@
 #include <string.h>
 #include <sys/xattr.h>
 
-enum { GROUPS_MAX = 256, LIST_MAX = 65536 };
+enum { LIST_MAX = 65536 };
 
 #define CAPABILITY_NAME "security.capability"
 
@@ -285,20 +285,6 @@ static int change_xattr(struct fs *fs, const struct change *asked)
 	return err;
 }
 
-static int caller_in_group(fuse_req_t req, gid_t group)
-{
-	gid_t groups[GROUPS_MAX];
-
-	if (fuse_req_ctx(req)->gid == group)
-		return 1;
-	int count = fuse_req_getgroups(req, GROUPS_MAX, groups);
-	for (int i = 0; i < count && i < GROUPS_MAX; i++) {
-		if (groups[i] == group)
-			return 1;
-	}
-	return 0;
-}
-
 /* setgid survives only if the caller could set it with chmod. */
 static int must_drop_sgid(struct op *op, uint64_t ino, const char *name)
 {
@@ -308,7 +294,7 @@ static int must_drop_sgid(struct op *op, uint64_t ino, const char *name)
 		return 0;
 	if (inode_read(op->fs, ino, &inode) || !(inode.mode & S_ISGID))
 		return 0;
-	return !caller_in_group(op->req, inode.gid);
+	return !fs_caller_in_group(op->req, inode.gid);
 }
 
 static void handle_setxattr(fuse_req_t req, fuse_ino_t nodeid, const char *name, const char *value,

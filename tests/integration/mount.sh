@@ -103,6 +103,20 @@ check synced_is_there_after_kill test "$(cat "$mnt/durable")" = durable
 store_unmount
 check clean_after_kill store_check
 
+each_read_counts()
+{
+	local before
+	echo read >"$mnt/read"
+	for _ in 1 2; do
+		before=$(stat -c %x "$mnt/read")
+		sleep 0.02
+		cat "$mnt/read" && [ "$(stat -c %x "$mnt/read")" != "$before" ] || return 1
+	done
+}
+store_mount strictatime
+check strictatime each_read_counts
+store_unmount
+
 remount_at_once() # umount(8) returns before the daemon has closed the store
 {
 	local i

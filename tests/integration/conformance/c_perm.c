@@ -166,6 +166,49 @@ CASE(perm_access_uses_the_real_user)
 	FAILS(access("f", R_OK), EACCES);
 }
 
+/* What a change of bytes by somebody without privileges leaves of suid and sgid: `how` is a way to
+ * change bytes (low two bits), the group's execution bit (4) and membership (8). */
+enum { BY_WRITE, BY_FALLOCATE, BY_PUNCH, BY_COPY };
+
+static void perm_bits_after_change(long how)
+{
+	mode_t execution = how & 4 ? 0010 : 0;
+	int fd, kept;
+
+	make_file("f", "0123456789", 0);
+	OK(chown("f", CAROL, CREW));
+	OK(chmod("f", 06666 | execution));
+	OK(chmod(".", 0777));
+	act_as(ALICE, STAFF, how & 8 ? CREW : -1);
+	fd = OK(open("f", O_RDWR));
+	switch (how & 3) {
+	case BY_WRITE:
+		EQ(pwrite(fd, "x", 1, 0), 1);
+		break;
+	case BY_FALLOCATE:
+	case BY_PUNCH:
+		if (fallocate(fd, (how & 3) == BY_PUNCH ? FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE : 0,
+			      0, 4096) && errno == EOPNOTSUPP)
+			UNSUPPORTED("fallocate does not know this mode");
+		break;
+	case BY_COPY: {
+		off_t from = 0, to = 5;
+		OK(copy_file_range(fd, &from, fd, &to, 3, 0));
+	}
+	}
+	kept = how & 8 && !execution ? 02000 : 0;
+	EQ(stat_of("f").st_mode & 07777, 0666 | execution | kept);
+}
+
+__attribute__((constructor)) static void perm_bits_add(void)
+{
+	static const char *const ways[] = {"write", "fallocate", "punch", "copy"};
+
+	for (int how = 0; how < 16; how++)
+		case_addf(perm_bits_after_change, how, "perm_bits_after_%s_%s_%s", ways[how & 3],
+			  how & 4 ? "executable" : "plain", how & 8 ? "member" : "stranger");
+}
+
 CASE(perm_chmod_is_for_the_owner)
 {
 	make_file("f", "", 0666);
