@@ -12,19 +12,22 @@
 #include <linux/posix_acl_xattr.h>
 #include <string.h>
 
-_Static_assert(sizeof(struct posix_acl_xattr_entry) == 8, "entry");
+/* struct posix_acl_xattr_entry at any address: behind a name in a request it is not aligned. */
+struct entry {
+	uint16_t e_tag, e_perm;
+	uint32_t e_id;
+} __attribute__((packed));
+_Static_assert(sizeof(struct entry) == sizeof(struct posix_acl_xattr_entry), "entry");
 _Static_assert(sizeof(struct posix_acl_xattr_header) == 4, "header");
 
 static size_t count_of(size_t length)
 {
-	return (length - sizeof(struct posix_acl_xattr_header)) /
-	       sizeof(struct posix_acl_xattr_entry);
+	return (length - sizeof(struct posix_acl_xattr_header)) / sizeof(struct entry);
 }
 
-static struct posix_acl_xattr_entry *entries_of(const void *acl)
+static struct entry *entries_of(const void *acl)
 {
-	return (struct posix_acl_xattr_entry *)((uintptr_t)acl +
-						sizeof(struct posix_acl_xattr_header));
+	return (struct entry *)((uintptr_t)acl + sizeof(struct posix_acl_xattr_header));
 }
 
 /* The place of a tag in the order, -1 for an unknown one. */
@@ -50,7 +53,7 @@ int acl_check(const void *acl, size_t length)
 	memcpy(&version, acl, sizeof(version));
 	if (version != POSIX_ACL_XATTR_VERSION)
 		return -EINVAL;
-	const struct posix_acl_xattr_entry *entry = entries_of(acl);
+	const struct entry *entry = entries_of(acl);
 	for (size_t i = 0, n = count_of(length); i < n; i++, entry++) {
 		int rank = rank_of(entry->e_tag);
 		if (rank < last || rank < 0 || entry->e_perm & ~7)
@@ -66,7 +69,7 @@ int acl_check(const void *acl, size_t length)
 
 int acl_to_mode(const void *acl, size_t length, uint32_t *mode)
 {
-	const struct posix_acl_xattr_entry *entry = entries_of(acl);
+	const struct entry *entry = entries_of(acl);
 	uint32_t bits = 0, group = 0;
 	int same = 1, mask = -1;
 
@@ -95,9 +98,9 @@ int acl_to_mode(const void *acl, size_t length, uint32_t *mode)
 }
 
 /* The entry that the group bits of the mode stand for: the mask if there is one. */
-static struct posix_acl_xattr_entry *group_entry(void *acl, size_t length)
+static struct entry *group_entry(void *acl, size_t length)
 {
-	struct posix_acl_xattr_entry *entry = entries_of(acl), *found = NULL;
+	struct entry *entry = entries_of(acl), *found = NULL;
 
 	for (size_t i = 0, n = count_of(length); i < n; i++, entry++) {
 		if (entry->e_tag == ACL_MASK || (entry->e_tag == ACL_GROUP_OBJ && !found))
@@ -108,8 +111,8 @@ static struct posix_acl_xattr_entry *group_entry(void *acl, size_t length)
 
 void acl_from_mode(void *acl, size_t length, uint32_t mode)
 {
-	struct posix_acl_xattr_entry *entry = entries_of(acl);
-	struct posix_acl_xattr_entry *group = group_entry(acl, length);
+	struct entry *entry = entries_of(acl);
+	struct entry *group = group_entry(acl, length);
 
 	for (size_t i = 0, n = count_of(length); i < n; i++, entry++) {
 		if (entry->e_tag == ACL_USER_OBJ)
@@ -123,8 +126,8 @@ void acl_from_mode(void *acl, size_t length, uint32_t mode)
 
 int acl_inherit(void *acl, size_t length, uint32_t *mode)
 {
-	struct posix_acl_xattr_entry *entry = entries_of(acl);
-	struct posix_acl_xattr_entry *group = group_entry(acl, length);
+	struct entry *entry = entries_of(acl);
+	struct entry *group = group_entry(acl, length);
 
 	for (size_t i = 0, n = count_of(length); i < n; i++, entry++) {
 		if (entry->e_tag == ACL_USER_OBJ)

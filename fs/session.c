@@ -113,7 +113,7 @@ static void handle_init(void *userdata, struct fuse_conn_info *conn)
 	want(conn, FUSE_CAP_READDIRPLUS_AUTO, 1);
 	want(conn, FUSE_CAP_IOCTL_DIR, 1);
 	want(conn, FUSE_CAP_ASYNC_READ, 1);
-	/* an asynchronous direct write leaves pages that were read meanwhile stale (xfstests generic/451) */
+	/* an asynchronous direct write leaves pages stale that were read meanwhile */
 	want(conn, FUSE_CAP_ASYNC_DIO, 0);
 	want(conn, FUSE_CAP_HANDLE_KILLPRIV, 1);
 	/* locks are the kernel's own; it writes through; cached bytes are dropped when we say so */

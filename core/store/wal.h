@@ -80,7 +80,8 @@ struct wal {
 		uint64_t lsn;
 	} stuck;                        /* [leader] taken from the buffer, not yet written */
 	int gap;                        /* [leader] a stuck block was left out behind `file` */
-	uint8_t head[WAL_SEGMENT_HEAD]; /* [leader] segment head being written */
+	/* [leader] segment head being written */
+	uint8_t head[WAL_SEGMENT_HEAD] __attribute__((aligned(8)));
 
 	pthread_mutex_t segments;
 	struct wal_retired *retired; /* [segments] in LSN order */

@@ -38,6 +38,14 @@ everything() { echo all; }
 
 # The programs of the unit tests, those of threads, and the fuzz targets, as ninja names them.
 unit_targets() { unit_tests "$1" | cut -f4 | cut -d' ' -f1 | sed "s|^$1/||"; }
+# What a test of the mount needs, where the mount is built.
+mount_targets()
+{
+	! ninja -C "$1" -t targets all 2>/dev/null 9>&- | grep -q '^mount-tools/mnemefs:' ||
+		echo mount-tools/mnemefs mount-tools/mkfs.mnemefs mount-tools/fsck.mnemefs mount-tools/mneme \
+			tests/integration/conformance
+}
+asan_targets() { unit_targets "$1"; mount_targets "$1"; }
 thread_targets()
 {
 	local name
@@ -93,12 +101,23 @@ calls_kernels() { ! tests_kernels "$1"; }
 tier_asan()
 {
 	# shellcheck disable=SC2086 # a list of options
-	build_tree asan unit_targets $sanitizer_options -Db_sanitize=address,undefined || return
+	build_tree asan asan_targets $sanitizer_options -Db_sanitize=address,undefined || return
 	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:detect_stack_use_after_return=1
 	export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 	run_unit asan "$build_root/asan" 4 tests_kernels
 	MNEME_SIMD=scalar run_unit asan "$build_root/asan" 4 calls_kernels
+	run_sanitized_mount asan "$build_root/asan"
 	unset ASAN_OPTIONS UBSAN_OPTIONS
+}
+
+# run_sanitized_mount TIER DIR: the daemon and the tools of a sanitizer's tree on a real mount.
+run_sanitized_mount()
+{
+	local bin_dir=$2/mount-tools
+	local -x MNEME_SIMD=scalar MNEME_BIN_DIR=$bin_dir MNEME_BUILD=$2 MNEME_SOURCE=$source_dir
+	can_mount "$1" || return 0
+	run_test "$1/mount_conformance" 600 "$here/integration/conformance/run" mount
+	run_test "$1/mount_memories" 600 "$here/integration/memories.sh"
 }
 
 # Does the test of this name use threads? One whose source is not found is taken as if it did.
