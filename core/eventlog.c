@@ -181,8 +181,9 @@ static int run_read_head(struct mneme *m, const void *run, size_t run_length, st
 int mneme_log_replay(struct mneme *m, const void *run, size_t run_length, uint64_t sequence,
 		     mneme_log_each *each, void *arg)
 {
+	/* not on the stack: handlers have 3 KiB, and the scan and SHA-256 are below */
+	static _Thread_local uint8_t first_sub[1 + RUN_MAX + 8], last_sub[1 + RUN_MAX + 8];
 	struct walk w = {.each = each, .arg = arg};
-	uint8_t first_sub[1 + RUN_MAX + 8], last_sub[1 + RUN_MAX + 8];
 	struct log_head head;
 	int rc = each ? run_read_head(m, run, run_length, &head) : -EINVAL;
 

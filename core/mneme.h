@@ -287,7 +287,7 @@ MNEME_EXPORT int mneme_log_append(struct mneme *m, const void *run, size_t run_l
 				  const void *data, size_t length, uint64_t *sequence,
 				  enum mneme_durability durability);
 typedef int mneme_log_each(void *arg, const struct mneme_log_event *event);
-/* Events from `sequence` on, in order. */
+/* Events from `sequence` on, in order. `each` must not call the engine. */
 MNEME_EXPORT int mneme_log_replay(struct mneme *m, const void *run, size_t run_length,
 				  uint64_t sequence, mneme_log_each *each, void *arg);
 /* Recomputes the chain. -EUCLEAN: *bad receives the first sequence that does not fit. *count

@@ -7,23 +7,36 @@
 #include "fs/acl.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/posix_acl.h>
 #include <linux/posix_acl_xattr.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { DEPTH_MAX = 256 };
+enum { DEPTH_MAX = 256, PROC_PATH_SIZE = 32, STATUS_SIZE = 16384 };
+
+/* "/proc/PID/FILE". Made by hand, for printf wants half of the stack that a handler has. */
+static void proc_path(char out[PROC_PATH_SIZE], pid_t pid, const char *file)
+{
+	char digits[12], *at = digits + sizeof(digits);
+
+	*--at = 0;
+	do
+		*--at = (char)('0' + pid % 10);
+	while (pid /= 10);
+	strcpy(stpcpy(stpcpy(stpcpy(out, "/proc/"), at), "/"), file);
+}
 
 /* Capabilities count in the namespace that the inodes' owners are of: the daemon's. */
 static int in_own_namespace(pid_t pid)
 {
-	char path[sizeof("/proc//ns/user") + 12];
+	char path[PROC_PATH_SIZE];
 	struct stat theirs, ours;
 
-	snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)pid);
+	proc_path(path, pid, "ns/user");
 	return !stat(path, &theirs) && !stat("/proc/self/ns/user", &ours) &&
 	       theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev;
 }
@@ -63,15 +76,44 @@ void permission_of(struct permission *p, struct fs *fs, fuse_req_t req)
 	p->overrides = p->groups_count = -1;
 }
 
+/* As fuse_req_getgroups(), without its printf and its allocation. What is not known grants nothing. */
+static int groups_read(struct permission *p)
+{
+	static _Thread_local char status[STATUS_SIZE]; /* not on the stack */
+	char path[PROC_PATH_SIZE], *end;
+	pid_t pid = fuse_req_ctx(p->req)->pid;
+	ssize_t n, used = 0;
+	int count = 0;
+
+	if (pid <= 0)
+		return 0;
+	proc_path(path, pid, "status");
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	while ((n = read(fd, status + used, sizeof(status) - 1 - (size_t)used)) > 0)
+		used += n;
+	close(fd);
+	status[used] = 0;
+	const char *at = strstr(status, "\nGroups:");
+	if (!at)
+		return 0;
+	for (at += sizeof("\nGroups:") - 1; count < PERMISSION_GROUPS_MAX; at = end) {
+		at += strspn(at, " \t");
+		unsigned long gid = strtoul(at, &end, 10);
+		if (end == at || !*end) /* the line's end; cut off: not known whole */
+			break;
+		p->groups[count++] = (gid_t)gid;
+	}
+	return count;
+}
+
 static int in_group(struct permission *p, gid_t gid)
 {
 	if (p->gid == gid)
 		return 1;
-	if (p->groups_count < 0) {
-		p->groups_count = fuse_req_getgroups(p->req, PERMISSION_GROUPS_MAX, p->groups);
-		if (p->groups_count < 0 || p->groups_count > PERMISSION_GROUPS_MAX)
-			p->groups_count = 0; /* fewer groups grant less */
-	}
+	if (p->groups_count < 0)
+		p->groups_count = groups_read(p);
 	for (int i = 0; i < p->groups_count; i++)
 		if (p->groups[i] == gid)
 			return 1;

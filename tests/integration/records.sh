@@ -10,6 +10,7 @@ keeper=$MNEME_BUILD/tests/integration/records_keeper
 store_new
 store_mount
 "$cases" "$mnt" || failures=1
+check handlers_keep_to_their_stack grep -x 'mneme_stack_violations_total 0' "$mnt/.mneme/metrics"
 check keep "$keeper" keep "$mnt"
 store_unmount
 check store_after_the_cases store_check
