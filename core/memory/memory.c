@@ -155,6 +155,7 @@ void memory_get_stats(struct memory *mem, struct memory_stats *out)
 		.search_ns = atomic_load_explicit(&mem->search_ns, memory_order_relaxed),
 		.embed_ns = atomic_load_explicit(&mem->embed_ns, memory_order_relaxed),
 		.bytes = words.bytes + rows.bytes + cells.bytes,
+		.loaded = atomic_load_explicit(&mem->reread, memory_order_relaxed),
 		.cells = cells.cells,
 	};
 }
@@ -206,6 +207,16 @@ static int embedder_choose(struct memory *mem, const struct memory_options *o,
 	return rc;
 }
 
+static int snapshot_init(struct memory *mem, const char *store)
+{
+	struct mneme_stats stats;
+
+	mneme_get_stats(mem->engine, &stats);
+	mem->snapshot.opened_lsn = stats.lsn_next;
+	mem->snapshot.opened_epoch = stats.epoch;
+	return store ? io_posix_new(store, 0, &mem->snapshot.io) : 0;
+}
+
 int memory_open(struct mneme *engine, const struct memory_options *options, struct memory **out,
 		struct mneme_error *error)
 {
@@ -231,7 +242,10 @@ int memory_open(struct mneme *engine, const struct memory_options *options, stru
 	if (rc == 0 && mem->dim)
 		rc = collection_new(&config, &mem->vectors);
 	if (rc == 0)
-		rc = memory_index_load(mem);
+		rc = snapshot_init(mem, options->store);
+	if (rc == 0)
+		rc = memory_load(mem);
+	mem->is_loaded = rc == 0;
 	if (rc == 0)
 		rc = memory_upkeep_start(mem);
 	if (rc == 0 && !mem->read_only)
@@ -256,12 +270,16 @@ void memory_close(struct memory *mem)
 	atomic_store_explicit(&mem->upkeep.stop, 1, memory_order_relaxed);
 	memory_work_stop(mem);
 	memory_upkeep_stop(mem);
+	if (mem->is_loaded)
+		memory_snapshot_save(mem, 1);
 	bench_fini(&mem->work);
 	bench_fini(&mem->query);
 	if (mem->embedder)
 		embedder_close(mem->embedder);
 	lexical_free(mem->lexical);
 	collection_free(mem->vectors);
+	if (mem->snapshot.io) /* after what is mapped through it */
+		mem->snapshot.io->ops->destroy(mem->snapshot.io);
 	pending_fini(&mem->pending);
 	pthread_rwlock_destroy(&mem->index);
 	alloc_free(mem);

@@ -166,6 +166,8 @@ void memory_answer_free(struct memory_answer *answer);
 
 struct memory_stats {
 	uint64_t files, passages, pending, embedded, searches, search_ns, embed_ns, bytes;
+	uint64_t
+		loaded; /* files whose words and vectors were read again from the store since the open */
 	uint64_t cells; /* of the index of the vectors; 0: they are scanned */
 };
 void memory_get_stats(struct memory *mem, struct memory_stats *out);

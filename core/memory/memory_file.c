@@ -328,8 +328,10 @@ static int state_decide(struct memory_job *j, int rc)
 	if (rc == -ENOMEM || rc == -ECANCELED)
 		return rc;
 	j->state.status = rc == 0 ? MEMORY_INDEXED : MEMORY_ERROR;
-	if (rc < 0)
+	if (rc < 0) {
+		atomic_store_explicit(&j->mem->has_errors, 1, memory_order_relaxed);
 		j->count = 0;
+	}
 	j->state.parts = j->count;
 	j->step = STEP_STORE;
 	return 1;

@@ -74,6 +74,17 @@ struct upkeep {
 	_Atomic int stop;               /* [A] also ends a build */
 };
 
+enum { MEMORY_SNAPSHOT_CHANGES = 20000 }; /* files, after which the indexes are saved anew */
+
+/* The indexes in files. Used by the upkeep's task, and at open and close. */
+struct memory_snapshot {
+	struct io *io; /* of the store's directory; NULL: the indexes are not kept */
+	uint64_t opened_lsn, opened_epoch;
+	uint64_t number;
+	uint64_t changes; /* mem->changes of what was saved last; [index] for reading */
+	int is_saved;     /* the files are those of `number` */
+};
+
 struct memory {
 	struct mneme *engine;      /* [I] */
 	struct embedder *embedder; /* [I] */
@@ -88,10 +99,14 @@ struct memory {
 	struct pending pending;
 	struct upkeep upkeep;
 	struct memory_work work_queue;
+	struct memory_snapshot snapshot;
+	uint64_t changes;       /* [index] how often a file was put or removed */
+	int is_loaded;          /* [I] the open got as far as that */
+	_Atomic int has_errors; /* [A] some file could not be embedded: it is tried again at open */
 	_Atomic int hides; /* [A] some inode has, or had, user.xdg.robots.index */
 	_Atomic uint64_t
 		opted; /* [A] ms; when to compare what is opted out with the states; 0: never */
-	_Atomic uint64_t embedded, searches, search_ns, embed_ns, files;
+	_Atomic uint64_t embedded, searches, search_ns, embed_ns, files, reread;
 };
 
 uint64_t memory_now_ns(void);
@@ -143,8 +158,14 @@ void memory_index_remove(struct memory *mem, uint64_t inode);
 int memory_upkeep_start(struct memory *mem);
 void memory_upkeep_stop(struct memory *mem);
 void memory_upkeep_poke(struct memory *mem);
-/* Fills the indexes from the records and finds pending files. */
-int memory_index_load(struct memory *mem);
+/* Is this version of the file in the indexes, with so many parts? */
+int memory_index_holds(struct memory *mem, uint64_t inode, uint64_t version, uint32_t parts);
+/* Brings the indexes in line with the store as it is opened, and finds pending files. */
+int memory_load(struct memory *mem);
+/* 1: the files were of the store as it is; 0: of before, or there are none. */
+int memory_snapshot_load(struct memory *mem);
+/* `is_final`: no change of the store comes after it. */
+void memory_snapshot_save(struct memory *mem, int is_final);
 /* Makes files pending whose state does not say what memory_is_hidden() says. */
 int memory_index_review(struct memory *mem);
 
@@ -182,6 +203,8 @@ void pending_fini(struct pending *p);
 int pending_add(struct pending *p, uint64_t inode, uint64_t due_ms);
 int pending_remove(struct pending *p, uint64_t inode);
 int pending_has(struct pending *p, uint64_t inode);
+/* All of them: *out is the caller's. */
+int pending_list(struct pending *p, uint64_t **out, uint32_t *count);
 /* Takes one that is due at `now_ms` out: its inode, or 0 with *next_ms the earliest time (0: none). */
 uint64_t pending_take(struct pending *p, uint64_t now_ms, uint64_t *next_ms);
 /* 1: there is one that pending_take() would take; 0 with *next_ms as there. */

@@ -244,7 +244,6 @@ int memory_search(struct memory *mem, const struct memory_query *query, struct m
 	uint64_t begin = memory_now_ns();
 	struct memory_answer *answer = NULL;
 	struct search *s;
-	int rc;
 
 	if (limit > MEMORY_RESULTS_MAX ||
 	    (!query->like && !query->vector && (!query->text || !query->length)) ||
@@ -255,7 +254,7 @@ int memory_search(struct memory *mem, const struct memory_query *query, struct m
 		return -ENOMEM;
 	s->mem = mem;
 	s->query = query;
-	rc = search_run(s);
+	int rc = search_run(s);
 	if (rc == 0) {
 		if (limit > s->count)
 			limit = s->count;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   what takes seconds: building the index of the vectors, as low work of the engine's bridge.
+ * Purpose:   what takes seconds: building the index of the vectors and keeping the indexes in
+ *            files, as low work of the engine's bridge.
  * Invariants: one build at a time. It ends soon after `stop` is set.
  * Threading: started before and stopped after everything that pokes.
  * Failure:   what cannot be done is tried again when it is poked after RETRY_S; searches scan until then.
@@ -34,6 +35,14 @@ static int build_if_due(struct memory *mem)
 	return rc;
 }
 
+static int is_save_due(struct memory *mem)
+{
+	pthread_rwlock_rdlock(&mem->index);
+	int due = mem->changes - mem->snapshot.changes >= MEMORY_SNAPSHOT_CHANGES;
+	pthread_rwlock_unlock(&mem->index);
+	return due;
+}
+
 static void upkeep_run(void *arg, int status)
 {
 	struct memory *mem = arg;
@@ -43,6 +52,8 @@ static void upkeep_run(void *arg, int status)
 	if (atomic_load_explicit(&u->stop, memory_order_relaxed))
 		return;
 	int rc = build_if_due(mem);
+	if (!rc && is_save_due(mem))
+		memory_snapshot_save(mem, 0);
 	if (!rc || rc == -ECANCELED)
 		return;
 	fprintf(stderr, "mneme: the index of the vectors could not be built (%s)\n", strerror(-rc));

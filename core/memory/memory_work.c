@@ -453,8 +453,11 @@ void memory_work_stop(struct memory *mem)
 			pthread_cond_wait(&w->changed, &w->lock);
 	} while (queued || w->running);
 	pthread_mutex_unlock(&w->lock);
-	for (unsigned i = 0; i < w->count; i++)
+	for (unsigned i = 0; i < w->count; i++) {
+		if (pending_add(&mem->pending, w->jobs[i].inode, 0) < 0)
+			atomic_store_explicit(&mem->has_errors, 1, memory_order_relaxed);
 		memory_job_free(w->jobs[i].job);
+	}
 	pthread_cond_destroy(&w->changed);
 	pthread_mutex_destroy(&w->lock);
 	w->bridge = NULL;

@@ -120,6 +120,19 @@ int pending_has(struct pending *p, uint64_t inode)
 	return there;
 }
 
+int pending_list(struct pending *p, uint64_t **out, uint32_t *count)
+{
+	lock_read(&p->lock);
+	uint32_t room = atomic_load_explicit(&p->count, memory_order_relaxed);
+	*count = 0;
+	*out = alloc_get((room + 1ull) * sizeof **out);
+	for (uint32_t at = 0; *out && at < p->size; at++)
+		if (p->inodes[at])
+			(*out)[(*count)++] = p->inodes[at];
+	lock_read_done(&p->lock);
+	return *out ? 0 : -ENOMEM;
+}
+
 /* The entry of one that is due, or `size`. [lock] */
 static uint32_t find_due(struct pending *p, uint64_t now_ms, uint64_t *next_ms)
 {

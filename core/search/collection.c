@@ -93,6 +93,11 @@ int collection_search(const struct collection *c, const struct index_query *quer
 	return index_search(c->index, c->vectors, query, hits, count, partial);
 }
 
+void collection_seal_end(struct collection *c, struct vectors_seal *seal, int error)
+{
+	vectors_seal_end(c->vectors, seal, error);
+}
+
 const struct vectors *collection_vectors(const struct collection *c)
 {
 	return c->vectors;

@@ -7,8 +7,8 @@
  *            after collection_build_end(): rows are then renumbered.
  * Threading: searches may run together; put, delete and build_end exclude all else, build_begin
  *            excludes changes. build_run() needs no lock at all: it works on what build_begin()
- *            took. At most one build at a time; no vectors_save() and no vectors_compact() of this
- *            collection between build_begin() and build_end().
+ *            took. At most one build at a time; no collection_seal_end() between build_begin() and
+ *            build_end().
  * Failure:   0 or -errno. A vector that was put stays put if the index cannot take it for lack of
  *            memory: then the index is given up, and searches scan until the next build.
  */
@@ -39,6 +39,9 @@ int collection_search(const struct collection *c, const struct index_query *quer
 /* For flat_score_owners(), flat_background(), vectors_get() and statistics; borrowed. */
 const struct vectors *collection_vectors(const struct collection *c);
 const struct index *collection_index(const struct collection *c); /* NULL: none */
+
+/* As vectors_seal_end(); vectors_seal_begin() and vectors_save_table() take collection_vectors(). */
+void collection_seal_end(struct collection *c, struct vectors_seal *seal, int error);
 
 /* Whether a build is worth its time: there is no index and INDEX_FLAT_ROWS rows live, they doubled
  * since it was trained, or a third of all rows is dead. */

@@ -86,6 +86,21 @@ unsigned lexical_delete_part(struct lexical *lx, uint64_t owner, uint32_t part)
 	return rows_kill_owner(&lx->rows, owner, 0, part);
 }
 
+int lexical_has(const struct lexical *lx, uint64_t owner, uint32_t part)
+{
+	return rows_find(&lx->rows, owner, part) != ROWS_NONE;
+}
+
+int lexical_each(const struct lexical *lx, int (*each)(void *arg, uint64_t owner), void *arg)
+{
+	int rc = 0;
+
+	for (uint32_t doc = 0; !rc && doc < lx->rows.count; doc++)
+		if (!rows_is_dead(&lx->rows, doc))
+			rc = each(arg, lx->rows.owners[doc]);
+	return rc;
+}
+
 /* ---- terms ---- */
 
 uint32_t lexical_find_term(const struct lexical *lx, const char *text, uint32_t length,

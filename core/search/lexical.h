@@ -27,6 +27,11 @@ void lexical_free(struct lexical *lx); /* accepts NULL */
 
 /* Adds or replaces a passage. The bag (words_count()) stays the caller's. */
 int lexical_put(struct lexical *lx, uint64_t owner, uint32_t part, const struct words_bag *bag);
+/* Whether that passage is there. */
+int lexical_has(const struct lexical *lx, uint64_t owner, uint32_t part);
+/* Every passage that is there; `each` must not change the index, and ends the walk with non-zero,
+ * which is then returned. */
+int lexical_each(const struct lexical *lx, int (*each)(void *arg, uint64_t owner), void *arg);
 /* Returns the number of passages deleted (0: there was none). */
 unsigned lexical_delete(struct lexical *lx, uint64_t owner);
 unsigned lexical_delete_part(struct lexical *lx, uint64_t owner, uint32_t part);

@@ -88,7 +88,23 @@ void vectors_get_stats(const struct vectors *v, struct vectors_stats *out);
  * segments that NAME no longer names are removed. `name` at most VECTORS_NAME_MAX characters. */
 enum { VECTORS_NAME_MAX = IO_NAME_MAX - 16 };
 int vectors_save(struct vectors *v, struct io *io, const char *name, uint64_t position);
+/* The same in steps, for a collection in use: as long as _seal_begin() says 1, _seal_write() (no lock at
+ * all: a full segment does not change) and, with the result of that, _seal_end() (excludes all else);
+ * then vectors_save_table() (reads only; -EAGAIN: a segment became full, seal again). No compaction in
+ * between. */
+struct vectors_seal {
+	const uint8_t *data;
+	size_t bytes;
+	uint32_t segment, id;
+	struct search_reader map;
+};
+int vectors_seal_begin(const struct vectors *v, struct vectors_seal *out);
+int vectors_seal_write(struct vectors_seal *seal, struct io *io, const char *name);
+void vectors_seal_end(struct vectors *v, struct vectors_seal *seal, int error);
+int vectors_save_table(const struct vectors *v, struct io *io, const char *name, uint64_t position);
 /* Sealed segments are mapped; their checksums are verified first. */
 int vectors_load(struct io *io, const char *name, struct vectors **out, uint64_t *position);
+/* The body of NAME from memory, of a collection without sealed segments: any bytes are safe; -EUCLEAN. */
+int vectors_parse(const void *body, size_t length, struct vectors **out);
 
 #endif

@@ -31,30 +31,51 @@ static void segment_name(char out[IO_NAME_MAX], const char *name, uint32_t id)
 	snprintf(out, IO_NAME_MAX, "%.*s.%08x", VECTORS_NAME_MAX, name, id);
 }
 
-/* Writes a full segment and goes over to its map. */
-static int segment_seal(struct vectors *v, struct vectors_segment *segment, struct io *io,
-			const char *name)
+int vectors_seal_begin(const struct vectors *v, struct vectors_seal *out)
+{
+	uint32_t full = v->rows.count >> v->shift;
+
+	for (uint32_t i = 0; i < full; i++)
+		if (!v->segments[i].id) {
+			*out = (struct vectors_seal){.data = v->segments[i].data,
+						     .bytes = v->stride << v->shift,
+						     .segment = i,
+						     .id = v->next_id};
+			return 1;
+		}
+	return 0;
+}
+
+int vectors_seal_write(struct vectors_seal *seal, struct io *io, const char *name)
 {
 	struct search_writer w;
-	struct search_reader map;
 	char file[IO_NAME_MAX];
 
-	segment_name(file, name, v->next_id);
+	segment_name(file, name, seal->id);
 	int rc = search_writer_open(&w, io, file);
 	if (rc)
 		return rc;
-	search_writer_put(&w, segment->data, v->stride << v->shift);
-	rc = search_writer_close(&w, segment_magic, VECTORS_FORMAT, v->next_id, 0);
-	if (rc)
-		return rc;
+	search_writer_put(&w, seal->data, seal->bytes);
+	rc = search_writer_close(&w, segment_magic, VECTORS_FORMAT, seal->id, 0);
+	if (!rc && search_reader_open(&seal->map, io, file, segment_magic, VECTORS_FORMAT, 1))
+		seal->map = (struct search_reader){0}; /* the copy in memory stays in use */
+	return rc;
+}
+
+void vectors_seal_end(struct vectors *v, struct vectors_seal *seal, int error)
+{
+	struct vectors_segment *segment = &v->segments[seal->segment];
+
+	if (error)
+		return;
+	CHECK(segment->data == seal->data && v->next_id == seal->id);
 	segment->id = v->next_id++;
-	if (search_reader_open(&map, io, file, segment_magic, VECTORS_FORMAT, 1))
-		return 0; /* the copy in memory stays in use */
-	segment->file = map;
-	segment->data = map.body;
+	if (!seal->map.body)
+		return;
+	segment->file = seal->map;
+	segment->data = seal->map.body;
 	alloc_free(segment->owned);
 	segment->owned = NULL;
-	return 0;
 }
 
 struct sweep {
@@ -96,15 +117,25 @@ static void segments_sweep(const struct vectors *v, struct io *io, const char *n
 
 int vectors_save(struct vectors *v, struct io *io, const char *name, uint64_t position)
 {
-	struct search_writer w;
-	uint32_t rows = v->rows.count, full = rows >> v->shift;
+	struct vectors_seal seal;
 	int rc = strlen(name) > VECTORS_NAME_MAX ? -ENAMETOOLONG : 0;
 
-	for (uint32_t i = 0; !rc && i < full; i++)
-		if (!v->segments[i].id)
-			rc = segment_seal(v, &v->segments[i], io, name);
-	if (!rc)
-		rc = search_writer_open(&w, io, name);
+	while (!rc && vectors_seal_begin(v, &seal)) {
+		rc = vectors_seal_write(&seal, io, name);
+		vectors_seal_end(v, &seal, rc);
+	}
+	return rc ? rc : vectors_save_table(v, io, name, position);
+}
+
+int vectors_save_table(const struct vectors *v, struct io *io, const char *name, uint64_t position)
+{
+	struct search_writer w;
+	struct vectors_seal seal;
+	uint32_t rows = v->rows.count, full = rows >> v->shift;
+
+	if (vectors_seal_begin(v, &seal))
+		return -EAGAIN;
+	int rc = search_writer_open(&w, io, name);
 	if (rc)
 		return rc;
 	uint32_t head[] = {v->config.dim,          v->config.metric, v->config.type,
@@ -205,41 +236,54 @@ static int rows_load(struct vectors *v, struct search_reader *r, uint32_t rows)
 	return 0;
 }
 
+/* `io` NULL: there are no files of segments. */
+static int body_read(struct search_reader *r, struct io *io, const char *name, struct vectors **out)
+{
+	struct vectors *v = NULL;
+	uint32_t head[6];
+
+	for (unsigned i = 0; i < 6; i++)
+		head[i] = search_reader_u32(r);
+	struct vectors_config config = {head[0], head[1], head[2], head[3]};
+	int rc = r->overrun || !config.segment_rows ? -EUCLEAN : vectors_new(&config, &v);
+	if (rc)
+		return rc == -ENOMEM ? rc : -EUCLEAN;
+	v->next_id = head[4];
+	uint32_t full = head[5] >> v->shift;
+	const uint8_t *ids = search_reader_take(r, full * 4ull);
+	search_reader_align(r, 8);
+	rc = ids && (io || !full) ? segments_load(v, io, name, ids, full) : -EUCLEAN;
+	if (!rc)
+		rc = rows_load(v, r, head[5]);
+	search_reader_align(r, 64);
+	if (!rc)
+		rc = active_load(v, r, head[5] & (config.segment_rows - 1));
+	if (rc)
+		vectors_free(v);
+	else
+		*out = v;
+	return rc;
+}
+
 int vectors_load(struct io *io, const char *name, struct vectors **out, uint64_t *position)
 {
 	struct search_reader r;
-	struct vectors *v = NULL;
-	uint32_t head[6];
 
 	if (strlen(name) > VECTORS_NAME_MAX)
 		return -ENAMETOOLONG;
 	int rc = search_reader_open(&r, io, name, vectors_magic, VECTORS_FORMAT, 0);
 	if (rc)
 		return rc;
-	for (unsigned i = 0; i < 6; i++)
-		head[i] = search_reader_u32(&r);
-	struct vectors_config config = {head[0], head[1], head[2], head[3]};
-	rc = r.overrun || !config.segment_rows ? -EUCLEAN : vectors_new(&config, &v);
-	if (rc) {
-		rc = rc == -ENOMEM ? rc : -EUCLEAN;
-		goto out;
-	}
-	v->next_id = head[4];
-	uint32_t full = head[5] >> v->shift;
-	const uint8_t *ids = search_reader_take(&r, full * 4ull);
-	search_reader_align(&r, 8);
-	rc = ids ? segments_load(v, io, name, ids, full) : -EUCLEAN;
-	if (!rc)
-		rc = rows_load(v, &r, head[5]);
-	search_reader_align(&r, 64);
-	if (!rc)
-		rc = active_load(v, &r, head[5] & (config.segment_rows - 1));
+	rc = body_read(&r, io, name, out);
 	*position = r.position;
-out:
 	search_reader_close(&r);
-	if (rc)
-		vectors_free(v);
-	else
-		*out = v;
 	return rc;
+}
+
+int vectors_parse(const void *body, size_t length, struct vectors **out)
+{
+	struct search_reader r;
+
+	search_reader_over(&r, body, length);
+	return body_read(&r, NULL, "", out);
 }

@@ -14,7 +14,7 @@ static struct memory *memory;
 
 static void memory_begin(void)
 {
-	struct memory_options options = {.model = "/nonexistent"};
+	struct memory_options options = {.store = notes.store, .model = "/nonexistent"};
 	struct mneme_error error;
 
 	ck_assert_int_eq(memory_open(notes.engine, &options, &memory, &error), 0);
@@ -218,7 +218,175 @@ START_TEST(test_memory_beyond_the_flat_size_follows_saves_and_deletes)
 }
 END_TEST
 
-UNIT_MAIN("memory", test_memory_words_count_over_the_whole_text,
+/* Ends it as a mount does, and begins again: how many files were read again. */
+static unsigned remount(void)
+{
+	struct memory_stats stats;
+
+	if (memory)
+		memory_close(memory);
+	ck_assert_int_eq(mneme_close(notes.engine), 0);
+	notes_open(&notes);
+	memory_begin();
+	ck_assert_int_eq(memory_sync(memory, 0), 0);
+	memory_get_stats(memory, &stats);
+	return (unsigned)stats.loaded;
+}
+
+static void save_some(void)
+{
+	char text[200];
+
+	for (unsigned i = 1; i <= 40; i++) {
+		stones(text, i);
+		save(i, text);
+	}
+}
+
+/* Notes 1 to 40 are as save_some() left them, but for `gone`. */
+static void check_some(unsigned gone)
+{
+	char text[200];
+
+	for (unsigned i = 1; i <= 40; i++) {
+		stones(text, i);
+		ck_assert_uint_eq(place(text, MEMORY_VECTOR, i) == 1, i != gone);
+		ck_assert_uint_eq(place(text, MEMORY_LEXICAL, i) == 1, i != gone);
+	}
+}
+
+START_TEST(test_memory_indexes_are_kept_over_a_remount)
+{
+	setup();
+	save_some();
+	forget(7);
+	ck_assert_uint_eq(remount(), 0);
+	check_some(7);
+	ck_assert_uint_eq(remount(), 0); /* nothing was changed */
+	save(7, "Note 7 is another one.");
+	ck_assert_uint_eq(place("Note 7 is another one", MEMORY_VECTOR, 7), 1);
+	forget(8);
+	ck_assert_uint_eq(remount(), 0);
+	ck_assert_uint_eq(place("Note 7 is another one", MEMORY_VECTOR, 7), 1);
+	ck_assert_uint_eq(place("Note 8 of amber", MEMORY_LEXICAL, 8), 0);
+	teardown();
+}
+END_TEST
+
+START_TEST(test_memory_catches_up_with_what_happened_without_it)
+{
+	const char *words = "The lapwing is back.";
+
+	setup();
+	save_some();
+	memory_close(memory);
+	memory = NULL;
+	notes_remove(&notes, 3);
+	notes_write(&notes, 4, words, strlen(words));
+	notes_write(&notes, 50, words, strlen(words));
+	ck_assert_uint_eq(remount(), 0); /* they are embedded, the others are as they were */
+	ck_assert_uint_eq(place(words, MEMORY_VECTOR, 3), 0);
+	ck_assert_uint_eq(place("Note 3 of", MEMORY_LEXICAL, 3), 0);
+	ck_assert_uint_eq(place("Note 4 of", MEMORY_LEXICAL, 4), 0);
+	ck_assert_uint_ne(place(words, MEMORY_VECTOR, 4), 0);
+	ck_assert_uint_ne(place(words, MEMORY_LEXICAL, 50), 0);
+	teardown();
+}
+END_TEST
+
+START_TEST(test_memory_indexes_of_before_a_crash_are_completed)
+{
+	char kept[300], index[300], command[1000];
+
+	setup();
+	save_some();
+	ck_assert_uint_eq(remount(), 0);
+	snprintf(index, sizeof(index), "%s/index", notes.store);
+	snprintf(kept, sizeof(kept), "%s/kept", notes.directory);
+	snprintf(command, sizeof(command), "cp -r %s %s", index, kept);
+	ck_assert_int_eq(system(command), 0);
+	save(5, "The plover is new.");
+	forget(6);
+	memory_close(memory);
+	memory = NULL;
+	snprintf(command, sizeof(command), "rm -r %s && mv %s %s", index, kept, index);
+	ck_assert_int_eq(system(command), 0);
+	ck_assert_uint_eq(remount(), 1);
+	ck_assert_uint_eq(place("The plover is new", MEMORY_VECTOR, 5), 1);
+	ck_assert_uint_eq(place("Note 5 of", MEMORY_LEXICAL, 5), 0);
+	ck_assert_uint_eq(place("Note 6 of", MEMORY_LEXICAL, 6), 0);
+	teardown();
+}
+END_TEST
+
+static void byte_flip(const char *name, long at)
+{
+	char path[320];
+
+	snprintf(path, sizeof(path), "%s/index/%s", notes.store, name);
+	FILE *f = fopen(path, "r+");
+	ck_assert_ptr_nonnull(f);
+	ck_assert_int_eq(fseek(f, at, at < 0 ? SEEK_END : SEEK_SET), 0);
+	int c = fgetc(f);
+	fseek(f, -1, SEEK_CUR);
+	fputc(c ^ 0x10, f);
+	fclose(f);
+}
+
+START_TEST(test_memory_indexes_that_are_damaged_are_built_anew)
+{
+	static const char *const names[] = {"memory", "words", "vectors"};
+	static const long places[] = {0, 9, 20, 28, 62, 70, -1};
+
+	setup();
+	save_some();
+	for (unsigned n = 0; n < 3; n++)
+		for (unsigned p = 0; p < sizeof(places) / sizeof(places[0]); p++) {
+			memory_close(memory);
+			byte_flip(names[n], places[p]);
+			memory = NULL;
+			ck_assert_uint_eq(remount(), 40);
+			if (p == 0)
+				check_some(0);
+		}
+	teardown();
+}
+END_TEST
+
+START_TEST(test_memory_indexes_of_another_store_are_not_taken)
+{
+	struct notes other;
+	char command[1000];
+
+	setup();
+	save_some();
+	memory_close(memory);
+	other = notes;
+	notes_new(&notes);
+	memory_begin();
+	save(1, "The heron stands in the reeds.");
+	memory_close(memory);
+	memory = NULL;
+	snprintf(command, sizeof(command), "rm -r %s/index && cp -r %s/index %s", notes.store,
+		 other.store, notes.store);
+	ck_assert_int_eq(system(command), 0);
+	ck_assert_uint_eq(remount(), 1);
+	ck_assert_uint_eq(place("heron in the reeds", MEMORY_VECTOR, 1), 1);
+	struct memory_stats stats;
+	memory_get_stats(memory, &stats);
+	ck_assert_uint_eq(stats.files, 1);
+	ck_assert_uint_eq(stats.passages, 1);
+	notes_free(&other);
+	teardown();
+}
+END_TEST
+
+UNIT_MAIN("memory", test_memory_indexes_are_kept_over_a_remount,
+	  test_memory_catches_up_with_what_happened_without_it,
+	  test_memory_indexes_of_before_a_crash_are_completed,
+	  test_memory_indexes_that_are_damaged_are_built_anew,
+	  test_memory_indexes_of_another_store_are_not_taken,
+	  test_memory_words_count_over_the_whole_text,
 	  test_memory_answer_is_the_passage_with_the_words,
 	  test_memory_beyond_the_flat_size_follows_saves_and_deletes,
 	  test_memory_of_a_changed_file_is_shown_as_it_is_now,

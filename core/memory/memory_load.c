@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   brings the indexes in line with the store after it was opened: those kept in files
+ *            (memory_snapshot.c) where they are of this state, else what differs, file by file.
+ * Invariants: when memory_load() returns, what the indexes hold is what the records say, and what has no
+ *            record of its present version is pending.
+ * Threading: before anything else runs.
+ * Failure:   the open's.
+ */
+#include "core/memory/memory_inside.h"
+#include "pool/alloc.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* ---- all files ---- */
+
+struct walk {
+	struct memory *mem;
+	uint64_t *inodes;
+	uint32_t count, capacity;
+	uint64_t at; /* the inode whose key came last; 0: none came */
+};
+
+static int walk_take(void *arg, const struct mneme_key *key, const void *value, size_t length)
+{
+	struct walk *w = arg;
+	struct names_inode inode;
+
+	w->at = key->inode;
+	if (key->type != MNEME_TYPE_INODE || length < sizeof inode)
+		return 0;
+	memcpy(&inode, value, sizeof inode);
+	if (inode.state & NAMES_HAS_ROBOTS)
+		atomic_store_explicit(&w->mem->hides, 1, memory_order_relaxed);
+	if (!S_ISREG(inode.mode) || !inode.nlink)
+		return 0;
+	if (w->count == w->capacity) {
+		uint32_t capacity = w->capacity ? 2 * w->capacity : 4096;
+		void *more = alloc_resize(w->inodes, capacity * sizeof w->inodes[0]);
+		if (!more)
+			return -ENOMEM;
+		w->inodes = more;
+		w->capacity = capacity;
+	}
+	w->inodes[w->count++] = key->inode;
+	return 0;
+}
+
+/* All regular files. Looks at one key of each inode, never at their bytes. */
+static int walk_run(struct walk *w)
+{
+	uint32_t shards = mneme_shards(w->mem->engine);
+	int rc = 0;
+
+	for (uint32_t shard = 0; shard < shards && rc == 0; shard++) {
+		uint64_t next = shard + shards; /* what is below is the engine's */
+		do {
+			struct mneme_key first = {.inode = next};
+			struct mneme_key last = {.inode = UINT64_MAX, .type = 0xff};
+			w->at = 0;
+			rc = mneme_scan(w->mem->engine, &first, &last, 1, walk_take, w);
+			next = w->at + shards;
+		} while (rc == 0 && w->at);
+	}
+	return rc;
+}
+
+/* ---- one file ---- */
+
+/* Where a file's last part ends: its words are taken from what is before. */
+static int part_take(void *arg, const struct mneme_key *key, const void *value, size_t length)
+{
+	uint64_t *end = arg;
+	struct memory_part part;
+
+	if (key->sub_length != 4 || length != sizeof part)
+		return 0;
+	memcpy(&part, value, sizeof part);
+	*end = part.end > *end ? part.end : *end;
+	return 0;
+}
+
+/* Puts a file into the indexes from its records and bytes. */
+static int parts_load(struct memory *mem, uint64_t inode, const struct memory_state *state)
+{
+	struct mneme_key first = names_key(inode, MNEME_TYPE_PASSAGE), last = first;
+	float *vectors = NULL;
+	uint64_t end = 0;
+	int rc = 0;
+
+	atomic_fetch_add_explicit(&mem->reread, 1, memory_order_relaxed);
+	if (mem->dim)
+		vectors = alloc_get((size_t)state->parts * mem->dim * sizeof *vectors);
+	if (mem->dim && !vectors)
+		return -ENOMEM;
+	for (uint32_t i = 0; vectors && i < state->parts && rc == 0; i++) {
+		uint32_t dim = 0;
+		rc = memory_vector(mem, inode, i, vectors + (size_t)i * mem->dim, mem->dim, &dim);
+		if (rc == 0 && dim != mem->dim)
+			rc = -EUCLEAN;
+	}
+	last.type++;
+	if (rc == 0)
+		rc = mneme_scan(mem->engine, &first, &last, 0, part_take, &end);
+	if (rc == 0)
+		rc = memory_words_count(mem, mem->work.words, inode, end, &mem->work.bag);
+	if (rc == 0)
+		rc = memory_index_put(mem, inode, state->version, &mem->work.bag, state->parts,
+				      vectors);
+	alloc_free(vectors);
+	return rc;
+}
+
+/* Does the record say what the file is now, and may it be found? */
+static int is_current(const struct memory *mem, const struct memory_state *state,
+		      const struct names_inode *record, int hidden)
+{
+	return state->version == record->version && state->status == MEMORY_INDEXED && !hidden &&
+	       state->model == mem->model && state->dim == mem->dim && state->parts &&
+	       state->parts <= MEMORY_PARTS_MAX;
+}
+
+static int file_load(struct memory *mem, uint64_t inode)
+{
+	static _Thread_local char reason[MEMORY_REASON_MAX + 1];
+	struct names_inode record;
+	struct memory_state state;
+	int rc = memory_inode(mem->engine, inode, &record);
+
+	if (rc == -ENOENT || (rc == 0 && !record.nlink)) {
+		memory_index_remove(mem, inode);
+		return 0;
+	}
+	if (rc == 0)
+		rc = memory_state_get(mem, inode, &state, reason);
+	if (rc < 0 && rc != -ENOENT && rc != -EUCLEAN)
+		return rc;
+	int hidden = memory_is_hidden(mem, inode);
+	if (rc == 0 && is_current(mem, &state, &record, hidden)) {
+		if (memory_index_holds(mem, inode, record.version, state.parts))
+			return 0;
+		rc = parts_load(mem, inode, &state);
+		if (rc == 0 || rc == -ENOMEM)
+			return rc;
+	}
+	memory_index_remove(mem, inode);
+	if (rc == 0 && state.version == record.version && state.status == MEMORY_SKIPPED &&
+	    hidden == !strcmp(reason, MEMORY_HIDDEN))
+		return 0;
+	return mem->read_only ? 0 : pending_add(&mem->pending, inode, 0);
+}
+
+/* ---- all of them ---- */
+
+static int compare_inodes(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Owners in the indexes that the walk did not meet. */
+struct strangers {
+	const struct walk *known;
+	struct walk found;
+};
+
+static int stranger_take(void *arg, uint64_t owner)
+{
+	struct strangers *s = arg;
+	struct names_inode record = {.mode = S_IFREG, .nlink = 1};
+	struct mneme_key key = names_key(owner, MNEME_TYPE_INODE);
+
+	if (bsearch(&owner, s->known->inodes, s->known->count, sizeof owner, compare_inodes))
+		return 0;
+	return walk_take(&s->found, &key, &record, sizeof record);
+}
+
+static int strangers_load(struct memory *mem, struct walk *known)
+{
+	struct strangers s = {.known = known, .found = {.mem = mem}};
+	int rc;
+
+	if (known->count)
+		qsort(known->inodes, known->count, sizeof known->inodes[0], compare_inodes);
+	pthread_rwlock_rdlock(&mem->index);
+	rc = lexical_each(mem->lexical, stranger_take, &s);
+	if (mem->vectors) {
+		const struct rows *rows = &collection_vectors(mem->vectors)->rows;
+		for (uint32_t row = 0; row < rows->count && rc == 0; row++)
+			if (!rows_is_dead(rows, row))
+				rc = stranger_take(&s, rows->owners[row]);
+	}
+	pthread_rwlock_unlock(&mem->index);
+	for (uint32_t i = 0; i < s.found.count && rc == 0; i++)
+		rc = file_load(mem, s.found.inodes[i]);
+	alloc_free(s.found.inodes);
+	return rc;
+}
+
+int memory_load(struct memory *mem)
+{
+	struct walk w = {.mem = mem};
+	int rc = memory_snapshot_load(mem);
+
+	if (rc) /* 1: there is nothing to catch up with */
+		return rc < 0 ? rc : 0;
+	rc = walk_run(&w);
+	for (uint32_t i = 0; i < w.count && rc == 0; i++)
+		rc = file_load(mem, w.inodes[i]);
+	if (rc == 0)
+		rc = strangers_load(mem, &w);
+	alloc_free(w.inodes);
+	return rc;
+}
+
+int memory_index_review(struct memory *mem)
+{
+	struct walk w = {.mem = mem};
+	char reason[MEMORY_REASON_MAX + 1];
+	struct memory_state state;
+	int rc = walk_run(&w);
+
+	for (uint32_t i = 0; i < w.count && rc == 0; i++) {
+		if (memory_state_get(mem, w.inodes[i], &state, reason) < 0)
+			continue; /* it is pending anyhow, or gone */
+		if (memory_is_hidden(mem, w.inodes[i]) != !strcmp(reason, MEMORY_HIDDEN))
+			rc = pending_add(&mem->pending, w.inodes[i], 0);
+	}
+	alloc_free(w.inodes);
+	return rc;
+}

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   the indexes in files, so that a mount need not build them: derived data, never the truth.
+ *
+ *   STORE/index/words      the lexical index (core/search/lexical_file.c)
+ *   STORE/index/vectors    the vectors and their sealed segments (core/search/vectors_file.c)
+ *   STORE/index/cells      the index of the vectors, where there is one (core/search/index/index_file.c)
+ *   STORE/index/memory     written last. Envelope of core/search/file.h, magic "MNEMMEM1", version 1;
+ *     body: u8 uuid[16] of the store, u64 log position, u64 epoch, u32 model, u32 dim,
+ *           u32 flags, u32 pending P, u64 inode x P
+ *
+ * The position in each envelope is the number of the snapshot. Flag 1: nothing was changed after it, so
+ * it stands for the store when log position and epoch are still the same. Flag 2: some inode has, or
+ * had, user.xdg.robots.index.
+ *
+ * Invariants: where anything does not fit, the files are looked upon as out of date (memory_load()
+ *            compares each text's version) or, if damaged or another store's, as not there.
+ * Threading: at open, in the upkeep's task, and at close.
+ * Failure:   a snapshot that cannot be written is said and left out: the next mount builds anew.
+ */
+#include "core/memory/memory_snapshot.h"
+
+#include "core/memory/memory_inside.h"
+#include "core/search/file.h"
+#include "pool/alloc.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char manifest_magic[8] = {'M', 'N', 'E', 'M', 'M', 'E', 'M', '1'};
+enum { MANIFEST_FORMAT = 1, SAVE_TRIES = 3 };
+
+#define DIRECTORY "index"
+#define WORDS DIRECTORY "/words"
+#define VECTORS DIRECTORY "/vectors"
+#define CELLS DIRECTORY "/cells"
+#define MANIFEST DIRECTORY "/memory"
+
+static void say(const char *what, int rc)
+{
+	fprintf(stderr, "mneme: the search index: %s (%s)\n", what,
+		rc == -EUCLEAN ? "damaged, or of another version" : strerror(-rc));
+}
+
+/* ---- loading ---- */
+
+int memory_manifest_read(struct search_reader *r, struct memory_manifest *out)
+{
+	const void *head = search_reader_take(r, sizeof out->head);
+
+	if (!head)
+		return -EUCLEAN;
+	memcpy(&out->head, head, sizeof out->head);
+	const uint8_t *pending = search_reader_take(r, out->head.pending * 8ull);
+	if (!pending || r->at != r->length)
+		return -EUCLEAN;
+	out->pending = pending;
+	return 0;
+}
+
+/* Whether nothing has happened since: at most the checkpoint of the close. */
+static int is_of_now(const struct memory *mem, const struct memory_manifest *m)
+{
+	return m->head.flags & MEMORY_MANIFEST_FINAL && m->head.lsn == mem->snapshot.opened_lsn &&
+	       m->head.epoch + 1 >= mem->snapshot.opened_epoch &&
+	       m->head.epoch <= mem->snapshot.opened_epoch;
+}
+
+static int words_load(struct memory *mem, uint64_t *position)
+{
+	struct lexical *lexical;
+	struct lexical_stats stats;
+	int rc = lexical_load(mem->snapshot.io, WORDS, &lexical, position);
+
+	if (rc)
+		return rc;
+	lexical_get_stats(lexical, &stats);
+	pthread_rwlock_wrlock(&mem->index);
+	lexical_free(mem->lexical);
+	mem->lexical = lexical;
+	atomic_store_explicit(&mem->files, stats.passages, memory_order_relaxed);
+	pthread_rwlock_unlock(&mem->index);
+	return 0;
+}
+
+static int vectors_load_with_cells(struct memory *mem, uint64_t *position)
+{
+	struct collection *collection = NULL;
+	struct vectors *v;
+	struct index *cells = NULL;
+	uint64_t cells_position = 0;
+	int rc = vectors_load(mem->snapshot.io, VECTORS, &v, position);
+
+	if (rc)
+		return rc;
+	if (v->config.dim != mem->dim || v->config.metric != VECTORS_COSINE ||
+	    v->config.type != VECTORS_F16)
+		rc = -EUCLEAN;
+	if (rc == 0 && index_load(mem->snapshot.io, CELLS, v, &cells, &cells_position) == 0 &&
+	    cells_position != *position) {
+		index_free(cells); /* it is built anew when that is worth it */
+		cells = NULL;
+	}
+	if (rc == 0)
+		rc = collection_adopt(v, cells, &collection);
+	if (rc) {
+		index_free(cells);
+		vectors_free(v);
+		return rc;
+	}
+	pthread_rwlock_wrlock(&mem->index);
+	collection_free(mem->vectors);
+	mem->vectors = collection;
+	pthread_rwlock_unlock(&mem->index);
+	return 0;
+}
+
+static int pending_load(struct memory *mem, const struct memory_manifest *m)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; i < m->head.pending && rc == 0; i++) {
+		uint64_t inode;
+		memcpy(&inode, m->pending + 8ull * i, sizeof inode);
+		rc = pending_add(&mem->pending, inode, 0);
+	}
+	return rc;
+}
+
+/* What the manifest names. 1: all of it, and it is of now. */
+static int files_load(struct memory *mem, uint64_t number, const struct memory_manifest *m)
+{
+	uint64_t words = 0, vectors = number;
+	uint8_t uuid[16];
+
+	mneme_uuid(mem->engine, uuid);
+	if (memcmp(uuid, m->head.uuid, sizeof uuid)) {
+		say("it is another store's; it is built anew", -ESTALE);
+		return 0;
+	}
+	mem->snapshot.number = number;
+	int rc = words_load(mem, &words);
+	int same_model = m->head.model == mem->model && m->head.dim == mem->dim;
+	if (rc == 0 && same_model && mem->vectors)
+		rc = vectors_load_with_cells(mem, &vectors);
+	if (rc == -ENOMEM)
+		return rc;
+	if (rc)
+		say("a file of it cannot be used; it is built anew", rc);
+	if (rc || !same_model || words != number || vectors != number || !is_of_now(mem, m))
+		return 0;
+	if (m->head.flags & MEMORY_MANIFEST_HIDES)
+		atomic_store_explicit(&mem->hides, 1, memory_order_relaxed);
+	mem->snapshot.is_saved = 1;
+	rc = mem->read_only ? 0 : pending_load(mem, m);
+	return rc ? rc : 1;
+}
+
+int memory_snapshot_load(struct memory *mem)
+{
+	struct memory_manifest manifest;
+	struct search_reader r;
+
+	if (!mem->snapshot.io)
+		return 0;
+	int rc = search_reader_open(&r, mem->snapshot.io, MANIFEST, manifest_magic, MANIFEST_FORMAT,
+				    0);
+	if (rc == 0) {
+		rc = memory_manifest_read(&r, &manifest);
+		if (rc == 0)
+			rc = files_load(mem, r.position, &manifest);
+		search_reader_close(&r);
+	}
+	if (rc == -ENOENT || rc >= 0 || rc == -ENOMEM)
+		return rc == -ENOENT ? 0 : rc;
+	say("it is built anew", rc);
+	return 0;
+}
+
+/* ---- saving ---- */
+
+/* Full segments, one after the other: searches go on meanwhile. */
+static int segments_save(struct memory *mem)
+{
+	struct vectors_seal seal;
+
+	for (;;) {
+		pthread_rwlock_rdlock(&mem->index);
+		int any = vectors_seal_begin(collection_vectors(mem->vectors), &seal);
+		pthread_rwlock_unlock(&mem->index);
+		if (!any)
+			return 0;
+		int rc = vectors_seal_write(&seal, mem->snapshot.io, VECTORS);
+		pthread_rwlock_wrlock(&mem->index);
+		collection_seal_end(mem->vectors, &seal, rc);
+		pthread_rwlock_unlock(&mem->index);
+		if (rc)
+			return rc;
+	}
+}
+
+static int cells_save(struct memory *mem, uint64_t number)
+{
+	struct io *io = mem->snapshot.io;
+	const struct index *cells = collection_index(mem->vectors);
+
+	if (cells)
+		return index_save(cells, collection_vectors(mem->vectors), io, CELLS, number);
+	int rc = io->ops->unlink(io, CELLS);
+	return rc == -ENOENT ? 0 : rc;
+}
+
+/* `index` is held for reading, so that all are of one moment. */
+static int files_save(struct memory *mem, uint64_t number)
+{
+	int rc = lexical_save(mem->lexical, mem->snapshot.io, WORDS, number);
+
+	if (rc == 0 && mem->vectors)
+		rc = vectors_save_table(collection_vectors(mem->vectors), mem->snapshot.io, VECTORS,
+					number);
+	if (rc == 0 && mem->vectors)
+		rc = cells_save(mem, number);
+	mem->snapshot.changes = mem->changes;
+	return rc;
+}
+
+static int indexes_save(struct memory *mem, uint64_t number)
+{
+	int rc = -EAGAIN;
+
+	for (int i = 0; i < SAVE_TRIES && rc == -EAGAIN; i++) {
+		rc = mem->vectors ? segments_save(mem) : 0;
+		if (rc)
+			break;
+		pthread_rwlock_rdlock(&mem->index);
+		rc = files_save(mem, number);
+		pthread_rwlock_unlock(&mem->index);
+	}
+	return rc;
+}
+
+static int manifest_save(struct memory *mem, uint64_t number, int is_final)
+{
+	struct memory_manifest_head head = {.model = mem->model, .dim = mem->dim};
+	struct mneme_stats stats;
+	struct search_writer w;
+	uint64_t *pending = NULL;
+	int rc = 0;
+
+	mneme_uuid(mem->engine, head.uuid);
+	mneme_get_stats(mem->engine, &stats);
+	head.lsn = stats.lsn_next;
+	head.epoch = stats.epoch;
+	if (is_final && !atomic_load_explicit(&mem->has_errors, memory_order_relaxed) &&
+	    !atomic_load_explicit(&mem->opted, memory_order_relaxed))
+		head.flags |= MEMORY_MANIFEST_FINAL;
+	if (atomic_load_explicit(&mem->hides, memory_order_relaxed))
+		head.flags |= MEMORY_MANIFEST_HIDES;
+	if (is_final)
+		rc = pending_list(&mem->pending, &pending, &head.pending);
+	if (rc == 0)
+		rc = search_writer_open(&w, mem->snapshot.io, MANIFEST);
+	if (rc == 0) {
+		search_writer_put(&w, &head, sizeof head);
+		search_writer_put(&w, pending, head.pending * sizeof *pending);
+		rc = search_writer_close(&w, manifest_magic, MANIFEST_FORMAT, number, 0);
+	}
+	alloc_free(pending);
+	return rc;
+}
+
+static int save(struct memory *mem, int is_final)
+{
+	struct memory_snapshot *s = &mem->snapshot;
+	uint64_t number = s->number;
+	int rc = s->io->ops->mkdir(s->io, DIRECTORY);
+
+	if (rc == 0)
+		rc = s->io->ops->sync_dir(s->io, "");
+	if (rc && rc != -EEXIST)
+		return rc;
+	rc = 0;
+	if (!s->is_saved || mem->changes != s->changes) {
+		s->is_saved = 0;
+		rc = indexes_save(mem, ++number);
+	}
+	if (rc == 0 &&
+	    is_final) /* what the manifest says is of no use if the store does not get there */
+		rc = mneme_checkpoint(mem->engine);
+	if (rc == 0)
+		rc = manifest_save(mem, number, is_final);
+	if (rc == 0) {
+		s->number = number;
+		s->is_saved = 1;
+	}
+	return rc;
+}
+
+void memory_snapshot_save(struct memory *mem, int is_final)
+{
+	if (!mem->snapshot.io || mem->read_only)
+		return;
+	int rc = save(mem, is_final);
+	if (rc && rc != -EROFS)
+		say("it could not be saved; the next mount builds it anew", rc);
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   the manifest of the indexes in files; the format is in memory_snapshot.c.
+ * Threading: plain data.
+ * Failure:   -EUCLEAN: these bytes are no manifest.
+ */
+#ifndef MNEME_CORE_MEMORY_SNAPSHOT_H
+#define MNEME_CORE_MEMORY_SNAPSHOT_H
+
+#include "core/search/file.h"
+
+#include <stdint.h>
+
+enum memory_manifest_flags { MEMORY_MANIFEST_FINAL = 1, MEMORY_MANIFEST_HIDES = 2 };
+
+/* Stored; little-endian. */
+struct memory_manifest_head {
+	uint8_t uuid[16];
+	uint64_t lsn, epoch;
+	uint32_t model, dim;
+	uint32_t flags; /* enum memory_manifest_flags */
+	uint32_t pending;
+};
+_Static_assert(sizeof(struct memory_manifest_head) == 48, "layout");
+
+struct memory_manifest {
+	struct memory_manifest_head head;
+	const uint8_t *pending; /* u64 x head.pending, borrowed of the reader */
+};
+
+/* Any bytes are safe. */
+int memory_manifest_read(struct search_reader *r, struct memory_manifest *out);
+
+#endif
