@@ -103,7 +103,7 @@ struct memory {
 	uint64_t changes;       /* [index] how often a file was put or removed */
 	int is_loaded;          /* [I] the open got as far as that */
 	_Atomic int has_errors; /* [A] some file could not be embedded: it is tried again at open */
-	_Atomic int hides; /* [A] some inode has, or had, user.xdg.robots.index */
+	_Atomic int hides;      /* [A] some inode has, or had, user.xdg.robots.index */
 	_Atomic uint64_t
 		opted; /* [A] ms; when to compare what is opted out with the states; 0: never */
 	_Atomic uint64_t embedded, searches, search_ns, embed_ns, files, reread;
