@@ -23,6 +23,8 @@ enum {
 	EXIT_CANCELLED = 32,
 };
 
+enum { BUSY_GRACE_MS = 1000, BUSY_POLL_MS = 20 };
+
 static const char usage[] =
 	"usage: fsck.mnemefs [options] STORE\n"
 	"Checks the store in the directory STORE, which must not be mounted.\n\n"
@@ -73,6 +75,11 @@ static int check(struct run *run, unsigned flags)
 	struct mneme_error error = {""};
 	int rc = mneme_check(run->store, flags, print_finding, run, &run->result, &error);
 
+	/* umount(8) returns before the daemon knows of it, and says that it closes the store */
+	for (int waited = 0; rc == -EBUSY && waited < BUSY_GRACE_MS; waited += BUSY_POLL_MS) {
+		usleep(BUSY_POLL_MS * 1000);
+		rc = mneme_check(run->store, flags, print_finding, run, &run->result, &error);
+	}
 	if (rc < 0)
 		fprintf(stderr, "fsck.mnemefs: %s: %s\n", run->store,
 			error.message[0] ? error.message : strerror(-rc));
