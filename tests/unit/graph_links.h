@@ -64,6 +64,10 @@ static inline struct graph_change links_random_change(uint64_t *state, uint32_t 
 	if (links_random(state) % 8 == 0)
 		to %= 4;
 	uint16_t weight = (uint16_t)(1 + links_random(state) % GRAPH_WEIGHT_ONE);
+	if (links_random(state) % 2) /* equal ones too, for what is decided by id */
+		weight = (uint16_t)((1 + weight / 8192) * 8192 > GRAPH_WEIGHT_ONE
+					    ? GRAPH_WEIGHT_ONE
+					    : (1 + weight / 8192) * 8192);
 	if (removals && links_random(state) % 3 == 0)
 		weight = 0;
 	return links_change(links_id(from), links_id(to), weight,
