@@ -17,8 +17,9 @@ int vectors_new(const struct vectors_config *config, struct vectors **out)
 {
 	uint32_t rows = config->segment_rows ? config->segment_rows : VECTORS_SEGMENT_ROWS;
 
-	if (!config->dim || config->dim > VECTORS_DIM_MAX || rows < 64 || rows & (rows - 1) ||
-	    config->metric > VECTORS_L2 || config->type > VECTORS_F16)
+	if (!config->dim || config->dim > VECTORS_DIM_MAX || rows < 64 ||
+	    rows > VECTORS_SEGMENT_ROWS || rows & (rows - 1) || config->metric > VECTORS_L2 ||
+	    config->type > VECTORS_F16)
 		return -EINVAL;
 	struct vectors *v = alloc_zeroed(1, sizeof(*v));
 	if (!v)

@@ -28,7 +28,7 @@ struct vectors_config {
 	uint32_t dim;
 	enum vectors_metric metric;
 	enum vectors_type type;
-	uint32_t segment_rows; /* a power of two >= 64; 0: VECTORS_SEGMENT_ROWS */
+	uint32_t segment_rows; /* a power of two, 64 to VECTORS_SEGMENT_ROWS (0: that) */
 };
 
 struct vectors_segment {
