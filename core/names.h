@@ -56,6 +56,7 @@ enum names_state {
 	NAMES_HAS_CAPABILITY = 4, /* security.capability */
 	NAMES_GUARDED = 8, /* of the root: the store has, or had, immutable or append-only files */
 	NAMES_HAS_ROBOTS = 16, /* user.xdg.robots.index */
+	NAMES_HAS_VECTOR = 32, /* user.mneme.vector */
 };
 
 #define NAMES_ROBOTS "user.xdg.robots.index" /* "false": not to be indexed, nor what is below */

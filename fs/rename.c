@@ -281,6 +281,11 @@ static void handle_rename(fuse_req_t req, fuse_ino_t parent, const char *name, f
 		err = 0;
 	if (!err && fs->memory && r.from.directory != r.to.directory)
 		memory_opt(fs->memory, 1);
+	if (!err && fs->memory && (memory_is_vector_name(name) || memory_is_vector_name(newname))) {
+		fs_touch(fs, r.from.dentry.inode); /* what it holds follows from its name */
+		if (r.to.dentry.inode)
+			fs_touch(fs, r.to.dentry.inode);
+	}
 	if (!err && r.gone && node_set_orphan(fs->nodes, r.gone, 1))
 		reaper_remove(fs, r.gone);
 	op_reply_error(&op, err);

@@ -60,6 +60,23 @@ int search_walk(struct op *op, uint64_t directory, char *path, uint64_t *ino)
 	return 0;
 }
 
+int search_vectors(struct op *op, uint64_t directory, char *path, enum memory_vectors_form form,
+		   char **text, size_t *length)
+{
+	struct permission *caller = op_temporary(sizeof(*caller));
+	uint64_t ino;
+
+	if (!op->fs->memory)
+		return -EOPNOTSUPP;
+	int err = caller ? search_walk(op, directory, path, &ino) : -ENOMEM;
+	if (err)
+		return err;
+	permission_of(caller, op->fs, op->req);
+	if (!permission_may_read(caller, ino, 0)) /* it was come by along a path */
+		return -EACCES;
+	return memory_vectors_write(op->fs->memory, ino, form, text, length);
+}
+
 static int format_new(char **text, size_t *length, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 static int format_new(char **text, size_t *length, const char *format, ...)
@@ -122,10 +139,10 @@ static int ask_text(struct op *op, uint64_t directory, const char *line, uint64_
 
 static int vector_text(struct fs *fs, uint64_t ino, int want_dim, char **text, size_t *length)
 {
-	enum { DIM_MAX = 4096 };
-	float *vector = alloc_get(DIM_MAX * sizeof(*vector));
+	float *vector = alloc_get(MEMORY_DIM_MAX * sizeof(*vector));
 	uint32_t dim = 0;
-	int err = vector ? memory_vector(fs->memory, ino, 0, vector, DIM_MAX, &dim) : -ENOMEM;
+	int err = vector ? memory_vector_shown(fs->memory, ino, vector, MEMORY_DIM_MAX, &dim)
+			 : -ENOMEM;
 
 	if (!err && !want_dim) {
 		*text = (char *)vector;

@@ -22,6 +22,11 @@ int search_ask(struct op *op, uint64_t directory, struct request *r, unsigned li
  * not search a directory on it. Changes `path`. */
 int search_walk(struct op *op, uint64_t directory, char *path, uint64_t *ino);
 
+/* The vectors of the file that `path` leads to, which the caller may read. Changes `path`. -ENODATA: it
+ * has none. *text is of alloc_get(). */
+int search_vectors(struct op *op, uint64_t directory, char *path, enum memory_vectors_form form,
+		   char **text, size_t *length);
+
 /* Model, number of memories, how many wait: lines of a word and a value. */
 int search_write_status(struct fs *fs, char **text, size_t *length);
 
@@ -29,7 +34,8 @@ int search_write_status(struct fs *fs, char **text, size_t *length);
  * alloc_get(). SEARCH_XATTR_OTHER: not one of them, it may be a stored one. -ENODATA: nothing to say.
  *   state        indexed, pending, skipped: why, error: why
  *   similar      files like this one, as answer_write_text()
- *   vector       the first passage's vector, little-endian f32
+ *   vector       the one that was set, or of a vector file's first row, or the first passage's;
+ *                little-endian f32
  *   dim, model, version   of that vector
  *   search:QUERY of a directory: the answer, as answer_write_text() */
 #define SEARCH_XATTR "user.mneme."

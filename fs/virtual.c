@@ -9,6 +9,7 @@
  *   D/.mneme/query                              query.h
  *   D/.mneme/search/QUERY/, QUERY.txt, QUERY.json
  *   D/.mneme/near/FILE/, FILE.txt, FILE.json    FILE is a name in D, or a path from D
+ *   D/.mneme/vector/FILE.npy, FILE.f32, FILE.json   the vectors of FILE, as above
  *   A directory of results holds symbolic links, one a result. In a query %2F stands for '/', %25 for
  *   '%'. A query that ends in .txt or .json itself is asked with %2E for that dot. core/memory/request.h
  *   has what a query may say.
@@ -39,9 +40,10 @@ enum kind {
 	KIND_STATUS,
 	KIND_QUERY,
 	KIND_SEARCH, /* directory whose names are queries */
+	KIND_VECTOR, /* directory whose names are files with .npy, .f32 or .json behind */
 	KIND_NEAR,   /* directory whose names are files */
 	KIND_RESULTS, /* directory of links: text is names and targets in turn, each ended by a zero */
-	KIND_TEXT,    /* results as text */
+	KIND_TEXT,    /* results as text, or a file's vectors */
 	KIND_JSON,
 	KIND_LINK, /* text is the target */
 };
@@ -71,15 +73,17 @@ static const struct {
 	const char *name;
 	enum kind kind;
 	int only_root; /* of the mount */
-} children[] = {{"search", KIND_SEARCH, 0},   {"near", KIND_NEAR, 0},
-		{"status", KIND_STATUS, 0},   {"query", KIND_QUERY, 0},
-		{"metrics", KIND_METRICS, 1}, {"stats", KIND_STATS, 1}};
+} children[] = {
+	{"search", KIND_SEARCH, 0}, {"near", KIND_NEAR, 0},   {"vector", KIND_VECTOR, 0},
+	{"status", KIND_STATUS, 0}, {"query", KIND_QUERY, 0}, {"metrics", KIND_METRICS, 1},
+	{"stats", KIND_STATS, 1},
+};
 enum { CHILDREN = sizeof(children) / sizeof(children[0]) };
 
 static int is_directory(enum kind kind)
 {
 	return kind == KIND_ROOT || kind == KIND_SEARCH || kind == KIND_NEAR ||
-	       kind == KIND_RESULTS;
+	       kind == KIND_VECTOR || kind == KIND_RESULTS;
 }
 
 int virtual_new(struct fs *fs)
@@ -149,27 +153,35 @@ static int hex_digit(char c)
 				      : -1;
 }
 
+/* The first n bytes of a name without their %XX; `out` has room for n + 1. */
+static void decode(const char *name, size_t n, char *out)
+{
+	size_t used = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (name[i] == '%' && i + 2 < n && hex_digit(name[i + 1]) >= 0 &&
+		    hex_digit(name[i + 2]) >= 0 &&
+		    (hex_digit(name[i + 1]) || hex_digit(name[i + 2]))) {
+			out[used++] = hex_digit(name[i + 1]) << 4 | hex_digit(name[i + 2]);
+			i += 2;
+		} else {
+			out[used++] = name[i];
+		}
+	}
+	out[used] = 0;
+}
+
 /* Takes the ending off and says what it asks for. `query` has room for the name. */
 static enum kind parse_query(const char *name, char *query)
 {
-	size_t n = strlen(name), out = 0;
+	size_t n = strlen(name);
 	enum kind kind = KIND_RESULTS;
 
 	if (n > 4 && !strcmp(name + n - 4, ".txt"))
 		kind = KIND_TEXT, n -= 4;
 	else if (n > 5 && !strcmp(name + n - 5, ".json"))
 		kind = KIND_JSON, n -= 5;
-	for (size_t i = 0; i < n; i++) {
-		if (name[i] == '%' && i + 2 < n && hex_digit(name[i + 1]) >= 0 &&
-		    hex_digit(name[i + 2]) >= 0 &&
-		    (hex_digit(name[i + 1]) || hex_digit(name[i + 2]))) {
-			query[out++] = hex_digit(name[i + 1]) << 4 | hex_digit(name[i + 2]);
-			i += 2;
-		} else {
-			query[out++] = name[i];
-		}
-	}
-	query[out] = 0;
+	decode(name, n, query);
 	return kind;
 }
 
@@ -208,6 +220,26 @@ static int make_answer(struct op *op, enum kind above, const char *name, struct 
 	}
 	request_free(r);
 	return err;
+}
+
+/* The vectors of a file, in the form that the ending says. */
+static int make_vectors(struct op *op, const char *name, struct vnode *node)
+{
+	static const char *const endings[] = {".f32", ".npy", ".json"};
+	char *path = op_temporary(strlen(name) + 1);
+	const char *dot = strrchr(name, '.');
+	int form = 0;
+
+	while (form < 3 && (!dot || strcmp(dot, endings[form])))
+		form++;
+	if (form == 3)
+		return -ENOENT;
+	if (!path)
+		return -ENOMEM;
+	decode(name, (size_t)(dot - name), path);
+	int err = search_vectors(op, node->home, path, (enum memory_vectors_form)form, &node->text,
+				 &node->length);
+	return err == -ENODATA ? -ENOENT : err;
 }
 
 /* The link called `name` in a directory of results. */
@@ -341,6 +373,9 @@ static int make_below(struct op *op, const struct vnode *above, const char *name
 	case KIND_SEARCH:
 	case KIND_NEAR:
 		return make_answer(op, above->kind, name, node);
+	case KIND_VECTOR:
+		node->kind = KIND_TEXT;
+		return make_vectors(op, name, node);
 	case KIND_RESULTS:
 		return make_link(above, name, node);
 	default:

@@ -182,11 +182,12 @@ struct change {
 /* Notes in the record whether the attribute is there. */
 static void note_state(struct names_inode *inode, const char *name, int there)
 {
-	uint32_t bit = !strcmp(name, ACL_ACCESS_NAME)    ? NAMES_HAS_ACL_ACCESS
-		       : !strcmp(name, ACL_DEFAULT_NAME) ? NAMES_HAS_ACL_DEFAULT
-		       : !strcmp(name, CAPABILITY_NAME)  ? NAMES_HAS_CAPABILITY
-		       : !strcmp(name, NAMES_ROBOTS)     ? NAMES_HAS_ROBOTS
-							 : 0;
+	uint32_t bit = !strcmp(name, ACL_ACCESS_NAME)     ? NAMES_HAS_ACL_ACCESS
+		       : !strcmp(name, ACL_DEFAULT_NAME)  ? NAMES_HAS_ACL_DEFAULT
+		       : !strcmp(name, CAPABILITY_NAME)   ? NAMES_HAS_CAPABILITY
+		       : !strcmp(name, NAMES_ROBOTS)      ? NAMES_HAS_ROBOTS
+		       : !strcmp(name, MEMORY_OWN_VECTOR) ? NAMES_HAS_VECTOR
+							  : 0;
 
 	inode->state = there ? inode->state | bit : inode->state & ~bit;
 }
@@ -251,6 +252,47 @@ static int change_inside(struct mneme_txn *txn, struct change *change)
 	return err ? err : inode_store(txn, change->ino, &inode);
 }
 
+static int is_setting(const char *name)
+{
+	return !strcmp(name, MEMORY_SETTING_DIM) || !strcmp(name, MEMORY_SETTING_METRIC);
+}
+
+/* What a changed attribute means to the memories. */
+static void memory_follow(struct fs *fs, const struct change *change)
+{
+	if (!strcmp(change->name, NAMES_ROBOTS))
+		memory_opt(fs->memory, 0);
+	else if (!strcmp(change->name, MEMORY_OWN_VECTOR))
+		fs_touch(fs, change->ino);
+	else if (is_setting(change->name))
+		memory_settings_changed(fs->memory);
+}
+
+/* Attributes that memories read have to say something. A vector becomes what is stored: f32. */
+static int memory_prepare(struct fs *fs, struct change *change)
+{
+	struct names_inode inode;
+	uint32_t dim;
+
+	if (is_setting(change->name))
+		return memory_setting_check(change->name, change->value, change->length);
+	if (strcmp(change->name, MEMORY_OWN_VECTOR))
+		return 0;
+	float *vector = op_temporary(MEMORY_DIM_MAX * sizeof(*vector));
+	int err = vector ? inode_read(fs, change->ino, &inode) : -ENOMEM;
+	if (!err && !S_ISREG(inode.mode))
+		err = -EPERM;
+	if (!err)
+		err = memory_vector_parse(change->value, change->length, vector, &dim);
+	if (!err && !memory_vector_fits(fs->memory, change->ino, dim))
+		err = -EINVAL;
+	if (err)
+		return err;
+	change->value = vector;
+	change->length = dim * sizeof(*vector);
+	return 0;
+}
+
 static int change_try(struct fs *fs, struct change *change)
 {
 	struct mneme_txn *txn;
@@ -269,8 +311,8 @@ static int change_try(struct fs *fs, struct change *change)
 		return err;
 	}
 	err = fs_commit(fs, txn, MNEME_DURABILITY_DEFAULT, &change->ino, 1);
-	if (!err && fs->memory && !strcmp(change->name, NAMES_ROBOTS))
-		memory_opt(fs->memory, 0);
+	if (!err && fs->memory)
+		memory_follow(fs, change);
 	return err;
 }
 
@@ -312,7 +354,9 @@ static void handle_setxattr(fuse_req_t req, fuse_ino_t nodeid, const char *name,
 		err = -E2BIG;
 	} else {
 		change.drop_sgid = !virtual_is(change.ino) && must_drop_sgid(&op, change.ino, name);
-		err = change_xattr(op.fs, &change);
+		err = op.fs->memory && !virtual_is(change.ino) ? memory_prepare(op.fs, &change) : 0;
+		if (!err)
+			err = change_xattr(op.fs, &change);
 	}
 	op_reply_error(&op, err);
 }

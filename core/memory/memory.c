@@ -3,6 +3,7 @@
  * Purpose:   opening, changes, states; see memory.h.
  */
 #include "core/memory/memory_inside.h"
+#include "core/memory/spaces.h"
 #include "pool/alloc.h"
 #include "simd/crc32c.h"
 #include "simd/simd.h"
@@ -53,10 +54,23 @@ void memory_opt(struct memory *mem, int moved)
 	memory_work_add(mem, due);
 }
 
+void memory_settings_changed(struct memory *mem)
+{
+	uint64_t due = now_ms() + mem->quiet_ms;
+
+	if (mem->read_only)
+		return;
+	atomic_store_explicit(&mem->settings, 1, memory_order_relaxed);
+	/* release: as in memory_opt() */
+	atomic_store_explicit(&mem->opted, due, memory_order_release);
+	memory_work_add(mem, due);
+}
+
 void memory_drop(struct memory *mem, uint64_t inode)
 {
 	pending_remove(&mem->pending, inode);
 	memory_index_remove(mem, inode);
+	spaces_remove(mem->spaces, inode);
 }
 
 int memory_sync(struct memory *mem, uint64_t inode)
@@ -236,6 +250,8 @@ int memory_open(struct mneme *engine, const struct memory_options *options, stru
 	if (rc == 0)
 		rc = bench_init(mem, &mem->query, 0);
 	if (rc == 0)
+		rc = spaces_new(&mem->spaces);
+	if (rc == 0)
 		rc = lexical_new(&mem->lexical);
 	struct vectors_config config = {
 		.dim = mem->dim, .metric = VECTORS_COSINE, .type = VECTORS_F16};
@@ -280,6 +296,7 @@ void memory_close(struct memory *mem)
 	collection_free(mem->vectors);
 	if (mem->snapshot.io) /* after what is mapped through it */
 		mem->snapshot.io->ops->destroy(mem->snapshot.io);
+	spaces_free(mem->spaces);
 	pending_fini(&mem->pending);
 	pthread_rwlock_destroy(&mem->index);
 	alloc_free(mem);

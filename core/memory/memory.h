@@ -28,7 +28,8 @@ enum {
 	MEMORY_FILE_MAX = 16 << 20, /* bytes of a text that is embedded */
 	MEMORY_PARTS_MAX = 4000, /* passages of one file; what is behind them is not searchable */
 	MEMORY_FILTERS_MAX = 16, /* of a search */
-	MEMORY_DIM_MAX = 4096,   /* of a query's vector */
+	MEMORY_DIM_MAX = 4096,   /* of a vector */
+	MEMORY_VECTORS_FILE_MAX = 1 << 30, /* bytes of a vector file */
 };
 
 enum memory_status {
@@ -93,6 +94,33 @@ int memory_describe(struct memory *mem, uint64_t inode, char *text, size_t size)
 int memory_vector(struct memory *mem, uint64_t inode, uint32_t part, float *vector, size_t capacity,
 		  uint32_t *dim);
 
+/* Attributes: of a directory, for the vectors that are brought to it and below; of a file, its vector. */
+#define MEMORY_SETTING_DIM "user.mneme.dim"
+#define MEMORY_SETTING_METRIC "user.mneme.metric"
+#define MEMORY_OWN_VECTOR "user.mneme.vector"
+
+/* What user.mneme.vector shows: the vector that was set, the first row of a vector file, else that of the
+ * first passage. As memory_vector(). */
+int memory_vector_shown(struct memory *mem, uint64_t inode, float *vector, size_t capacity,
+			uint32_t *dim);
+/* A vector as it may be set: little-endian f32, or [1, 2.5, ...]; `out` has room for MEMORY_DIM_MAX.
+ * -EINVAL. */
+int memory_vector_parse(const void *value, size_t length, float *out, uint32_t *dim);
+/* 1: the collection that the file belongs to takes vectors of that dimension. */
+int memory_vector_fits(struct memory *mem, uint64_t inode, uint32_t dim);
+/* -EINVAL: the value of a directory's setting is none. */
+int memory_setting_check(const char *name, const void *value, size_t length);
+/* After a setting of a directory changed: the vector files follow. Cheap. */
+void memory_settings_changed(struct memory *mem);
+/* 1: a file of that name holds vectors. */
+int memory_is_vector_name(const char *name);
+
+enum memory_vectors_form { MEMORY_VECTORS_F32, MEMORY_VECTORS_NPY, MEMORY_VECTORS_JSON };
+/* All vectors of a file, one behind the other, as a .npy array of rows, or as JSON. *out is of
+ * alloc_get(). -ENODATA: it has none. */
+int memory_vectors_write(struct memory *mem, uint64_t inode, enum memory_vectors_form form,
+			 char **out, size_t *length);
+
 enum memory_mode {
 	MEMORY_HYBRID = 0,
 	MEMORY_VECTOR,
@@ -156,7 +184,7 @@ struct memory_answer {
 	int rank_fusion;
 	/* Over the whole collection, what scores are measured against. */
 	float words_mean, words_deviation, cosine_mean, cosine_deviation;
-	struct memory_result results[]; /* best first, one a file */
+	struct memory_result results[]; /* best first, one a file; of a vector file each row */
 };
 
 /* *out is freed with memory_answer_free(). -EINVAL: empty query, or a vector of

@@ -7,6 +7,7 @@
  * Threading: one step at a time (memory_work.c): the bench `work` is used within steps only.
  */
 #include "core/memory/memory_inside.h"
+#include "core/memory/spaces.h"
 #include "pool/alloc.h"
 #include "pool/layers.h"
 #include "simd/simd.h"
@@ -367,6 +368,24 @@ static int texts_cut(struct memory_job *j)
 	return j->vectors ? 1 : -ENOMEM;
 }
 
+/* Vectors that the file brings. 0: go on with its text. */
+static int vectors_take(struct memory_job *j)
+{
+	struct memory_rows rows;
+	int rc = memory_rows_index(j->mem, j->inode, &j->record, &rows, j->reason);
+
+	if (rc == 1 || (rc == 0 && rows.is_own && j->record.size))
+		return 0;
+	if (rc < 0 && rc != -EINVAL)
+		return rc;
+	j->state.status = rc == 0 ? MEMORY_INDEXED : MEMORY_ERROR;
+	j->state.model = MEMORY_MODEL_ROWS;
+	j->state.dim = rows.dim;
+	j->state.parts = rc == 0 ? rows.rows : 0;
+	j->step = STEP_STORE;
+	return 1;
+}
+
 static int step_cut(struct memory_job *j)
 {
 	char reason[MEMORY_REASON_MAX];
@@ -378,8 +397,13 @@ static int step_cut(struct memory_job *j)
 					 .status = MEMORY_SKIPPED,
 					 .dim = j->mem->dim,
 					 .model = j->mem->model};
-	if (memory_is_hidden(j->mem, j->inode))
+	if (memory_is_hidden(j->mem, j->inode)) {
+		spaces_remove(j->mem->spaces, j->inode);
 		return skip(j, MEMORY_HIDDEN);
+	}
+	rc = vectors_take(j);
+	if (rc)
+		return rc;
 	if (j->record.size == 0)
 		return skip(j, "empty");
 	if (j->record.size > MEMORY_FILE_MAX) {
@@ -421,8 +445,10 @@ int memory_job_new(struct memory *mem, uint64_t inode, struct memory_job **out)
 
 	if (rc == 0 && (!S_ISREG(j->record.mode) || j->record.nlink == 0))
 		rc = -ENOENT;
-	if (rc == -ENOENT)
+	if (rc == -ENOENT) {
 		memory_index_remove(mem, inode);
+		spaces_remove(mem->spaces, inode);
+	}
 	if (rc < 0) {
 		alloc_free(j);
 		return rc;
@@ -442,6 +468,7 @@ int memory_job_step(struct memory_job *j)
 
 	if (rc == -ENOENT) { /* the file went meanwhile */
 		memory_index_remove(mem, j->inode);
+		spaces_remove(mem->spaces, j->inode);
 		rc = 0;
 	}
 	atomic_fetch_add_explicit(&mem->embed_ns, memory_now_ns() - begin, memory_order_relaxed);

@@ -96,6 +96,8 @@ struct memory {
 	pthread_rwlock_t index;
 	struct lexical *lexical;    /* [index] */
 	struct collection *vectors; /* [index] NULL: nothing is embedded */
+	struct spaces *spaces;      /* [I] vectors that users bring; has its own lock */
+	_Atomic int settings;       /* [A] collections changed: vector files are to be looked at */
 	struct pending pending;
 	struct upkeep upkeep;
 	struct memory_work work_queue;
@@ -149,6 +151,35 @@ int memory_work_sync(struct memory *mem, uint64_t inode);
 /* Whether the file waits or is in work; and how many do. */
 int memory_work_has(struct memory *mem, uint64_t inode);
 uint32_t memory_work_pending(struct memory *mem);
+
+/* The name of an inode's first directory entry (NAMES_NAME_MAX + 2 bytes); its directory, 0: none. */
+int memory_name(struct memory *mem, uint64_t inode, char *name);
+uint64_t memory_parent(struct memory *mem, uint64_t inode);
+
+/* Vectors that a user brought (memory_vectors.c). */
+#define MEMORY_MODEL_ROWS 0x53574f52u /* memory_state.model of such a file: "ROWS" */
+struct memory_rows {
+	float *values; /* rows x dim; of alloc_get() */
+	uint32_t dim, rows;
+	uint32_t all; /* rows of the file */
+	int is_own;   /* set as an attribute */
+};
+/* The collection's settings for an inode: the nearest that are set, upwards from itself. *dim 0: any. */
+void memory_collection_of(struct memory *mem, uint64_t inode, uint32_t *dim,
+			  enum vectors_metric *metric);
+int memory_metric_parse(const char *text, enum vectors_metric *out);
+/* 1: the file brings none. -EINVAL: `why` (VECFILE_WHY bytes) says what is wrong with them. At most
+ * `limit` rows (0: all). Free out->values also after a failure. */
+int memory_rows_load(struct memory *mem, uint64_t inode, const struct names_inode *record,
+		     uint32_t limit, struct memory_rows *out, char *why);
+/* Brings `spaces` in line with the file. As memory_rows_load(), but `rows` comes back without values. */
+int memory_rows_index(struct memory *mem, uint64_t inode, const struct names_inode *record,
+		      struct memory_rows *rows, char *why);
+/* 1: this store has, or had, such vectors: (0, COLLECTION, "rows") is there. */
+int memory_rows_are_there(struct memory *mem);
+/* As memory_result_locate() for a row of a vector file. 1: it is none. */
+int memory_rows_locate(struct memory *mem, uint64_t inode, uint32_t part, struct memory_result *r);
+
 /* Brings the indexes in line with one file: the words of its whole text, the vectors of its parts (NULL:
  * none). */
 int memory_index_put(struct memory *mem, uint64_t inode, uint64_t version,

@@ -123,6 +123,26 @@ static int is_current(const struct memory *mem, const struct memory_state *state
 	       state->parts <= MEMORY_PARTS_MAX;
 }
 
+/* Vectors that the file brings. 1: it is a vector file and done with. */
+static int rows_load(struct memory *mem, uint64_t inode)
+{
+	static _Thread_local char reason[MEMORY_REASON_MAX + 1];
+	struct names_inode record;
+	struct memory_state state;
+	struct memory_rows rows;
+	int rc = memory_inode(mem->engine, inode, &record);
+
+	if (rc == 0)
+		rc = memory_state_get(mem, inode, &state, reason);
+	if (rc < 0 || !record.nlink || state.version != record.version ||
+	    (state.model != MEMORY_MODEL_ROWS && !(record.state & NAMES_HAS_VECTOR)) ||
+	    memory_is_hidden(mem, inode) || !strcmp(reason, MEMORY_HIDDEN))
+		return 0;
+	if (state.status == MEMORY_INDEXED)
+		rc = memory_rows_index(mem, inode, &record, &rows, reason);
+	return rc == -ENOMEM ? rc : state.model == MEMORY_MODEL_ROWS;
+}
+
 static int file_load(struct memory *mem, uint64_t inode)
 {
 	static _Thread_local char reason[MEMORY_REASON_MAX + 1];
@@ -131,6 +151,12 @@ static int file_load(struct memory *mem, uint64_t inode)
 	int rc = memory_inode(mem->engine, inode, &record);
 
 	if (rc == -ENOENT || (rc == 0 && !record.nlink)) {
+		memory_index_remove(mem, inode);
+		return 0;
+	}
+	if (rc == 0)
+		rc = rows_load(mem, inode);
+	if (rc == 1) {
 		memory_index_remove(mem, inode);
 		return 0;
 	}
@@ -206,12 +232,15 @@ int memory_load(struct memory *mem)
 	struct walk w = {.mem = mem};
 	int rc = memory_snapshot_load(mem);
 
-	if (rc) /* 1: there is nothing to catch up with */
+	int caught_up = rc == 1; /* but for what users brought: no file of ours has it */
+	if (rc < 0 || (caught_up && !memory_rows_are_there(mem)))
 		return rc < 0 ? rc : 0;
 	rc = walk_run(&w);
-	for (uint32_t i = 0; i < w.count && rc == 0; i++)
-		rc = file_load(mem, w.inodes[i]);
-	if (rc == 0)
+	for (uint32_t i = 0; i < w.count && rc == 0; i++) {
+		rc = caught_up ? rows_load(mem, w.inodes[i]) : file_load(mem, w.inodes[i]);
+		rc = rc < 0 ? rc : 0;
+	}
+	if (rc == 0 && !caught_up)
 		rc = strangers_load(mem, &w);
 	alloc_free(w.inodes);
 	return rc;
@@ -222,12 +251,14 @@ int memory_index_review(struct memory *mem)
 	struct walk w = {.mem = mem};
 	char reason[MEMORY_REASON_MAX + 1];
 	struct memory_state state;
+	int settings = atomic_exchange_explicit(&mem->settings, 0, memory_order_relaxed);
 	int rc = walk_run(&w);
 
 	for (uint32_t i = 0; i < w.count && rc == 0; i++) {
 		if (memory_state_get(mem, w.inodes[i], &state, reason) < 0)
 			continue; /* it is pending anyhow, or gone */
-		if (memory_is_hidden(mem, w.inodes[i]) != !strcmp(reason, MEMORY_HIDDEN))
+		if (memory_is_hidden(mem, w.inodes[i]) != !strcmp(reason, MEMORY_HIDDEN) ||
+		    (settings && state.model == MEMORY_MODEL_ROWS))
 			rc = pending_add(&mem->pending, w.inodes[i], 0);
 	}
 	alloc_free(w.inodes);

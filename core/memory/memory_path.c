@@ -121,6 +121,28 @@ static int name_prepend(struct mneme *engine, const struct name *name, char *pat
 	return 0;
 }
 
+int memory_name(struct memory *mem, uint64_t inode, char *name)
+{
+	size_t at = NAMES_NAME_MAX + 1;
+	struct name first;
+	int rc = names_find(mem->engine, inode, &first, 1);
+
+	if (rc < 0)
+		return rc;
+	name[at] = 0;
+	rc = name_prepend(mem->engine, &first, name, &at);
+	if (rc == 0)
+		memmove(name, name + at, NAMES_NAME_MAX + 2 - at);
+	return rc;
+}
+
+uint64_t memory_parent(struct memory *mem, uint64_t inode)
+{
+	struct name first;
+
+	return names_find(mem->engine, inode, &first, 1) < 0 ? 0 : first.directory;
+}
+
 /* Does this inode itself say that it is not to be indexed? */
 static int opts_out(struct mneme *engine, uint64_t inode)
 {

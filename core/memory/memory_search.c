@@ -7,6 +7,7 @@
  */
 #include "core/memory/filter.h"
 #include "core/memory/memory_inside.h"
+#include "core/memory/spaces.h"
 #include "core/search/flat.h"
 #include "core/search/fuse.h"
 #include "pool/alloc.h"
@@ -17,11 +18,14 @@
 #include <string.h>
 
 enum { CANDIDATES = 200 };
+#define BROUGHT 0x80000000u /* in a hit's row: of a vector that a user brought */
 
 struct search {
 	struct memory *mem;
 	const struct memory_query *query;
 	float *vector; /* of the query, or NULL */
+	uint32_t dim;  /* of it */
+	int raw;       /* scores are similarities: vectors that were brought are among the hits */
 	struct words_bag bag;
 	float *weights; /* of its terms */
 	struct fuse_background background;
@@ -49,45 +53,109 @@ static int accept_hit(void *arg, uint64_t owner, uint32_t part)
 	return s->seen_allowed;
 }
 
+/* The vector of a query without words. */
+static int vector_prepare(struct search *s)
+{
+	const struct memory_query *q = s->query;
+
+	s->vector = alloc_get(MEMORY_DIM_MAX * sizeof *s->vector);
+	if (!s->vector)
+		return -ENOMEM;
+	if (q->like)
+		return memory_vector_shown(s->mem, q->like, s->vector, MEMORY_DIM_MAX, &s->dim);
+	if (q->dim > MEMORY_DIM_MAX)
+		return -EINVAL;
+	memcpy(s->vector, q->vector, q->dim * sizeof *s->vector);
+	s->dim = q->dim;
+	s->raw = 1;
+	return s->dim == s->mem->dim || spaces_have(s->mem->spaces, s->dim) ? 0 : -EINVAL;
+}
+
 /* The query's vector and words. `query` is held. */
 static int query_prepare(struct search *s)
 {
 	struct memory *mem = s->mem;
 	const struct memory_query *q = s->query;
 	char why[EMBEDDER_WHY];
-	uint32_t dim;
 
 	if (q->text) {
 		int rc = words_count(mem->query.words, q->text, q->length, &s->bag);
 		if (rc < 0)
 			return rc;
 	}
+	if (q->vector || q->like)
+		return vector_prepare(s);
 	if (!mem->dim || q->mode == MEMORY_LEXICAL)
 		return 0;
+	s->dim = mem->dim;
 	s->vector = alloc_zeroed(mem->dim, sizeof *s->vector);
 	if (!s->vector)
 		return -ENOMEM;
-	if (q->vector && q->dim != mem->dim)
-		return -EINVAL;
-	if (q->vector) {
-		memcpy(s->vector, q->vector, q->dim * sizeof *s->vector);
-		return 0;
-	}
-	if (q->like)
-		return memory_vector(mem, q->like, 0, s->vector, mem->dim, &dim);
 	return embedder_embed(mem->query.worker, &q->text, &q->length, 1, s->vector, why);
+}
+
+/* Adds vectors that users brought to those of the embedder: of a query by vector or by a file. */
+static int brought_search(struct search *s, const struct search_filter *filter, int *partial)
+{
+	struct search_heap best = {.hits = s->missing, .limit = CANDIDATES};
+	enum vectors_metric metric;
+	unsigned count;
+	uint32_t dim;
+
+	memory_collection_of(s->mem, s->query->scope, &dim, &metric);
+	int rc = spaces_search(s->mem->spaces, s->dim, metric, s->vector, filter, CANDIDATES,
+			       s->hits[0], &count, partial);
+	if (rc < 0 || !count)
+		return rc;
+	s->raw = 1;
+	for (unsigned i = 0; i < s->counts[1]; i++)
+		search_heap_push(&best, &s->hits[1][i]);
+	for (unsigned i = 0; i < count; i++) {
+		s->hits[0][i].row |= BROUGHT;
+		search_heap_push(&best, &s->hits[0][i]);
+	}
+	search_heap_finish(&best);
+	memcpy(s->hits[1], best.hits, best.count * sizeof best.hits[0]);
+	s->counts[1] = best.count;
+	return 0;
 }
 
 static int vectors_search(struct search *s, const struct search_filter *filter, int *partial)
 {
 	struct index_query query = {.vector = s->vector, .limit = CANDIDATES, .filter = filter};
+	int rc = 0, more = 0;
 
-	return collection_search(s->mem->vectors, &query, s->hits[1], &s->counts[1], partial);
+	if (s->mem->vectors && s->dim == s->mem->dim)
+		rc = collection_search(s->mem->vectors, &query, s->hits[1], &s->counts[1], partial);
+	if (rc == 0 && (s->query->vector || s->query->like))
+		rc = brought_search(s, filter, &more);
+	*partial |= more;
+	return rc;
 }
 
 static int asks_words(const struct memory_query *q)
 {
 	return q->mode == MEMORY_HYBRID || q->mode == MEMORY_LEXICAL;
+}
+
+/* Rows that were brought stand for themselves, a text for its best passage. */
+static void raw_collect(struct search *s)
+{
+	const struct search_hit *hits = s->hits[1];
+
+	for (unsigned i = 0; i < s->counts[1]; i++) {
+		unsigned seen = 0;
+		while (seen < i && (hits[seen].owner != hits[i].owner || hits[seen].row & BROUGHT))
+			seen++;
+		if (seen < i && !(hits[i].row & BROUGHT))
+			continue;
+		s->fused[s->count++] = (struct fuse_hit){.owner = hits[i].owner,
+							 .known = FUSE_VECTOR,
+							 .vector_at = hits[i].part,
+							 .vector = hits[i].score,
+							 .lexical = -INFINITY,
+							 .vector_rank = s->count + 1};
+	}
 }
 
 /* Both lists, and for hybrid the side that is missing for each candidate. `index` is held. */
@@ -102,12 +170,16 @@ static int candidates_find(struct search *s)
 	if (asks_words(q) && s->bag.count)
 		rc = lexical_search(mem->lexical, &s->bag, &filter, CANDIDATES, s->hits[0],
 				    &s->counts[0], &partial[0]);
-	if (rc == 0 && s->vector && mem->vectors)
+	if (rc == 0 && s->vector)
 		rc = vectors_search(s, &filter, &partial[1]);
 	s->partial = partial[0] | partial[1];
 	if (rc < 0)
 		return rc;
-	s->count = fuse_collect(s->hits[0], s->counts[0], s->hits[1], s->counts[1], s->fused);
+	if (s->raw)
+		raw_collect(s);
+	else
+		s->count =
+			fuse_collect(s->hits[0], s->counts[0], s->hits[1], s->counts[1], s->fused);
 	return 0;
 }
 
@@ -157,7 +229,7 @@ static int rank(struct search *s)
 	const struct memory_query *q = s->query;
 	struct fuse_options options = {.method = q->rank_fusion ? FUSE_RANK : FUSE_STANDARD};
 	int has_words = asks_words(q) && s->bag.count;
-	int has_vector = s->vector && mem->vectors, rc = 0;
+	int has_vector = s->vector && (mem->vectors || s->raw), rc = 0;
 
 	for (unsigned i = 0; i < s->count; i++) { /* a side that is not asked says nothing */
 		s->fused[i].lexical = has_words ? s->fused[i].lexical : -INFINITY;
@@ -165,19 +237,19 @@ static int rank(struct search *s)
 	}
 	if (has_words)
 		rc = side_fill(s, FUSE_LEXICAL);
-	if (rc == 0 && has_vector)
+	if (rc == 0 && has_vector && !s->raw)
 		rc = side_fill(s, FUSE_VECTOR);
 	if (rc < 0)
 		return rc;
 	if (has_words)
 		lexical_background(mem->lexical, &s->bag, &s->background.lexical_mean,
 				   &s->background.lexical_deviation);
-	if (has_vector)
+	if (has_vector && !s->raw)
 		rc = flat_background(collection_vectors(mem->vectors), s->vector,
 				     &s->background.vector_mean, &s->background.vector_deviation);
 	options.lexical_weight = has_words;
 	options.vector_weight = has_vector;
-	if (q->mode == MEMORY_SIMILAR) /* the score is the similarity itself */
+	if (q->mode == MEMORY_SIMILAR || s->raw) /* the score is the similarity itself */
 		s->background = (struct fuse_background){0, 1, 0, 1};
 	fuse_rank(s->fused, s->count, &s->background, &options);
 	return rc;
@@ -200,6 +272,11 @@ static __attribute__((noinline)) int result_fill(struct search *s, const struct 
 	r->words_part = hit->lexical_part;
 	r->cosine_rank = hit->vector_rank;
 	r->words_rank = hit->lexical_rank;
+	if (s->raw) {
+		rc = memory_rows_locate(mem, hit->owner, hit->vector_at, r);
+		if (rc <= 0)
+			return rc;
+	}
 	return memory_result_locate(
 		mem, &sought,
 		words_say_more(hit) || !(hit->known & FUSE_VECTOR) ? -1 : (int64_t)hit->vector_at,

@@ -76,6 +76,10 @@ put move/move-n.txt move-n && mkdir -m 700 "$mnt/moved"
 put xonly/xonly-o.txt xonly-o && chmod 600 "$mnt/xonly/xonly-o.txt" && chmod 711 "$mnt/xonly"
 chmod 600 "$mnt/bait/link-to-mode" 2>/dev/null
 chmod 644 "$mnt/later/later-m.txt" "$mnt/move/move-n.txt" "$mnt/half/closed/half-l.txt"
+for f in bait/open mode/secret-q parent/secret-r; do # rows of vector files are results, too
+	python3 -c 'import struct,sys; sys.stdout.buffer.write(struct.pack("<3f", 1, 2, 3))' >"$mnt/$f.f32"
+done
+chmod 600 "$mnt/mode/secret-q.f32"
 sync "$mnt"
 
 check control_root shown parent-b 0
@@ -131,6 +135,21 @@ for path in xonly/xonly-o.txt parent/parent-b.txt; do # a path in a request
 	check "query_like_$(basename $path)" refused sh -c '
 		/usr/bin/python3 "$1/doors.py" line "$2" "$3" | grep -v "\"error\"" | grep .' sh "$work" "$mnt" "$(like $path)"
 done
+for ending in npy f32 json; do
+	check "vectors_$ending" refused cat "$mnt/.mneme/vector/xonly%2Fxonly-o.txt.$ending"
+	check "vectors_${ending}_behind_closed" refused cat "$mnt/.mneme/vector/parent%2Fparent-b.txt.$ending"
+	check "vectors_${ending}_control" cmp -s "$mnt/.mneme/vector/parent%2Fparent-b.txt.$ending" "$mnt/.mneme/vector/parent%2Fparent-b.txt.$ending"
+done
+by_vector() # UID: who finds which vector files
+{
+	as "$1" '' /usr/bin/python3 "$work/doors.py" line "$mnt" '{"vector": [1, 2, 3], "limit": 100}' >"$work/told"
+	cat "$work/told"
+	grep -q bait/open.f32 "$work/told"
+}
+vectors_of_root() { by_vector 0 && grep -q secret-q "$work/told" && grep -q secret-r "$work/told"; }
+vectors_of_eve() { by_vector $eve && ! grep secret- "$work/told"; }
+check vector_files_control vectors_of_root
+check vector_files vectors_of_eve
 check near_tool refused mneme near "$mnt/xonly/xonly-o.txt"
 check door_of_a_closed_directory refused cat "$mnt/parent/.mneme/search/secret mandrake.txt"
 check attribute_of_a_closed_directory refused getfattr --only-values -n 'user.mneme.search:secret' "$mnt/parent"
