@@ -99,7 +99,7 @@ static void handle_forget_multi(fuse_req_t req, size_t count, struct fuse_forget
 {
 	struct op op = op_begin(req, METRICS_FORGET);
 
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count && i < FS_REQUEST_MAX / sizeof(*forgets); i++)
 		forget_one(op.fs, forgets[i].ino, forgets[i].nlookup);
 	op_reply_none(&op);
 }

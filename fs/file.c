@@ -187,6 +187,11 @@ static void handle_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, si
 		.unprivileged = fi->writepage ? NULL : fs_unprivileged(req),
 	};
 
+	/* libfuse takes a request's word for its length */
+	if (length > FS_REQUEST_MAX || offset < 0) {
+		op_reply_error(&op, -EINVAL);
+		return;
+	}
 	if (virtual_is(write.ino)) {
 		if (fi->writepage) /* nobody's rights */
 			op_reply_error(&op, -EPERM);

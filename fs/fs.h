@@ -34,6 +34,8 @@
 enum {
 	/* -EAGAIN of a commit: it let go of its shards to make room, and somebody came in between */
 	FS_TRIES = 1000,
+	/* bytes that a request may carry; libfuse's buffer is larger */
+	FS_REQUEST_MAX = 1 << 20,
 };
 
 struct fs {
