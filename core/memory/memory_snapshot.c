@@ -211,10 +211,26 @@ static int cells_save(struct memory *mem, uint64_t number)
 	return rc == -ENOENT ? 0 : rc;
 }
 
+/* Without the words of what is gone: a file is not where they should survive. */
+static int words_save(struct memory *mem, uint64_t number)
+{
+	struct lexical *living = NULL;
+	struct lexical_stats stats;
+	int rc = 0;
+
+	lexical_get_stats(mem->lexical, &stats);
+	if (stats.deleted)
+		rc = lexical_compact(mem->lexical, &living);
+	if (rc == 0)
+		rc = lexical_save(living ? living : mem->lexical, mem->snapshot.io, WORDS, number);
+	lexical_free(living);
+	return rc;
+}
+
 /* `index` is held for reading, so that all are of one moment. */
 static int files_save(struct memory *mem, uint64_t number)
 {
-	int rc = lexical_save(mem->lexical, mem->snapshot.io, WORDS, number);
+	int rc = words_save(mem, number);
 
 	if (rc == 0 && mem->vectors)
 		rc = vectors_save_table(collection_vectors(mem->vectors), mem->snapshot.io, VECTORS,

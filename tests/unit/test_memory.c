@@ -273,6 +273,24 @@ START_TEST(test_memory_indexes_are_kept_over_a_remount)
 }
 END_TEST
 
+START_TEST(test_memory_words_of_what_is_gone_are_in_no_index_file)
+{
+	char command[1000];
+
+	setup();
+	save_some();
+	save(50, "The zebumarker stands in the yard.");
+	ck_assert_uint_eq(remount(), 0);
+	snprintf(command, sizeof(command), "grep -rq zebumark %s/index", notes.store);
+	ck_assert_int_eq(system(command), 0);
+	forget(50);
+	ck_assert_uint_eq(remount(), 0);
+	ck_assert_int_ne(system(command), 0);
+	check_some(0);
+	teardown();
+}
+END_TEST
+
 START_TEST(test_memory_catches_up_with_what_happened_without_it)
 {
 	const char *words = "The lapwing is back.";
@@ -382,6 +400,7 @@ START_TEST(test_memory_indexes_of_another_store_are_not_taken)
 END_TEST
 
 UNIT_MAIN("memory", test_memory_indexes_are_kept_over_a_remount,
+	  test_memory_words_of_what_is_gone_are_in_no_index_file,
 	  test_memory_catches_up_with_what_happened_without_it,
 	  test_memory_indexes_of_before_a_crash_are_completed,
 	  test_memory_indexes_that_are_damaged_are_built_anew,
