@@ -175,7 +175,7 @@ static size_t answer(const char *door, const char *what, char *out, size_t room)
 	size_t length = 0;
 	ssize_t n;
 
-	snprintf(path, sizeof(path), "%s/.mneme/%s/%s.txt", mnt, door, what);
+	snprintf(path, sizeof(path), "%.200s/.mneme/%s/%.700s.txt", mnt, door, what);
 	int fd = open(path, O_RDONLY);
 	if (fd < 0)
 		fail(path);

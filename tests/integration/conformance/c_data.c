@@ -405,7 +405,8 @@ CASE(data_direct_io_reads_what_was_written)
 CASE(data_vectors_of_buffers)
 {
 	char one[4] = "", two[8] = "";
-	struct iovec out[2] = { { "abc", 3 }, { "defgh", 5 } }, in[2] = { { one, 3 }, { two, 5 } };
+	struct iovec out[2] = {{(char *)"abc", 3}, {(char *)"defgh", 5}};
+	struct iovec in[2] = {{one, 3}, {two, 5}};
 	int fd = open_new("f");
 
 	EQ(writev(fd, out, 2), 8);

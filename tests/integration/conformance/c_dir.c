@@ -5,6 +5,7 @@
 #include "conformance.h"
 
 #include <dirent.h>
+#include <stddef.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -258,12 +259,16 @@ CASE(dir_getdents_with_a_small_buffer)
 {
 	char buffer[64];
 	long got, total = 0;
+	unsigned short length;
 
 	make_entries(100);
 	int fd = OK(open(".", O_RDONLY | O_DIRECTORY));
 	while ((got = OK(syscall(SYS_getdents64, fd, buffer, sizeof buffer))) > 0)
-		for (long at = 0; at < got; at += ((struct dirent64 *)(buffer + at))->d_reclen)
+		for (long at = 0; at < got; at += length) {
+			memcpy(&length, buffer + at + offsetof(struct dirent64, d_reclen),
+			       sizeof length);
 			total++;
+		}
 	EQ(total, 102);
 	FAILS(syscall(SYS_getdents64, OK(open(".", O_RDONLY)), buffer, 10), EINVAL);
 }
