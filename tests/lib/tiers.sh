@@ -36,8 +36,9 @@ build_main()
 
 everything() { echo all; }
 
-# The programs of the unit tests, those of threads, and the fuzz targets, as ninja names them.
-unit_targets() { unit_tests "$1" | cut -f4 | cut -d' ' -f1 | sed "s|^$1/||"; }
+# The programs of the unit tests, those of threads, and the fuzz targets, as ninja names them (a test
+# that is a script of the source tree is not built).
+unit_targets() { unit_tests "$1" | cut -f4 | cut -d' ' -f1 | sed -n "s|^$1/||p"; }
 # What a test of the mount needs, where the mount is built.
 mount_targets()
 {
@@ -50,19 +51,20 @@ thread_targets()
 {
 	local name
 	unit_tests "$1" | while IFS=$'\t' read -r name _ _ command; do
-		! uses_threads "$name" || echo "${command%% *}" | sed "s|^$1/||"
+		! uses_threads "$name" || echo "${command%% *}" | sed -n "s|^$1/||p"
 	done
 }
 fuzz_targets() { ninja -C "$1" -t targets all 2>/dev/null 9>&- | sed -n 's|^\(tests/fuzz/fuzz_[a-z0-9_]*\): .*|\1|p'; }
 
-# unit_tests DIR: lines "name<TAB>timeout<TAB>VAR=value ...<TAB>command" of the meson suite `unit`.
+# unit_tests DIR: lines "name<TAB>timeout<TAB>VAR=value ...<TAB>command" of the meson suite `unit`. No
+# field is empty: read takes several tabs for one.
 unit_tests()
 {
 	meson introspect --tests "$1" 2>/dev/null 9>&- | python3 -c '
 import json, shlex, sys
 for t in json.load(sys.stdin):
     if any(s.split(":")[-1] == "unit" for s in t["suite"]):
-        env = " ".join(shlex.quote(k + "=" + v) for k, v in t["env"].items())
+        env = " ".join(["LC_ALL=C"] + [shlex.quote(k + "=" + v) for k, v in t["env"].items()])
         print(t["name"], t["timeout"], env, " ".join(map(shlex.quote, t["cmd"])), sep="\t")
 '
 }
