@@ -290,6 +290,7 @@ void memory_close(struct memory *mem)
 		memory_snapshot_save(mem, 1);
 	bench_fini(&mem->work);
 	bench_fini(&mem->query);
+	questions_free(&mem->questions);
 	if (mem->embedder)
 		embedder_close(mem->embedder);
 	lexical_free(mem->lexical);

@@ -6,6 +6,7 @@
 #define MNEME_CORE_MEMORY_MEMORY_INSIDE_H
 
 #include "core/bridge/bridge.h"
+#include "core/memory/questions.h"
 #include "core/memory/embedder.h"
 #include "core/memory/memory.h"
 #include "core/memory/passages.h"
@@ -93,6 +94,7 @@ struct memory {
 	uint32_t quiet_ms;         /* [I] */
 	int read_only;             /* [I] */
 	struct bench work, query;
+	struct questions questions; /* [query] */
 	pthread_rwlock_t index;
 	struct lexical *lexical;    /* [index] */
 	struct collection *vectors; /* [index] NULL: nothing is embedded */

@@ -17,8 +17,14 @@
 #include <math.h>
 #include <string.h>
 
-enum { CANDIDATES = 200 };
+enum { CANDIDATES = 200, VERDICTS_LOG2 = 10 };
 #define BROUGHT 0x80000000u /* in a hit's row: of a vector that a user brought */
+
+/* Whether a file may be a result, kept for a search: it is asked for each of its passages. */
+struct verdict {
+	uint64_t owner; /* 0: none yet */
+	int allowed;
+};
 
 struct search {
 	struct memory *mem;
@@ -34,23 +40,35 @@ struct search {
 	struct fuse_hit fused[2 * CANDIDATES];
 	unsigned counts[2], count;
 	int partial;
-	uint64_t seen_inode; /* of the last check */
-	int seen_allowed;
+	struct verdict verdicts[1 << VERDICTS_LOG2]; /* the last one of each hash */
 	char path[MEMORY_PATH_MAX];
 };
 
-static int accept_hit(void *arg, uint64_t owner, uint32_t part)
+static int is_allowed(struct search *s, uint64_t owner)
 {
-	struct search *s = arg;
+	/* Fibonacci hashing: inode numbers are a whole number of shards apart */
+	uint64_t hash = owner * 0x9e3779b97f4a7c15u >> (64 - VERDICTS_LOG2);
+	struct verdict *v = &s->verdicts[hash];
+
+	if (v->owner != owner)
+		*v = (struct verdict){
+			owner, memory_place(s->mem, owner, s->query, s->path, sizeof s->path) == 0 &&
+				       filter_file(s->mem, s->query, owner)};
+	return v->allowed;
+}
+
+/* Non-zero: not the file that was asked about. */
+static int accept_other(void *arg, uint64_t owner, uint32_t part)
+{
+	const struct search *s = arg;
 
 	(void)part;
-	if (owner == s->seen_inode)
-		return s->seen_allowed;
-	s->seen_inode = owner;
-	s->seen_allowed = owner != s->query->like &&
-			  memory_place(s->mem, owner, s->query, s->path, sizeof s->path) == 0 &&
-			  filter_file(s->mem, s->query, owner);
-	return s->seen_allowed;
+	return owner != s->query->like;
+}
+
+static int accept_hit(void *arg, uint64_t owner, uint32_t part)
+{
+	return accept_other(arg, owner, part) && is_allowed(arg, owner);
 }
 
 /* The vector of a query without words. */
@@ -67,7 +85,6 @@ static int vector_prepare(struct search *s)
 		return -EINVAL;
 	memcpy(s->vector, q->vector, q->dim * sizeof *s->vector);
 	s->dim = q->dim;
-	s->raw = 1;
 	return s->dim == s->mem->dim || spaces_have(s->mem->spaces, s->dim) ? 0 : -EINVAL;
 }
 
@@ -91,7 +108,12 @@ static int query_prepare(struct search *s)
 	s->vector = alloc_zeroed(mem->dim, sizeof *s->vector);
 	if (!s->vector)
 		return -ENOMEM;
-	return embedder_embed(mem->query.worker, &q->text, &q->length, 1, s->vector, why);
+	if (questions_find(&mem->questions, q->text, q->length, s->vector, s->dim))
+		return 0;
+	int rc = embedder_embed(mem->query.worker, &q->text, &q->length, 1, s->vector, why);
+	if (rc == 0)
+		questions_keep(&mem->questions, q->text, q->length, s->vector, s->dim);
+	return rc;
 }
 
 /* Adds vectors that users brought to those of the embedder: of a query by vector or by a file. */
@@ -158,21 +180,45 @@ static void raw_collect(struct search *s)
 	}
 }
 
-/* Both lists, and for hybrid the side that is missing for each candidate. `index` is held. */
-static int candidates_find(struct search *s)
+static int lists_find(struct search *s, search_accept *accept)
 {
-	struct memory *mem = s->mem;
-	const struct memory_query *q = s->query;
 	struct search_filter filter = {
-		.accept = accept_hit, .arg = s, .deadline_ns = q->deadline_ns};
+		.accept = accept, .arg = s, .deadline_ns = s->query->deadline_ns};
 	int partial[2] = {0, 0}, rc = 0;
 
-	if (asks_words(q) && s->bag.count)
-		rc = lexical_search(mem->lexical, &s->bag, &filter, CANDIDATES, s->hits[0],
+	s->counts[0] = s->counts[1] = 0;
+	s->raw = s->query->vector && !s->query->like;
+	if (asks_words(s->query) && s->bag.count)
+		rc = lexical_search(s->mem->lexical, &s->bag, &filter, CANDIDATES, s->hits[0],
 				    &s->counts[0], &partial[0]);
 	if (rc == 0 && s->vector)
 		rc = vectors_search(s, &filter, &partial[1]);
 	s->partial = partial[0] | partial[1];
+	return rc;
+}
+
+static int all_allowed(struct search *s)
+{
+	for (int side = 0; side < 2; side++)
+		for (unsigned i = 0; i < s->counts[side]; i++)
+			if (!is_allowed(s, s->hits[side][i].owner))
+				return 0;
+	return 1;
+}
+
+/* Both lists, and for hybrid the side that is missing for each candidate. `index` is held.
+ * To ask for each candidate whether it is in scope and may be read costs more than to score it. A
+ * search of everything therefore asks only for what it has found: if all of it is allowed, asking
+ * first would have found the same; if not, the search is done again asking first. */
+static int candidates_find(struct search *s)
+{
+	const struct memory_query *q = s->query;
+	int everything =
+		q->scope == names_root(mneme_shards(s->mem->engine)) && !q->filters_count;
+	int rc = lists_find(s, everything ? accept_other : accept_hit);
+
+	if (rc == 0 && everything && !all_allowed(s))
+		rc = lists_find(s, accept_hit);
 	if (rc < 0)
 		return rc;
 	if (s->raw)

@@ -102,6 +102,102 @@ START_TEST(test_memory_words_count_over_the_whole_text)
 }
 END_TEST
 
+static int allow_few(void *arg, uint64_t inode, uint64_t directory)
+{
+	unsigned *asked = arg;
+
+	(void)directory;
+	++*asked;
+	return notes_number(&notes, inode) >= 390;
+}
+
+static int allow_counted(void *arg, uint64_t inode, uint64_t directory)
+{
+	unsigned *asked = arg;
+
+	(void)inode;
+	(void)directory;
+	++*asked;
+	return 1;
+}
+
+START_TEST(test_memory_of_others_takes_no_place_in_an_answer)
+{
+	unsigned asked = 0;
+	char text[64];
+
+	setup();
+	/* Those that may not be read are better by words, and more than the candidates of a search. */
+	for (unsigned i = 1; i < 400; i++) {
+		snprintf(text, sizeof text, "pangolin %s %u", i < 390 ? "pangolin" : "rain and", i);
+		notes_write(&notes, i, text, strlen(text));
+		memory_touch(memory, notes_inode(&notes, i));
+	}
+	ck_assert_int_eq(memory_sync(memory, 0), 0);
+	for (enum memory_mode mode = MEMORY_HYBRID; mode <= MEMORY_SIMILAR; mode++) {
+		struct memory_query query = {.text = "pangolin",
+					     .length = 8,
+					     .scope = notes.root,
+					     .mode = mode,
+					     .limit = 100,
+					     .allow = allow_few,
+					     .allow_arg = &asked};
+		struct memory_answer *answer;
+		ck_assert_int_eq(memory_search(memory, &query, &answer), 0);
+		ck_assert_uint_eq(answer->count, 10);
+		for (unsigned i = 0; i < answer->count; i++)
+			ck_assert(allow_few(&asked, answer->results[i].inode, 0));
+		memory_answer_free(answer);
+		answer = ask("pangolin", mode);
+		ck_assert_uint_eq(answer->count, 100);
+		memory_answer_free(answer);
+	}
+	teardown();
+}
+END_TEST
+
+START_TEST(test_memory_search_asks_only_for_what_it_returns)
+{
+	unsigned asked = 0;
+	char text[64];
+	struct memory_answer *answer;
+
+	setup();
+	for (unsigned i = 1; i <= 1000; i++) { /* the later the better */
+		snprintf(text, sizeof text, "%.*s rain %u", (int)(9 * (i / 250 + 1)),
+			 "pangolin pangolin pangolin pangolin pangolin ", i);
+		notes_write(&notes, i, text, strlen(text));
+		memory_touch(memory, notes_inode(&notes, i));
+	}
+	ck_assert_int_eq(memory_sync(memory, 0), 0);
+	struct memory_query query = {.text = "pangolin",
+				     .length = 8,
+				     .scope = notes.root,
+				     .allow = allow_counted,
+				     .allow_arg = &asked};
+	ck_assert_int_eq(memory_search(memory, &query, &answer), 0);
+	ck_assert_uint_eq(answer->count, 10);
+	ck_assert_uint_le(asked, 2 * 200 + 10);
+	memory_answer_free(answer);
+	teardown();
+}
+END_TEST
+
+START_TEST(test_memory_question_asked_again_is_answered_alike)
+{
+	setup();
+	save(1, "The pangolin sleeps in the shade of the old tree.");
+	save(2, "The abacus is lent to the neighbour.");
+	char question[32];
+	for (unsigned turn = 0; turn < 300; turn++) { /* more than are kept, and each one twice */
+		snprintf(question, sizeof question, "%s %u", turn / 2 % 2 ? "abacus" : "pangolin",
+			 turn / 2 % 100);
+		ck_assert_uint_eq(place(question, MEMORY_VECTOR, turn / 2 % 2 ? 2 : 1), 1);
+	}
+	teardown();
+}
+END_TEST
+
 START_TEST(test_memory_answer_is_the_passage_with_the_words)
 {
 	char *text = tale(400, 57, "Here a pangolin sleeps.", 333, "There the abacus is lent.");
@@ -406,6 +502,9 @@ UNIT_MAIN("memory", test_memory_indexes_are_kept_over_a_remount,
 	  test_memory_indexes_that_are_damaged_are_built_anew,
 	  test_memory_indexes_of_another_store_are_not_taken,
 	  test_memory_words_count_over_the_whole_text,
+	  test_memory_of_others_takes_no_place_in_an_answer,
+	  test_memory_search_asks_only_for_what_it_returns,
+	  test_memory_question_asked_again_is_answered_alike,
 	  test_memory_answer_is_the_passage_with_the_words,
 	  test_memory_beyond_the_flat_size_follows_saves_and_deletes,
 	  test_memory_of_a_changed_file_is_shown_as_it_is_now,
