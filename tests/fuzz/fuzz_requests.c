@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   fuzzes what arrives on /dev/fuse: requests with odd sizes, names, inodes and arguments,
+ *            ioctls with them, through libfuse into every handler, without a mount.
+ * Invariants: an input is a run of requests: opcode 1, length of the arguments 2 (little-endian), node 1,
+ *            arguments. The node names the input's own directory, the root, one of the inodes that
+ *            the last answers brought, or a number that was never given out.
+ *            The message lies at the start of a buffer as large as the daemon's, zeros behind it: the
+ *            kernel ends names with a zero, and libfuse relies on that.
+ *            Answers come back through a pair of sockets that libfuse takes for /dev/fuse.
+ * Threading: requests come one at a time; the engine's own threads run beside.
+ * Failure:   no room for a store ends the program with a message.
+ */
+#include "core/mneme_ioctl.h"
+#include "fs/session.h"
+#include "tests/fuzz/fuzz.h"
+
+#define FUSE_USE_VERSION 312
+#include <fuse_lowlevel.h>
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/fuse.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+	MESSAGE_MAX = (1 << 20) + 4096,
+	ANSWER_MAX = 2 << 20,
+	KNOWN_NODES = 8,
+	REQUESTS_MAX = 64,
+	INPUTS_A_STORE = 20000,
+	HEAD = 4, /* of a request in the input */
+};
+
+static struct {
+	struct fs_session *session;
+	uint64_t unique;
+	uint64_t home;               /* the input's directory */
+	uint64_t known[KNOWN_NODES]; /* of the last answers */
+	unsigned next_known;
+	unsigned inputs;
+	uint32_t opcode;  /* of the request that is answered */
+	uint8_t *message; /* MESSAGE_MAX bytes */
+	int kernel;       /* our end of the sockets */
+	char store[64];
+} fuzz;
+
+/* The store lives on between inputs, with pointers in maps that the leak checker does not look into:
+ * what it would call a leak is not one. Leaks are the unit tests' subject. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+	return "detect_leaks=0";
+}
+
+static void give_up(const char *what)
+{
+	perror(what);
+	exit(2);
+}
+
+/* Remembers the inode that an answer brings. */
+static void take_answer(const uint8_t *answer, size_t length)
+{
+	struct fuse_out_header head;
+	struct fuse_entry_out entry;
+
+	memcpy(&head, answer, sizeof(head));
+	if (length < sizeof(head) || head.len != length)
+		__builtin_trap();
+	if (!head.unique || head.error || length < sizeof(head) + sizeof(entry))
+		return;
+	switch (fuzz.opcode) {
+	case FUSE_LOOKUP:
+	case FUSE_MKNOD:
+	case FUSE_MKDIR:
+	case FUSE_SYMLINK:
+	case FUSE_LINK:
+	case FUSE_CREATE:
+	case FUSE_TMPFILE:
+		memcpy(&entry, answer + sizeof(head), sizeof(entry));
+		fuzz.known[fuzz.next_known++ % KNOWN_NODES] = entry.nodeid;
+	}
+}
+
+static void take_answers(void)
+{
+	static uint8_t answer[ANSWER_MAX];
+	ssize_t n;
+
+	while ((n = recv(fuzz.kernel, answer, sizeof(answer), MSG_DONTWAIT)) > 0)
+		take_answer(answer, (size_t)n);
+}
+
+static void request(uint32_t opcode, uint64_t node, const void *arguments, size_t length)
+{
+	struct fuse_in_header head = {
+		.len = (uint32_t)(sizeof(head) + length),
+		.opcode = opcode,
+		.unique = ++fuzz.unique,
+		.nodeid = node,
+		.pid = (uint32_t)getpid(),
+	};
+	struct fuse_buf buffer = {.size = head.len, .mem = fuzz.message};
+
+	memcpy(fuzz.message, &head, sizeof(head));
+	if (length)
+		memcpy(fuzz.message + sizeof(head), arguments, length);
+	fuzz.opcode = opcode;
+	fuse_session_process_buf(fs_session_requests(fuzz.session), &buffer);
+	take_answers();
+	memset(fuzz.message, 0, head.len);
+}
+
+/* Hands libfuse one end of a pair of sockets, as a descriptor of /dev/fuse is handed over. */
+static void connect_session(void)
+{
+	int ends[2], room = 2 * ANSWER_MAX;
+	char path[32];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends))
+		give_up("socketpair");
+	if (setsockopt(ends[0], SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)))
+		setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
+	snprintf(path, sizeof(path), "/dev/fd/%d", ends[0]);
+	if (fuse_session_mount(fs_session_requests(fuzz.session), path))
+		give_up("fuse_session_mount");
+	fuzz.kernel = ends[1];
+}
+
+static void open_store(void)
+{
+	const struct fuse_init_in init = {.major = FUSE_KERNEL_VERSION,
+					  .minor = 38,
+					  .max_readahead = 131072,
+					  .flags = ~0u & ~(uint32_t)FUSE_INIT_EXT};
+	struct fs_options options = {.transport = FS_TRANSPORT_CLASSIC,
+				     .durability = MNEME_DURABILITY_MEMORY,
+				     .cache_bytes = 64 << 20};
+	struct mneme_create_options create = {.shards = 4};
+	struct mneme_options engine = {.durability = MNEME_DURABILITY_MEMORY};
+	struct mneme_error error = {""};
+	struct mneme *made;
+	const char *folder = getenv("TMPDIR");
+
+	snprintf(fuzz.store, sizeof(fuzz.store), "%s/fuzz.XXXXXX", folder ? folder : "/tmp");
+	if (!mkdtemp(fuzz.store))
+		give_up(fuzz.store);
+	if (mneme_create(fuzz.store, &create, &error) ||
+	    mneme_open(fuzz.store, &engine, &made, &error) || fs_format(made, 0, 0) ||
+	    mneme_close(made) ||
+	    fs_session_open(fuzz.store, NULL, &options, &fuzz.session, &error)) {
+		fprintf(stderr, "%s\n", error.message);
+		exit(2);
+	}
+	connect_session();
+	request(FUSE_INIT, 0, &init, sizeof(init));
+}
+
+static void remove_store(void)
+{
+	char command[128];
+	struct mneme_error error;
+
+	if (!fuzz.session)
+		return;
+	if (fs_session_close(fuzz.session, &error))
+		__builtin_trap();
+	fuzz.session = NULL;
+	close(fuzz.kernel);
+	snprintf(command, sizeof(command), "rm -rf '%s'", fuzz.store);
+	if (system(command))
+		give_up(command);
+}
+
+/* A directory of its own for each input, so that inputs mean the same in any order. */
+static void make_home(void)
+{
+	struct {
+		struct fuse_mkdir_in in;
+		char name[16];
+	} arguments = {.in = {.mode = 0777}};
+
+	if (!fuzz.message) {
+		fuzz.message = calloc(1, MESSAGE_MAX);
+		if (!fuzz.message)
+			give_up("calloc");
+		atexit(remove_store);
+	}
+	if (fuzz.inputs++ % INPUTS_A_STORE == 0) {
+		remove_store();
+		open_store();
+	}
+	snprintf(arguments.name, sizeof(arguments.name), "%u", fuzz.inputs);
+	fuzz.next_known = 0;
+	request(FUSE_MKDIR, FUSE_ROOT_ID, &arguments,
+		sizeof(arguments.in) + strlen(arguments.name) + 1);
+	fuzz.home = fuzz.known[0];
+	for (int i = 0; i < KNOWN_NODES; i++)
+		fuzz.known[i] = fuzz.home;
+}
+
+static uint64_t node_of(uint8_t byte)
+{
+	if (byte < 128)
+		return fuzz.home;
+	if (byte < 128 + KNOWN_NODES)
+		return fuzz.known[byte - 128];
+	if (byte < 200)
+		return FUSE_ROOT_ID;
+	return byte < 210 ? byte : UINT64_C(0x1111111111111111) * (byte & 15);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	make_home();
+	for (int i = 0; i < REQUESTS_MAX && size >= HEAD; i++) {
+		size_t length = data[1] | (size_t)data[2] << 8;
+		uint64_t node = node_of(data[3]);
+		uint32_t opcode = data[0];
+
+		if (length > size - HEAD)
+			length = size - HEAD;
+		/* the session's own: the kernel sends them once, at its ends */
+		if (opcode != FUSE_INIT && opcode != FUSE_DESTROY)
+			request(opcode, node, data + HEAD, length);
+		data += HEAD + length;
+		size -= HEAD + length;
+	}
+	return 0;
+}
+
+/* ---- seeds ---- */
+
+struct seed {
+	uint8_t *at;
+	size_t used, capacity;
+};
+
+static void seed_add(struct seed *seed, uint8_t opcode, uint8_t node, const void *arguments,
+		     size_t length, const void *tail, size_t tail_length)
+{
+	size_t all = length + tail_length;
+	uint8_t head[HEAD] = {opcode, (uint8_t)all, (uint8_t)(all >> 8), node};
+
+	if (seed->capacity - seed->used < HEAD + all)
+		return;
+	memcpy(seed->at + seed->used, head, HEAD);
+	if (length)
+		memcpy(seed->at + seed->used + HEAD, arguments, length);
+	if (tail_length)
+		memcpy(seed->at + seed->used + HEAD + length, tail, tail_length);
+	seed->used += HEAD + all;
+}
+
+enum { SEED_HOME = 0, SEED_FILE = 128, SEED_ROOT = 150 };
+
+static void seed_names(struct seed *seed)
+{
+	static const struct fuse_mknod_in mknod = {.mode = 0100644};
+	static const struct fuse_rename2_in rename = {.newdir = FUSE_ROOT_ID, .flags = 2};
+	static const struct fuse_link_in link = {.oldnodeid = FUSE_ROOT_ID};
+	static const struct fuse_forget_in forget = {.nlookup = 1};
+
+	seed_add(seed, FUSE_MKNOD, SEED_HOME, &mknod, sizeof(mknod), "node", 5);
+	seed_add(seed, FUSE_SYMLINK, SEED_HOME, NULL, 0, "link\0target", 12);
+	seed_add(seed, FUSE_READLINK, SEED_FILE + 2, NULL, 0, NULL, 0);
+	seed_add(seed, FUSE_LOOKUP, SEED_HOME, NULL, 0, "node", 5);
+	seed_add(seed, FUSE_RENAME2, SEED_HOME, &rename, sizeof(rename), "node\0other", 11);
+	seed_add(seed, FUSE_LINK, SEED_HOME, &link, sizeof(link), "again", 6);
+	seed_add(seed, FUSE_UNLINK, SEED_HOME, NULL, 0, "node", 5);
+	seed_add(seed, FUSE_RMDIR, SEED_HOME, NULL, 0, "link", 5);
+	seed_add(seed, FUSE_FORGET, SEED_FILE + 1, &forget, sizeof(forget), NULL, 0);
+}
+
+static void seed_bytes(struct seed *seed)
+{
+	static const struct fuse_create_in create = {.flags = 2, .mode = 0100644};
+	static const struct fuse_write_in write = {.offset = 5, .size = 10};
+	static const struct fuse_read_in read = {.size = 100};
+	static const struct fuse_fallocate_in fallocate = {.length = 40000, .mode = 3};
+	static const struct fuse_setattr_in setattr = {.valid = 8, .size = 3};
+	static const struct fuse_lseek_in lseek = {.whence = 4};
+	static const struct fuse_fsync_in fsync;
+	static const struct fuse_copy_file_range_in copy = {.nodeid_out = FUSE_ROOT_ID, .len = 9};
+
+	seed_add(seed, FUSE_CREATE, SEED_HOME, &create, sizeof(create), "file", 5);
+	seed_add(seed, FUSE_WRITE, SEED_FILE + 1, &write, sizeof(write), "0123456789", 10);
+	seed_add(seed, FUSE_READ, SEED_FILE + 1, &read, sizeof(read), NULL, 0);
+	seed_add(seed, FUSE_FALLOCATE, SEED_FILE + 1, &fallocate, sizeof(fallocate), NULL, 0);
+	seed_add(seed, FUSE_SETATTR, SEED_FILE + 1, &setattr, sizeof(setattr), NULL, 0);
+	seed_add(seed, FUSE_LSEEK, SEED_FILE + 1, &lseek, sizeof(lseek), NULL, 0);
+	seed_add(seed, FUSE_FSYNC, SEED_FILE + 1, &fsync, sizeof(fsync), NULL, 0);
+	seed_add(seed, FUSE_COPY_FILE_RANGE, SEED_FILE + 1, &copy, sizeof(copy), NULL, 0);
+}
+
+static void seed_xattrs(struct seed *seed)
+{
+	static const struct fuse_getxattr_in get = {.size = 100};
+	/* the short form, without the flags of its extension */
+	static const uint32_t set[2] = {3, 0};
+
+	seed_add(seed, FUSE_SETXATTR, SEED_HOME, set, sizeof(set), "user.a\0abc", 10);
+	seed_add(seed, FUSE_GETXATTR, SEED_HOME, &get, sizeof(get), "user.a", 7);
+	seed_add(seed, FUSE_GETXATTR, SEED_HOME, &get, sizeof(get), "user.mneme.search:x", 20);
+	seed_add(seed, FUSE_LISTXATTR, SEED_HOME, &get, sizeof(get), NULL, 0);
+	seed_add(seed, FUSE_REMOVEXATTR, SEED_HOME, NULL, 0, "user.a", 7);
+}
+
+static void seed_lists(struct seed *seed)
+{
+	static const struct fuse_read_in read = {.size = 4096};
+
+	seed_add(seed, FUSE_READDIR, SEED_HOME, &read, sizeof(read), NULL, 0);
+	seed_add(seed, FUSE_READDIRPLUS, SEED_HOME, &read, sizeof(read), NULL, 0);
+	seed_add(seed, FUSE_LOOKUP, SEED_HOME, NULL, 0, ".mneme", 7);
+	seed_add(seed, FUSE_READDIRPLUS, SEED_FILE + 1, &read, sizeof(read), NULL, 0);
+	seed_add(seed, FUSE_LOOKUP, SEED_FILE + 1, NULL, 0, "search", 7);
+	seed_add(seed, FUSE_LOOKUP, SEED_FILE + 2, NULL, 0, "a b", 4);
+	seed_add(seed, FUSE_READDIR, SEED_FILE + 3, &read, sizeof(read), NULL, 0);
+	seed_add(seed, FUSE_LOOKUP, SEED_FILE + 1, NULL, 0, "status", 7);
+	seed_add(seed, FUSE_READ, SEED_FILE + 4, &read, sizeof(read), NULL, 0);
+}
+
+static void seed_ioctl(struct seed *seed, unsigned command, const void *data, size_t length)
+{
+	struct fuse_ioctl_in in = {
+		.cmd = command, .in_size = (uint32_t)length, .out_size = (uint32_t)length};
+
+	seed_add(seed, FUSE_IOCTL, SEED_ROOT, &in, sizeof(in), data, length);
+}
+
+static void seed_ioctls(struct seed *seed)
+{
+	static const uint8_t log[] = {1, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0,   0,   0,   0,
+				      0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 'r', 'e', 'f', 0};
+	static const uint8_t kv[sizeof(log)] = {1, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0,   0,   0,   0,
+						0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 'k', 'v', 'w', 0};
+	static const uint64_t flags;
+	static const struct mneme_ioc_stats stats;
+
+	seed_ioctl(seed, MNEME_IOC_STATS, &stats, sizeof(stats));
+	for (unsigned number = MNEME_IOC_NR_IDENTITY; number <= MNEME_IOC_NR_WRITE; number++)
+		seed_ioctl(seed, _IOC(_IOC_READ | _IOC_WRITE, MNEME_IOC_MAGIC, number, sizeof(log)),
+			   number < MNEME_IOC_NR_LOG_APPEND ? kv : log, sizeof(log));
+	seed_ioctl(seed, FS_IOC_SETFLAGS, &flags, sizeof(flags));
+	seed_ioctl(seed, FS_IOC_GETFLAGS, &flags, sizeof(flags));
+}
+
+size_t fuzz_seed(unsigned number, uint8_t *buffer, size_t capacity)
+{
+	static void (*const makers[])(struct seed *) = {seed_names, seed_bytes, seed_xattrs,
+							seed_lists, seed_ioctls};
+	struct seed seed = {.at = buffer, .capacity = capacity};
+
+	if (number >= sizeof(makers) / sizeof(makers[0]))
+		return 0;
+	makers[number](&seed);
+	return seed.used;
+}
