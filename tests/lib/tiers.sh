@@ -96,9 +96,10 @@ tier_unit()
 
 sanitizer_options="-Dbuildtype=debug -Doptimization=1 -Ddefault_library=static -Ddebug_checks=true"
 
-# The sanitizers see what the scalar kernels read (simd/meson.build); these tests are of the others.
-tests_kernels() { case $1 in simd|encoder) return 0 ;; esac; return 1; }
-calls_kernels() { ! tests_kernels "$1"; }
+# The sanitizers see what the scalar kernels read (simd/meson.build). These tests are of the others, or
+# would take minutes without them.
+wants_wide_kernels() { case $1 in simd|encoder|memory) return 0 ;; esac; return 1; }
+wants_any_kernels() { ! wants_wide_kernels "$1"; }
 
 tier_asan()
 {
@@ -106,8 +107,8 @@ tier_asan()
 	build_tree asan asan_targets $sanitizer_options -Db_sanitize=address,undefined || return
 	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:detect_stack_use_after_return=1
 	export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-	run_unit asan "$build_root/asan" 4 tests_kernels
-	MNEME_SIMD=scalar run_unit asan "$build_root/asan" 4 calls_kernels
+	run_unit asan "$build_root/asan" 4 wants_wide_kernels
+	MNEME_SIMD=scalar run_unit asan "$build_root/asan" 4 wants_any_kernels
 	run_sanitized_mount asan "$build_root/asan"
 	unset ASAN_OPTIONS UBSAN_OPTIONS
 }
