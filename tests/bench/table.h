@@ -120,8 +120,9 @@ static inline void table_print_row(const struct table *table, struct table_row *
 {
 	double value = table_quantile(row, 0.5);
 	double spread = value ? (table_quantile(row, 0.9) - table_quantile(row, 0.1)) / value : 0;
-	/* a peer that is held against us is better when lower all the same: the unit decides */
-	double best = table_quantile(row, strcmp(row->unit, "ops/s") ? 0 : 1);
+	/* what is held against nothing is judged by its unit: rates are better when higher */
+	int lower_is_good = row->peer[0] ? row->lower_is_good : !strstr(row->unit, "/s");
+	double best = table_quantile(row, lower_is_good ? 0 : 1);
 	double ratio = row->limit ? value / row->limit : 0;
 	const char *verdict = !row->peer[0]                                    ? ""
 			      : (row->lower_is_good ? ratio <= 1 : ratio >= 1) ? "ok"
