@@ -37,15 +37,8 @@ static int put(struct records *r, const struct tool_options *options)
 	const char *key = options->words[1];
 	uint64_t version;
 	size_t length;
-	int rc = 0;
+	int rc = records_read_value(options, value, &length);
 
-	if (options->words_count > 2) {
-		length = strlen(options->words[2]);
-		rc = length > sizeof(value) ? -E2BIG : 0;
-		memcpy(value, options->words[2], rc ? 0 : length);
-	} else {
-		rc = records_read_input(value, &length);
-	}
 	if (!rc)
 		rc = records_kv_put(r, key, value, length,
 				    options->has_version ? &options->version : NULL, &version);

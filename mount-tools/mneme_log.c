@@ -19,15 +19,8 @@ static int append(struct records *r, const struct tool_options *options)
 	const char *run = options->words[1];
 	uint64_t sequence;
 	size_t length;
-	int rc = 0;
+	int rc = records_read_value(options, event_bytes, &length);
 
-	if (options->words_count > 2) {
-		length = strlen(options->words[2]);
-		rc = length > sizeof(event_bytes) ? -E2BIG : 0;
-		memcpy(event_bytes, options->words[2], rc ? 0 : length);
-	} else {
-		rc = records_read_input(event_bytes, &length);
-	}
 	if (!rc)
 		rc = records_log_append(r, run, event_bytes, length, &sequence);
 	if (rc)

@@ -295,8 +295,15 @@ int records_fail(const char *what, const char *name, int rc)
 	return tool_fail("%s '%s': %s", what, name, strerror(-rc));
 }
 
-int records_read_input(uint8_t *out, size_t *length)
+int records_read_value(const struct tool_options *options, uint8_t *out, size_t *length)
 {
+	if (options->words_count > 2) {
+		*length = strlen(options->words[2]);
+		if (*length > RECORDS_VALUE_MAX)
+			return -E2BIG;
+		memcpy(out, options->words[2], *length);
+		return 0;
+	}
 	*length = fread(out, 1, RECORDS_VALUE_MAX, stdin);
 	if (ferror(stdin))
 		return -errno;

@@ -50,8 +50,9 @@ int records_log_replay(struct records *r, const char *run, uint64_t sequence, mn
 
 /* Says what went wrong with a thing of that name. TOOL_NOTHING: it is not there; else TOOL_ERROR. */
 int records_fail(const char *what, const char *name, int rc);
-/* All of standard input, at most RECORDS_VALUE_MAX bytes. -E2BIG; -errno. */
-int records_read_input(uint8_t *out, size_t *length);
+/* What is to be stored: the third word, or all of standard input; at most RECORDS_VALUE_MAX bytes.
+ * -E2BIG; -errno. */
+int records_read_value(const struct tool_options *options, uint8_t *out, size_t *length);
 /* "name": the bytes as text, or "name_hex" where they are not UTF-8. */
 void records_json_bytes(json_t *object, const char *name, const void *bytes, size_t length);
 void records_json_print(json_t *object);
