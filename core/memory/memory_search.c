@@ -171,12 +171,13 @@ static void raw_collect(struct search *s)
 			seen++;
 		if (seen < i && !(hits[i].row & BROUGHT))
 			continue;
-		s->fused[s->count++] = (struct fuse_hit){.owner = hits[i].owner,
-							 .known = FUSE_VECTOR,
-							 .vector_at = hits[i].part,
-							 .vector = hits[i].score,
-							 .lexical = -INFINITY,
-							 .vector_rank = s->count + 1};
+		s->fused[s->count] = (struct fuse_hit){.owner = hits[i].owner,
+						       .known = FUSE_VECTOR,
+						       .vector_at = hits[i].part,
+						       .vector = hits[i].score,
+						       .lexical = -INFINITY,
+						       .vector_rank = s->count + 1};
+		s->count++;
 	}
 }
 

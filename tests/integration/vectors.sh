@@ -71,6 +71,14 @@ END
 sync v
 for f in x.f32 y.vec two.npy one.npy small.npy half.npy; do check "kind_$f" state v/$f indexed; done
 check nearest_of_raw best v '{"vector": [0.9, 0.1, 0]}' x.f32 0
+ranks() { # DIR REQUEST: those of the results are 1, 2, .. (of equal ones in any order)
+	ask "$1" "$2" | python3 -c '
+import json, sys
+ranks = [r["cosine_rank"] for r in json.load(sys.stdin)["results"]]
+print(ranks)
+sys.exit(len(ranks) < 3 or sorted(ranks) != list(range(1, len(ranks) + 1)))'
+}
+check ranks_count_from_one ranks v '{"vector": [0.9, 0.1, 0]}'
 check nearest_of_vec best v '{"vector": [0.1, 0.9, 0]}' y.vec 0
 check nearest_row best v '{"vector": [0.5, 0.6, 0]}' two.npy 1
 check nearest_of_doubles best v '{"vector": [-5, 0, 0]}' one.npy 0
