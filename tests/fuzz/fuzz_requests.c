@@ -19,6 +19,7 @@
 #include <fuse_lowlevel.h>
 
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/fs.h>
 #include <linux/fuse.h>
 #include <stdio.h>
@@ -46,7 +47,7 @@ static struct {
 	uint32_t opcode;  /* of the request that is answered */
 	uint8_t *message; /* MESSAGE_MAX bytes */
 	int kernel;       /* our end of the sockets */
-	char store[64];
+	char store[PATH_MAX - 16]; /* the rest is for what is put around it */
 } fuzz;
 
 /* The store lives on between inputs, with pointers in maps that the leak checker does not look into:
@@ -163,7 +164,7 @@ static void open_store(void)
 
 static void remove_store(void)
 {
-	char command[128];
+	char command[PATH_MAX];
 	struct mneme_error error;
 
 	if (!fuzz.session)

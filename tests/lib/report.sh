@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-# Purpose:   runs one test program at a time in its own process group, counts what it reports, and
-#            leaves nothing behind.
+# Purpose:   runs test programs, each in its own process group, counts what they report, and leaves
+#            nothing behind.
+# Invariants: a program's report is printed whole when it has ended. Between lanes_begin and lanes_end
+#            as many programs run side by side as the machine has processors, else one at a time.
 #
 # A test program reports with lines "ok NAME", "FAIL NAME[: why]" and "skipped: NAME: why"; a Check
 # program does by its TAP log. One that reports nothing counts as one test, by its exit status (77:
@@ -9,7 +11,8 @@
 passed=0
 failed=0
 skipped=0
-current=""
+lanes=1
+lanes_used=0
 export MNEME_TEST_RUN=""
 export MNEME_TEST_TMP=""
 
@@ -30,15 +33,14 @@ mounts_below()
 	awk -v d="$1/" 'index($5 "/", d) == 1 { print $5 }' /proc/self/mountinfo | sort -r
 }
 
-# Ends the processes that this run started: the current test's group, and those that left it but
-# carry the run's name in their environment.
-kill_leftovers()
+# kill_tagged TAG: ends the processes that carry this tag, or one that continues it after a slash, in
+# their environment: those of a test that left its group too.
+kill_tagged()
 {
 	local pid signal
-	[ -z "$current" ] || kill -KILL -- "-$current" 2>/dev/null
 	for signal in TERM KILL; do
 		local found=0
-		for pid in $(grep -lz "^MNEME_TEST_RUN=$MNEME_TEST_RUN\$" /proc/[0-9]*/environ \
+		for pid in $(grep -lzE "^MNEME_TEST_RUN=$1(/|\$)" /proc/[0-9]*/environ \
 			2>/dev/null | cut -d/ -f3); do
 			is_own "$pid" && continue
 			found=1
@@ -47,7 +49,6 @@ kill_leftovers()
 		[ $found = 1 ] || break
 		[ $signal = KILL ] || sleep 0.3
 	done
-	current=""
 }
 
 # A process that this shell is, or descends from.
@@ -75,7 +76,7 @@ run_clean()
 	trap '' INT TERM HUP
 	[ -n "$MNEME_TEST_TMP" ] || return
 	clean_below "$MNEME_TEST_TMP"
-	kill_leftovers
+	kill_tagged "$MNEME_TEST_RUN"
 	clean_below "$MNEME_TEST_TMP"
 	chattr -R -i -a "$MNEME_TEST_TMP" 2>/dev/null
 	rm -rf --one-file-system "$MNEME_TEST_TMP"
@@ -153,22 +154,80 @@ show_output()
 	grep -vE '^(ok|FAIL|skipped:) ' "$1/log" | tail -n 120 | sed 's/^/    | /'
 }
 
-# run_test TIER/NAME TIMEOUT_S COMMAND...
+# run_test TIER/NAME TIMEOUT_S COMMAND...: now, or in a lane as soon as one is free.
 run_test()
 {
-	local name=$1 limit=$2 work status why begin=$SECONDS
+	wanted "$1" || return 0
+	if [ "$lanes" = 1 ]; then
+		run_program "$@"
+		return
+	fi
+	if [ "$lanes_used" -ge "$lanes" ]; then
+		wait -n
+		lanes_used=$((lanes_used - 1))
+		lanes_report
+	fi
+	run_in_lane "$@" &
+	lanes_used=$((lanes_used + 1))
+}
+
+lanes_begin()
+{
+	lanes=$(nproc)
+}
+
+lanes_end()
+{
+	wait
+	lanes=1
+	lanes_used=0
+	lanes_report
+}
+
+run_in_lane()
+{
+	local report
+	trap - EXIT INT TERM HUP
+	passed=0
+	failed=0
+	skipped=0
+	report=$MNEME_TEST_TMP/$(echo "$1" | tr / -).report
+	run_program "$@" >"$report.part"
+	echo "$passed $failed $skipped" >>"$report.part"
+	mv "$report.part" "$report"
+}
+
+# Prints and counts the reports of the programs that have ended; the last line of each is its counts.
+lanes_report()
+{
+	local report of_passed of_failed of_skipped
+	for report in "$MNEME_TEST_TMP"/*.report; do
+		[ -f "$report" ] || continue
+		read -r of_passed of_failed of_skipped <<<"$(tail -n 1 "$report")"
+		passed=$((passed + of_passed))
+		failed=$((failed + of_failed))
+		skipped=$((skipped + of_skipped))
+		sed '$d' "$report"
+		rm -f "$report"
+	done
+}
+
+# run_program TIER/NAME TIMEOUT_S COMMAND...
+run_program()
+{
+	local name=$1 limit=$2 work status why begin=$SECONDS tag
 	shift 2
-	wanted "$name" || return 0
 	work=$MNEME_TEST_TMP/$(echo "$name" | tr / -)
+	tag=$MNEME_TEST_RUN/${work##*/}
 	mkdir -p "$work/tmp"
 	chmod 755 "$work" "$work/tmp"
-	CK_TAP_LOG_FILE_NAME=$work/tap TMPDIR=$work/tmp MNEME_TEST_DIR=$work/tmp \
+	CK_TAP_LOG_FILE_NAME=$work/tap TMPDIR=$work/tmp MNEME_TEST_DIR=$work/tmp MNEME_TEST_RUN=$tag \
 		setsid timeout -k 10 "$limit" "$@" >"$work/log" 2>&1 </dev/null 9>&- &
-	current=$!
-	wait "$current"
+	wait $!
 	status=$?
 	clean_below "$work"
-	kill_leftovers
+	kill_tagged "$tag"
+	clean_below "$work"
 	report_from "$name" "$work"
 	if [ "$status" = 77 ]; then
 		why=$(sed -n 's/^skipped: //p' "$work/log" | tail -n 1)
@@ -179,17 +238,20 @@ run_test()
 		[ "$reported_fail" -gt 0 ] || report_fail "$name: $why"
 		show_output "$work"
 	elif [ "$reported" = 0 ]; then
-		report_ok "$name ($((SECONDS - begin)) s)"
+		report_ok "$name"
 	elif [ "$reported_fail" -gt 0 ]; then
 		show_output "$work"
 	fi
+	echo "$((SECONDS - begin)) $name" >>"$MNEME_TEST_TMP/seconds"
 	chattr -R -i -a "$work" 2>/dev/null
 	rm -rf --one-file-system "$work"
 }
 
-# The last line, alone, and the exit status.
+# What took longest, the last line alone, and the exit status.
 report_end()
 {
+	[ ! -f "$MNEME_TEST_TMP/seconds" ] || { echo "# $SECONDS s; the longest:" &&
+		sort -rn "$MNEME_TEST_TMP/seconds" | head -n 20 | sed 's/^/#   /'; }
 	local line="$passed passed, $failed failed"
 	[ "$skipped" = 0 ] || line="$line, $skipped skipped"
 	echo "$line"

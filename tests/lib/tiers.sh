@@ -74,11 +74,13 @@ run_unit()
 {
 	local tier=$1 dir=$2 factor=$3 filter=${4:-true} name limit env cmd tests
 	mapfile -t tests < <(unit_tests "$dir")
+	lanes_begin
 	for line in "${tests[@]}"; do
 		IFS=$'\t' read -r name limit env cmd <<<"$line"
 		"$filter" "$name" || continue
 		run_test "$tier/$name" $((limit * factor)) sh -c "exec env $env CK_TIMEOUT_MULTIPLIER=$factor $cmd"
 	done
+	lanes_end
 }
 
 tier_lint()
@@ -89,9 +91,10 @@ tier_lint()
 tier_unit()
 {
 	build_main || return
-	run_unit unit "$build_root/release" 1
-	run_test unit/older_x86 120 "$here/cross/older-x86" "$build_root/release"
+	lanes_begin
 	run_test unit/simd_aarch64 300 "$here/cross/simd-aarch64"
+	run_test unit/older_x86 300 "$here/cross/older-x86" "$build_root/release"
+	run_unit unit "$build_root/release" 1
 }
 
 sanitizer_options="-Dbuildtype=debug -Doptimization=1 -Ddefault_library=static -Ddebug_checks=true"
@@ -210,11 +213,13 @@ tier_fuzz()
 		-Db_lundef=false -Dfuzz=true -Ddebug_checks=true || return
 	local seconds=10 target
 	[ "$MNEME_LONG" = 0 ] || seconds=600
+	lanes_begin
 	for target in "$build_root"/fuzz/tests/fuzz/fuzz_*; do
 		[ -x "$target" ] && [ -f "$target" ] || continue
 		MNEME_SIMD=scalar run_test "fuzz/$(basename "$target")" $((seconds * 2 + 60)) \
 			"$here/fuzz/smoke" "$target" $seconds
 	done
+	lanes_end
 }
 
 tier_fstests()
