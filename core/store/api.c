@@ -436,8 +436,10 @@ void mneme_get_stats(const struct mneme *m, struct mneme_stats *out)
 {
 	struct mneme *inside = (struct mneme *)m; /* for the counters, which are atomic */
 	struct checkpoint_stats c;
-	uint64_t free_bytes = 0, total_bytes = 0;
+	uint64_t free_bytes = 0, total_bytes = 0, commits = 0;
 
+	for (uint32_t i = 0; i < m->shard_count; i++)
+		commits += load(&inside->shards[i].commits);
 	checkpoint_get_stats(inside, &c);
 	m->io->ops->space(m->io, &free_bytes, &total_bytes);
 	*out = (struct mneme_stats){
@@ -450,7 +452,7 @@ void mneme_get_stats(const struct mneme *m, struct mneme_stats *out)
 		.lsn_durable = load(&inside->wal.durable),
 		.lsn_checkpoint = c.log_begin,
 		.epoch = load(&inside->epoch),
-		.commits = load(&inside->commits),
+		.commits = commits,
 		.conflicts = load(&inside->conflicts),
 		.log_bytes = load(&inside->wal.bytes),
 		.log_flushes = load(&inside->wal.flushes),

@@ -48,20 +48,102 @@ static uint8_t *op_write(uint8_t *at, const struct commit_op *op)
 	return at + head.value_length;
 }
 
-/* Promises arena and heap pages together: every slot needs its place on disk, each of the `values`
- * slots of values a list besides (dirty_places). */
-static int pages_promise(struct mneme *m, uint32_t pages, uint32_t values, unsigned flags,
-			 struct budget *budget)
+/* ---- promises ---- */
+
+/* A shard keeps some pages promised in advance, so that small commits to different shards do not meet
+ * at the counters: taken and given back in batches. Where the arena is small, and for what deletes may
+ * take beyond the rest, nothing is kept. */
+enum {
+	CREDIT_BATCH = 64,
+	CREDIT_ARENA_MIN = 16384, /* pages */
+	CREDIT_STRANDED_MAX = 16 * CREDIT_BATCH, /* in the shards that one transaction met */
+};
+
+/* What to take in advance for a transaction that was promised this much. */
+static uint32_t credit_batch(const struct mneme *m, const struct budget *budget)
+{
+	return budget->promised <= CREDIT_BATCH && m->dirty.budget_max >= CREDIT_ARENA_MIN
+		       ? CREDIT_BATCH
+		       : 0;
+}
+
+static int arena_promise(struct mneme *m, struct shard *s, uint32_t pages, uint32_t batch)
+{
+	if (!batch || s->arena_credit < pages) {
+		if (!batch || dirty_promise(&m->dirty, pages + batch) < 0)
+			return dirty_promise(&m->dirty, pages) < 0 ? -ENOBUFS : 0;
+		s->arena_credit += pages + batch;
+	}
+	s->arena_credit -= pages;
+	return 0;
+}
+
+static int room_promise(struct mneme *m, struct shard *s, uint32_t pages, unsigned flags,
+			uint32_t batch)
 {
 	uint64_t keep = flags & MNEME_TXN_MAY_FILL ? 0 : m->keep_pages;
 
+	if (!keep || !batch || s->heap_credit < pages) {
+		if (!keep || !batch || heap_promise(&m->heap, pages + batch, keep) < 0)
+			return heap_promise(&m->heap, pages, keep);
+		s->heap_credit += pages + batch;
+	}
+	s->heap_credit -= pages;
+	return 0;
+}
+
+/* Down to what a shard may keep. */
+static void credit_trim(struct mneme *m, struct shard *s, uint64_t keep)
+{
+	if (s->arena_credit > 2 * keep) {
+		dirty_unpromise(&m->dirty, s->arena_credit - keep);
+		s->arena_credit = keep;
+	}
+	if (s->heap_credit > 2 * keep) {
+		heap_unpromise(&m->heap, s->heap_credit - keep);
+		s->heap_credit = keep;
+	}
+}
+
+static void pages_give_back(struct mneme *m, struct shard *s, uint64_t arena, uint64_t room,
+			    unsigned flags, uint32_t batch)
+{
+	if (batch)
+		s->arena_credit += arena;
+	else
+		dirty_unpromise(&m->dirty, arena);
+	if (batch && !(flags & MNEME_TXN_MAY_FILL))
+		s->heap_credit += room;
+	else
+		heap_unpromise(&m->heap, room);
+	credit_trim(m, s, CREDIT_BATCH);
+}
+
+/* Before anybody is refused: what all shards have kept. */
+static void credits_return(struct mneme *m)
+{
+	for (uint32_t i = 0; i < m->shard_count; i++) {
+		lock_write(&m->shards[i].lock);
+		credit_trim(m, &m->shards[i], 0);
+		lock_write_done(&m->shards[i].lock);
+	}
+}
+
+/* Promises arena and heap pages together: every slot needs its place on disk, each of the `values`
+ * slots of values a list besides (dirty_places). */
+static int pages_promise(struct mneme *m, struct shard *s, uint32_t pages, uint32_t values,
+			 unsigned flags, struct budget *budget)
+{
 	budget->promised += pages + values;
 	wanted_pages = budget->promised;
-	if (dirty_promise(&m->dirty, pages) < 0)
-		return -ENOBUFS;
-	if (heap_promise(&m->heap, pages + values, keep) < 0) {
-		dirty_unpromise(&m->dirty, pages);
-		return -ENOSPC;
+	uint32_t batch = credit_batch(m, budget);
+	int rc = arena_promise(m, s, pages, batch);
+	if (rc < 0)
+		return rc;
+	rc = room_promise(m, s, pages + values, flags, batch);
+	if (rc < 0) {
+		pages_give_back(m, s, pages, 0, flags, batch);
+		return rc;
 	}
 	budget->pages += pages;
 	budget->lists += values;
@@ -69,24 +151,20 @@ static int pages_promise(struct mneme *m, uint32_t pages, uint32_t values, unsig
 }
 
 /* Gives back what preparing an operation did not need and applying will not. */
-static void pages_trim(struct mneme *m, struct budget *budget)
+static void pages_trim(struct mneme *m, struct shard *s, unsigned flags, struct budget *budget)
 {
 	CHECK(budget->pages >= budget->kept);
 	uint32_t pages = budget->pages - budget->kept;
-	if (!pages)
-		return;
-	dirty_unpromise(&m->dirty, pages);
-	heap_unpromise(&m->heap, pages);
+
+	pages_give_back(m, s, pages, pages, flags, 0);
 	budget->pages -= pages;
 	budget->promised -= pages;
 }
 
-static void pages_unpromise(struct mneme *m, struct budget *budget)
+static void pages_unpromise(struct mneme *m, struct shard *s, unsigned flags, struct budget *budget)
 {
-	if (budget->pages)
-		dirty_unpromise(&m->dirty, budget->pages);
-	if (budget->pages + budget->lists)
-		heap_unpromise(&m->heap, budget->pages + budget->lists);
+	pages_give_back(m, s, budget->pages, budget->pages + budget->lists, flags,
+			credit_batch(m, budget));
 	budget->pages = budget->lists = 0;
 }
 
@@ -114,7 +192,7 @@ static int op_prepare_value(struct mneme *m, struct shard *s, const struct commi
 	memcpy(&v, cell, sizeof v);
 	if (v.length > FMT_VALUE_MAX)
 		return -EUCLEAN;
-	int rc = pages_promise(m, value_pages(end > v.length ? end : v.length), 1, flags, budget);
+	int rc = pages_promise(m, s, value_pages(end > v.length ? end : v.length), 1, flags, budget);
 	if (rc < 0)
 		return rc;
 	return value_own(m, s, path, end > v.length ? end : v.length, budget, &error) ? 0 : error;
@@ -134,7 +212,7 @@ static __attribute__((noinline)) int range_prepare(struct mneme *m, struct shard
 		rc = tree_range_measure(m, s, key, last, COMMIT_RANGE_KEYS_MAX, &range);
 	if (rc == 0)
 		rc = freed_reserve(s, range.items, budget);
-	return rc < 0 ? rc : pages_promise(m, range.pages, 0, flags, budget);
+	return rc < 0 ? rc : pages_promise(m, s, range.pages, 0, flags, budget);
 }
 
 static __attribute__((noinline)) void range_apply(struct mneme *m, struct shard *s,
@@ -183,13 +261,13 @@ static int op_prepare(struct mneme *m, struct shard *s, const struct commit_op *
 	uint32_t pages =
 		value + (budget->stamp ? put_pages(s, value, budget) : tree_pages_needed(s));
 	if (rc == 0)
-		rc = pages_promise(m, pages, value != 0, flags, budget);
+		rc = pages_promise(m, s, pages, value != 0, flags, budget);
 	if (rc == 0)
 		rc = tree_prepare(m, s, key, budget, path);
 	if (rc == 0 && (op->kind == FMT_OP_PATCH || op->kind == FMT_OP_TRUNCATE))
 		rc = op_prepare_value(m, s, op, path, flags, budget);
 	if (rc == 0 && budget->stamp)
-		pages_trim(m, budget);
+		pages_trim(m, s, flags, budget);
 	return rc;
 }
 
@@ -323,17 +401,18 @@ int commit_apply(struct mneme *m, const struct commit_op *ops, uint32_t count, u
 		if (rc < 0)
 			return rc;
 	}
+	struct shard *first = store_shard(m, ops[0].key.inode);
 	uint64_t faults = heap_faults(&m->heap);
 	LAYER(apply, rc = ops_prepare(m, ops, count, flags, &budget, &path, bytes));
 	rc = store_read_fault(m, faults, rc);
 	if (rc < 0) {
-		pages_unpromise(m, &budget);
+		pages_unpromise(m, first, flags, &budget);
 		if (log)
 			wal_unpromise(&m->wal, promised);
 		return rc;
 	}
 	LAYER(apply, ops_apply(m, ops, count, &budget, &path, bytes));
-	pages_unpromise(m, &budget);
+	pages_unpromise(m, first, flags, &budget);
 	if (log)
 		LAYER(log, *lsn = record_append(m, ops, count, record_bytes, promised));
 	for (uint32_t i = 0; i < count; i++) {
@@ -341,7 +420,10 @@ int commit_apply(struct mneme *m, const struct commit_op *ops, uint32_t count, u
 		s->version++;
 		s->unlogged |= !log;
 	}
-	atomic_fetch_add_explicit(&m->commits, 1, memory_order_relaxed);
+	/* relaxed: a statistic; only this thread writes it now */
+	atomic_store_explicit(&first->commits,
+			      atomic_load_explicit(&first->commits, memory_order_relaxed) + 1,
+			      memory_order_relaxed);
 	return 0;
 }
 
@@ -354,7 +436,7 @@ int commit_replay(struct mneme *m, const struct commit_op *op)
 
 	if (rc == 0)
 		ops_apply(m, op, 1, &budget, &path, bytes);
-	pages_unpromise(m, &budget);
+	pages_unpromise(m, store_shard(m, op->key.inode), MNEME_TXN_MAY_FILL, &budget);
 	return rc;
 }
 
@@ -364,8 +446,10 @@ int commit_make_heap_room(struct mneme *m, uint64_t pages)
 	 * that the next try succeeds. */
 	int rc = heap_grow(&m->heap, pages + GROW_SLACK_PAGES);
 
-	if (rc == -ENOSPC)
+	if (rc == -ENOSPC) {
+		credits_return(m);
 		rc = heap_grow(&m->heap, pages);
+	}
 	if (rc == -ENOSPC && wal_trim(&m->wal))
 		rc = heap_grow(&m->heap, pages);
 
@@ -384,6 +468,9 @@ int commit_make_room(struct mneme *m, int why)
 			rc = checkpoint_run(m);
 		break;
 	case -ENOBUFS:
+		credits_return(m);
+		if (m->dirty.budget_max >= CREDIT_ARENA_MIN)
+			pages += CREDIT_STRANDED_MAX;
 		rc = pages > m->dirty.budget_max ? -E2BIG : checkpoint_run(m);
 		break;
 	case -ENOSPC:

@@ -44,6 +44,9 @@ struct shard {
 	uint64_t root;                  /* [lock] page reference; 0: empty */
 	uint32_t height;                /* [lock] pages from root to leaf */
 	uint64_t version;               /* [lock] one more for each commit */
+	uint64_t arena_credit;          /* [lock] pages promised in advance, see commit.c */
+	uint64_t heap_credit;           /* [lock] */
+	_Atomic uint64_t commits;       /* [A] written under the lock */
 	uint32_t unlogged;              /* [lock] changes in this epoch that are in no log */
 	struct dirty_list open;         /* [lock] slots of the open epoch */
 	struct freed_list freed;        /* [lock] in the open epoch */
@@ -98,7 +101,7 @@ struct mneme {
 	struct txn_pool *txns;         /* core/store/txn.c */
 
 	_Atomic uint32_t stamp; /* [A] last one given to a transaction */
-	_Atomic uint64_t commits, conflicts;
+	_Atomic uint64_t conflicts;
 	uint64_t replayed_records, replayed_bytes, open_ns; /* [I] after open */
 };
 
