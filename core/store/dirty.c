@@ -95,7 +95,8 @@ static uint32_t full_mask(unsigned order)
 	return slots == 32 ? ~0u : (1u << slots) - 1;
 }
 
-static uint32_t slot_take(struct dirty *d, unsigned order)
+/* Sets *bare if the slot's block has no memory yet. */
+static uint32_t slot_take(struct dirty *d, unsigned order, int *bare)
 {
 	uint32_t block = d->partial[order];
 
@@ -113,6 +114,8 @@ static uint32_t slot_take(struct dirty *d, unsigned order)
 	}
 	struct dirty_block *b = &d->blocks[block];
 	unsigned bit = __builtin_ctz(~b->used);
+	*bare = !b->resident;
+	b->resident = 1;
 	b->used |= 1u << bit;
 	if (b->used == full_mask(order))
 		block_unlink(d, &d->partial[order], block);
@@ -139,9 +142,15 @@ static void slot_give(struct dirty *d, uint32_t slot)
 uint32_t dirty_alloc(struct dirty *d, struct dirty_list *list, enum dirty_kind kind, unsigned order,
 		     uint64_t epoch, uint8_t shard)
 {
+	int bare;
+
 	lock_write(&d->lock);
-	uint32_t number = slot_take(d, order);
+	uint32_t number = slot_take(d, order, &bare);
 	lock_write_done(&d->lock);
+	/* A page fault each would cost twice as much. Where the system does not know how, it faults. */
+	if (bare)
+		madvise(dirty_memory(d, number / DIRTY_BLOCK_PAGES * DIRTY_BLOCK_PAGES),
+			DIRTY_BLOCK_PAGES * FMT_PAGE_SIZE, MADV_POPULATE_WRITE);
 
 	struct dirty_slot *slot = &d->slots[number];
 	memset(slot, 0, sizeof *slot);
@@ -203,8 +212,12 @@ void dirty_free_list(struct dirty *d, struct dirty_list *list)
 void dirty_trim(struct dirty *d)
 {
 	lock_write(&d->lock);
-	for (uint32_t block = d->spare; block; block = d->blocks[block].next)
+	for (uint32_t block = d->spare; block; block = d->blocks[block].next) {
+		if (!d->blocks[block].resident)
+			continue;
 		madvise(d->base + (uint64_t)block * DIRTY_BLOCK_PAGES * FMT_PAGE_SIZE,
 			DIRTY_BLOCK_PAGES * FMT_PAGE_SIZE, MADV_DONTNEED);
+		d->blocks[block].resident = 0;
+	}
 	lock_write_done(&d->lock);
 }

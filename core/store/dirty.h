@@ -44,6 +44,7 @@ struct dirty_block {
 	uint32_t previous, next;
 	uint8_t order;
 	uint8_t listed;
+	uint8_t resident; /* the system has given its memory */
 };
 
 struct dirty {
