@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -21,6 +22,12 @@
 static uint64_t align8(uint64_t n)
 {
 	return (n + 7) & ~7ull;
+}
+
+/* relaxed: who changes it holds `append`, who only looks wants a hint */
+static uint32_t records_now(const struct wal *w)
+{
+	return atomic_load_explicit(&((struct wal *)w)->records, memory_order_relaxed);
 }
 
 void wal_name(uint32_t file, char name[IO_NAME_MAX])
@@ -60,6 +67,14 @@ void wal_fini(struct wal *w)
 	alloc_free(w->spare);
 	pthread_mutex_destroy(&w->segments);
 	memset(w, 0, sizeof *w);
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
 /* ---- segments ---- */
@@ -272,7 +287,7 @@ int wal_start(struct wal *w, uint64_t lsn, uint64_t sequence)
 	w->sequence = sequence;
 	w->base = lsn;
 	w->used = sizeof(struct fmt_block);
-	w->records = 0;
+	atomic_store_explicit(&w->records, 0, memory_order_relaxed);
 	atomic_store_explicit(&w->next, lsn, memory_order_relaxed);
 	atomic_store_explicit(&w->durable, lsn, memory_order_relaxed);
 	int rc = segment_next(w, lsn, 0);
@@ -313,7 +328,7 @@ uint8_t *wal_append_begin(struct wal *w, uint32_t bytes, uint32_t promised)
 	uint8_t *place = w->buffer[w->active] + w->used;
 	memset(place + align8(bytes) - 8, 0, 8); /* padding */
 	w->used += align8(bytes);
-	w->records++;
+	atomic_store_explicit(&w->records, records_now(w) + 1, memory_order_relaxed);
 	return place;
 }
 
@@ -365,15 +380,15 @@ static int block_write(struct wal *w, uint8_t *block, uint32_t length, uint32_t 
 static void buffer_take(struct wal *w)
 {
 	lock_write(&w->append);
-	if (w->records) {
+	if (records_now(w)) {
 		w->stuck.block = w->buffer[w->active];
 		w->stuck.length = w->used;
-		w->stuck.records = w->records;
+		w->stuck.records = records_now(w);
 		w->stuck.lsn = w->base;
 		w->active ^= 1;
 		w->base += w->used;
 		w->used = sizeof(struct fmt_block);
-		w->records = 0;
+		atomic_store_explicit(&w->records, 0, memory_order_relaxed);
 	}
 	lock_write_done(&w->append);
 }
@@ -422,6 +437,39 @@ static void turn_wait(struct wal *w, uint32_t seen)
 	atomic_fetch_sub_explicit(&w->waiters, 1, memory_order_relaxed);
 }
 
+/* Those whom a flush has just made durable come back with their next records, but whoever comes first
+ * would lead a block without the others: it waits until as many records are there as committers were.
+ * If most of them do not come, the next leader waits half as long. [leader] */
+static void crowd_gather(struct wal *w)
+{
+	uint32_t before = records_now(w);
+
+	if (before >= w->crowd)
+		return;
+	uint64_t begin = now_ns(), longest = w->flush_ns / 2, shortest = w->flush_ns / 32;
+	uint64_t patience = w->patience_ns < longest ? w->patience_ns : longest;
+	do
+		sched_yield();
+	while (records_now(w) < w->crowd && now_ns() - begin < patience);
+	if (records_now(w) - before > (w->crowd - before) / 2)
+		w->patience_ns = longest;
+	else
+		w->patience_ns = patience / 2 > shortest ? patience / 2 : shortest;
+}
+
+/* [leader] */
+static int flush_crowd(struct wal *w)
+{
+	crowd_gather(w);
+	uint64_t begin = now_ns();
+	int rc = flush(w);
+	int64_t error = (int64_t)(now_ns() - begin) - (int64_t)w->flush_ns;
+	w->flush_ns += error / 8;
+	/* relaxed: a hint */
+	w->crowd = atomic_load_explicit(&w->waiters, memory_order_relaxed) + 1;
+	return rc;
+}
+
 static void turn_end(struct wal *w)
 {
 	atomic_store_explicit(&w->leader, 0, memory_order_release);
@@ -447,7 +495,7 @@ int wal_sync_to(struct wal *w, uint64_t lsn)
 		}
 		int rc = 0;
 		if (atomic_load_explicit(&w->durable, memory_order_acquire) < lsn)
-			rc = flush(w);
+			rc = flush_crowd(w);
 		turn_end(w);
 		if (rc < 0)
 			return rc;

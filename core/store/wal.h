@@ -56,7 +56,7 @@ struct wal {
 	unsigned active;          /* [append] which one is filled */
 	uint64_t base;            /* [append] LSN of its first byte */
 	uint32_t used;            /* [append] bytes, block head included */
-	uint32_t records;         /* [append] */
+	_Atomic uint32_t records; /* [A] written under append */
 	_Atomic uint64_t next;    /* [A] LSN behind the last record */
 	_Atomic uint64_t pending; /* [A] bytes appended or promised, not yet taken by a leader */
 
@@ -80,6 +80,9 @@ struct wal {
 		uint64_t lsn;
 	} stuck;                        /* [leader] taken from the buffer, not yet written */
 	int gap;                        /* [leader] a stuck block was left out behind `file` */
+	uint32_t crowd;                 /* [leader] committers that waited when a flush ended */
+	uint64_t flush_ns;              /* [leader] what a flush takes, smoothed */
+	uint64_t patience_ns;           /* [leader] how long a leader waits for the crowd */
 	/* [leader] segment head being written */
 	uint8_t head[WAL_SEGMENT_HEAD] __attribute__((aligned(8)));
 
