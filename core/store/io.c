@@ -33,7 +33,7 @@ int io_open_directory(const char *directory, int create, struct io **out)
 	if (forced && *forced)
 		return -EINVAL;
 	rc = io_uring_new(directory, create, out);
-	if (rc == -ENOSYS || rc == -EPERM)
+	if (rc == -ENOSYS || rc == -EPERM || rc == -EACCES)
 		rc = io_posix_new(directory, create, out);
 	return rc;
 }

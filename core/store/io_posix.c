@@ -67,6 +67,7 @@ static int posix_open(struct io *io, const char *name, int flags, struct io_file
 		return rc;
 	}
 	f->owner = self;
+	atomic_init(&f->unsynced, 1); /* who knows what others did */
 	lock_init(&f->map_lock, LOCK_LEAF);
 	*out = (struct io_file *)(void *)f;
 	return 0;
@@ -91,6 +92,7 @@ ssize_t posix_read(struct io_file *file, void *data, size_t length, uint64_t off
 
 ssize_t posix_write(struct io_file *file, const void *data, size_t length, uint64_t offset)
 {
+	posix_changes(file);
 	ssize_t n = pwrite(posix_file(file)->fd, data, length, (off_t)offset);
 
 	return n < 0 ? -errno : n;
@@ -134,6 +136,7 @@ enum posix_nowait posix_probe_write(struct io_file *file, const struct io_reques
 
 	if (known != NOWAIT_UNKNOWN)
 		return known;
+	posix_changes(file);
 	known = pwritev2(f->fd, &whole, 1, (off_t)r->offset, RWF_NOWAIT) < 0 && errno == EOPNOTSUPP
 			? NOWAIT_NO
 			: NOWAIT_YES;
@@ -176,12 +179,32 @@ int posix_write_batch(struct io_file *file, struct io_request *requests, unsigne
 
 int posix_sync(struct io_file *file)
 {
-	return fdatasync(posix_file(file)->fd) ? -errno : 0;
+	struct posix_file *f = posix_file(file);
+	/* acq_rel: what was changed before is synced now; what comes meanwhile marks it again */
+	uint8_t unsynced = atomic_exchange_explicit(&f->unsynced, 0, memory_order_acq_rel);
+
+	if (!fdatasync(f->fd))
+		return 0;
+	int rc = -errno;
+	if (unsynced)
+		posix_changes(file);
+	return rc;
 }
 
 int posix_write_sync(struct io_file *file, const void *data, size_t length, uint64_t offset)
 {
-	int rc = io_write_full(file, &posix_file(file)->owner->io, data, length, offset);
+	struct posix_file *f = posix_file(file);
+	struct iovec whole = {(void *)(uintptr_t)data, length};
+
+	/* With nothing else to sync, one call does both, and walks the range instead of the file. */
+	if (!atomic_load_explicit(&f->unsynced, memory_order_acquire)) {
+		ssize_t n = pwritev2(f->fd, &whole, 1, (off_t)offset, RWF_DSYNC);
+		if (n == (ssize_t)length)
+			return 0;
+		if (n < 0 && errno != EINTR && errno != EOPNOTSUPP && errno != ENOSYS)
+			return -errno;
+	}
+	int rc = io_write_full(file, &f->owner->io, data, length, offset);
 
 	return rc ? rc : posix_sync(file);
 }
@@ -190,6 +213,7 @@ static int posix_truncate(struct io_file *file, uint64_t size)
 {
 	int rc;
 
+	posix_changes(file);
 	do
 		rc = ftruncate(posix_file(file)->fd, (off_t)size);
 	while (rc && errno == EINTR);
@@ -211,6 +235,7 @@ static int posix_allocate(struct io_file *file, uint64_t offset, uint64_t length
 	uint64_t size;
 	int rc;
 
+	posix_changes(file);
 	do
 		rc = fallocate(posix_file(file)->fd, 0, (off_t)offset, (off_t)length) ? -errno : 0;
 	while (rc == -EINTR);
@@ -226,6 +251,7 @@ static int posix_punch(struct io_file *file, uint64_t offset, uint64_t length)
 {
 	int rc;
 
+	posix_changes(file);
 	do
 		rc = fallocate(posix_file(file)->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 			       (off_t)offset, (off_t)length)

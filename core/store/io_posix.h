@@ -28,6 +28,7 @@ struct posix_file {
 	/* [A] enum posix_nowait: does the filesystem read / write without waiting when it is asked?
 	 */
 	_Atomic uint8_t nowait_read, nowait_write;
+	_Atomic uint8_t unsynced; /* [A] it was changed since the last sync began */
 };
 
 enum posix_nowait { NOWAIT_UNKNOWN, NOWAIT_YES, NOWAIT_NO };
@@ -37,6 +38,13 @@ extern const struct io_ops io_posix_ops;
 static inline struct posix_file *posix_file(struct io_file *file)
 {
 	return (struct posix_file *)(void *)file;
+}
+
+/* Whoever changes the file without posix_write() says so before. */
+static inline void posix_changes(struct io_file *file)
+{
+	/* release: pairs with the exchange before a sync */
+	atomic_store_explicit(&posix_file(file)->unsynced, 1, memory_order_release);
 }
 
 /* Opens (and makes, with `create`) the directory and sets the fields; `posix_close_directory`

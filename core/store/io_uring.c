@@ -217,6 +217,7 @@ static int uring_write_batch(struct io_file *file, struct io_request *requests, 
 		return posix_write_batch(file, requests, count);
 	for (unsigned i = 0; i < count; i++)
 		requests[i].result = NOT_DONE;
+	posix_changes(file);
 	ring_transfer(ring, file, requests, count, 1);
 	ring_put(self, ring);
 	return 0;
@@ -253,6 +254,7 @@ static int uring_write_sync(struct io_file *file, const void *data, size_t lengt
 		ring = ring_take(self);
 	if (!ring)
 		return posix_write_sync(file, data, length, offset);
+	posix_changes(file);
 	sqe = io_uring_get_sqe(&ring->uring);
 	CHECK(sqe);
 	io_uring_prep_write(sqe, fd, data, (unsigned)length, offset);

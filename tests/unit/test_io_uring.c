@@ -5,9 +5,16 @@
  */
 #include "tests/unit/io_kinds.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static void lift_file_limit(void *arg)
@@ -227,6 +234,42 @@ START_TEST(test_io_open_directory_chooses_by_itself)
 }
 END_TEST
 
+/* From here on the system call that makes a ring fails as a container's filter lets it. */
+static void forbid_rings(int error)
+{
+	struct sock_filter program[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_setup, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)error),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog filter = {.len = 4, .filter = program};
+
+	ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter), 0);
+}
+
+START_TEST(test_io_is_plain_where_rings_are_forbidden)
+{
+	static const int errors[] = {EPERM, ENOSYS, EACCES};
+	struct io_file *f;
+
+	if (!begin(POSIX))
+		return;
+	io->ops->destroy(io);
+	forbid_rings(errors[_i]); /* for good: each case is a process of its own */
+	ck_assert_int_eq(io_uring_new(root, 0, &io), -errors[_i]);
+	ck_assert_int_eq(io_open_directory(root, 0, &io), 0);
+	ck_assert_str_eq(io->ops->name, "posix");
+	f = open_new("log");
+	ck_assert_int_eq(io->ops->write_sync(f, big, 20000, 0), 0);
+	ck_assert_int_eq(io->ops->write_sync(f, big, 300, 20000), 0);
+	check_bytes(f, big, 0, 20000);
+	io->ops->close(f);
+	finish();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("io_uring");
@@ -242,6 +285,10 @@ int main(void)
 	tcase_add_test(tc, test_uring_chain_results_become_one_answer);
 	tcase_add_test(tc, test_uring_ring_that_fails_is_replaced);
 	tcase_add_test(tc, test_io_open_directory_chooses_by_itself);
+	if (getenv("CK_FORK") && !strcmp(getenv("CK_FORK"), "no"))
+		puts("skipped: test_io_is_plain_where_rings_are_forbidden: it needs CK_FORK=yes");
+	else
+		tcase_add_loop_test(tc, test_io_is_plain_where_rings_are_forbidden, 0, 3);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
