@@ -265,6 +265,10 @@ unsigned page_split_position(const struct fmt_page *page, unsigned position, uns
 	for (unsigned i = 0; i < page->count; i++) {
 		if (i == position)
 			left += page_cost(length);
+		/* The cell before it and the new one, both large, are too much for the left part:
+		 * then both go to the right, where less than one such cell is. */
+		if (left > FMT_PAGE_SIZE - sizeof *page)
+			return i - 1;
 		if (left >= half)
 			return i ? i : 1;
 		left += page_cost(cell_length(page, i));

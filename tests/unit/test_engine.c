@@ -307,6 +307,36 @@ START_TEST(test_engine_gives_space_back_after_everything_is_deleted)
 }
 END_TEST
 
+/* A full leaf, a cell of the largest size put behind one of the largest size just below its middle: the
+ * left half had no room for both. Every place and many sizes of the cells before it. */
+START_TEST(test_a_full_leaf_splits_beside_two_large_cells)
+{
+	enum { LARGE = FMT_CELL_MAX - 2 - FMT_KEY_HEAD - 2, OVERHEAD = 2 + FMT_KEY_HEAD + 2 + 8 };
+	static const uint8_t bytes[LARGE];
+
+	for (unsigned small = 20; small < 500; small += 7)
+		for (unsigned large = 0; large < 8; large++) {
+			struct world *w = world_new(1, 0);
+			unsigned room = FMT_PAGE_SIZE - sizeof(struct fmt_page), i = 0;
+			uint8_t sub[2] = {0, 0};
+			struct mneme_key key = {
+				.inode = 16, .type = MNEME_TYPE_USER, .sub = sub, .sub_length = 2};
+			for (; room > OVERHEAD; i++) {
+				unsigned length = i == large ? LARGE : small;
+				if (length > room - OVERHEAD)
+					length = room - OVERHEAD;
+				sub[0] = i;
+				room -= length + OVERHEAD;
+				ck_assert_int_eq(mneme_put(w->m, &key, bytes, length, 0), 0);
+			}
+			sub[0] = large;
+			sub[1] = 1;
+			ck_assert_int_eq(mneme_put(w->m, &key, bytes, LARGE, 0), 0);
+			world_free(w);
+		}
+}
+END_TEST
+
 START_TEST(test_txn_conflict_is_found_and_nothing_is_applied)
 {
 	struct world *w = world_new(9, 0);
@@ -634,6 +664,7 @@ int main(void)
 	tcase_set_timeout(tc, 240);
 	tcase_add_loop_test(tc, test_engine_equals_a_model_over_random_operations, 0, 6);
 	tcase_add_test(tc, test_engine_gives_space_back_after_everything_is_deleted);
+	tcase_add_test(tc, test_a_full_leaf_splits_beside_two_large_cells);
 	tcase_add_test(tc, test_txn_conflict_is_found_and_nothing_is_applied);
 	tcase_add_test(tc, test_txn_run_lets_every_thread_finish_on_one_key);
 	tcase_add_test(tc, test_log_verifies_and_finds_a_changed_event);
