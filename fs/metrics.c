@@ -18,6 +18,11 @@
 #include <stdio.h>
 #include <time.h>
 
+/* A figure with one decimal, for "%lu.%u": what prints a double takes a kilobyte of a handler's stack. */
+#define TENTHS(x) (uint64_t)(x), (unsigned)((uint64_t)((x)*10.0) % 10)
+
+enum { NS = 1000000000 };
+
 /* Bucket bounds of the exposition: 1 us to about 1 s. */
 enum { BOUND_FIRST_NS = 1024, BOUND_LAST_NS = 1 << 30 };
 
@@ -121,11 +126,18 @@ static int finish(const struct text *text, size_t *length)
 	return text->used < text->capacity ? 0 : -ENOSPC;
 }
 
+/* To a millionth. */
 static void print_value(struct text *text, const char *name, const char *type, const char *help,
 			double value)
 {
-	print(text, "# HELP mneme_%s %s\n# TYPE mneme_%s %s\nmneme_%s %.17g\n", name, help, name,
-	      type, name, value);
+	uint64_t whole = value < 0 ? 0 : (uint64_t)value;
+	unsigned millionths = value < 0 ? 0 : (unsigned)((value - (double)whole) * 1e6);
+
+	print(text, "# HELP mneme_%s %s\n# TYPE mneme_%s %s\nmneme_%s %lu", name, help, name, type,
+	      name, whole);
+	if (millionths)
+		print(text, ".%06u", millionths);
+	print(text, "\n");
 }
 
 static int each_bucket(void *arg, uint64_t upper, uint64_t count)
@@ -135,8 +147,8 @@ static int each_bucket(void *arg, uint64_t upper, uint64_t count)
 	if (upper == UINT64_MAX)
 		print(text, "%s_bucket{%s,le=\"+Inf\"} %lu\n", text->histogram, text->label, count);
 	else
-		print(text, "%s_bucket{%s,le=\"%.9g\"} %lu\n", text->histogram, text->label,
-		      (double)upper / 1e9, count);
+		print(text, "%s_bucket{%s,le=\"%lu.%09lu\"} %lu\n", text->histogram, text->label,
+		      upper / NS, upper % NS, count);
 	return 0;
 }
 
@@ -146,7 +158,8 @@ static void print_histogram(struct text *text, const char *name, const char *lab
 	text->histogram = name;
 	text->label = label;
 	histogram_each_cumulative(h, BOUND_FIRST_NS, BOUND_LAST_NS, each_bucket, text);
-	print(text, "%s_sum{%s} %.9g\n", name, label, (double)histogram_sum(h) / 1e9);
+	print(text, "%s_sum{%s} %lu.%09lu\n", name, label, histogram_sum(h) / NS,
+	      histogram_sum(h) % NS);
 	print(text, "%s_count{%s} %lu\n", name, label, histogram_count(h));
 }
 
@@ -292,10 +305,10 @@ static void print_bridge_lines(struct text *text, struct fs *fs)
 			continue;
 		print(text,
 		      "%-10s %-9s %lu tasks done, %lu wait (at most %lu), %lu refused; started "
-		      "after %.0f us, p99 %.0f us\n",
+		      "after %lu us, p99 %lu us\n",
 		      p ? "" : "bridge", priorities[p], s.priority[p].run, s.priority[p].depth,
-		      s.priority[p].depth_max, s.priority[p].refused, histogram_mean(h) / 1e3,
-		      (double)histogram_quantile(h, 0.99) / 1e3);
+		      s.priority[p].depth_max, s.priority[p].refused,
+		      (uint64_t)(histogram_mean(h) / 1e3), histogram_quantile(h, 0.99) / 1000);
 		alloc_free(h);
 	}
 }
@@ -356,23 +369,28 @@ int metrics_write_stats(struct fs *fs, char *buffer, size_t capacity, size_t *le
 		const struct histogram *h = &fs->metrics->latency[op];
 		if (!histogram_count(h))
 			continue;
-		print(&text, "%-16s %12lu %10.1f %10.1f %10.1f %10.1f %8lu\n", names[op],
-		      histogram_count(h), (double)histogram_quantile(h, 0.5) / 1e3,
-		      (double)histogram_quantile(h, 0.99) / 1e3,
-		      (double)histogram_quantile(h, 0.999) / 1e3, (double)histogram_max(h) / 1e3,
+		print(&text, "%-16s %12lu %8lu.%u %8lu.%u %8lu.%u %8lu.%u %8lu\n", names[op],
+		      histogram_count(h), TENTHS((double)histogram_quantile(h, 0.5) / 1e3),
+		      TENTHS((double)histogram_quantile(h, 0.99) / 1e3),
+		      TENTHS((double)histogram_quantile(h, 0.999) / 1e3),
+		      TENTHS((double)histogram_max(h) / 1e3),
 		      atomic_load_explicit(&fs->metrics->errors[op], memory_order_relaxed));
 	}
 	print(&text,
-	      "\nstore      heap %.1f MiB (%.1f free), disk free %.1f MiB, dirty %.1f of %.1f "
+	      "\nstore      heap %lu.%u MiB (%lu.%u free), disk free %lu.%u MiB, dirty %lu.%u of "
+	      "%lu.%u "
 	      "MiB%s\n",
-	      (double)s.heap_bytes / 1048576, (double)s.heap_free_bytes / 1048576,
-	      (double)s.disk_free_bytes / 1048576, (double)s.dirty_bytes / 1048576,
-	      (double)s.dirty_bytes_max / 1048576, s.read_only ? ", READ-ONLY after an error" : "");
-	print(&text, "log        %lu commits, %.1f MiB, %lu synced writes, %.1f KiB not durable\n",
-	      s.commits, (double)s.log_bytes / 1048576, s.log_flushes,
-	      (double)(s.lsn_next - s.lsn_durable) / 1024);
-	print(&text, "checkpoint %lu, last %.1f ms, shards held at most %.1f us\n", s.checkpoints,
-	      (double)s.checkpoint_ns_last / 1e6, (double)s.freeze_ns_max / 1e3);
+	      TENTHS((double)s.heap_bytes / 1048576), TENTHS((double)s.heap_free_bytes / 1048576),
+	      TENTHS((double)s.disk_free_bytes / 1048576), TENTHS((double)s.dirty_bytes / 1048576),
+	      TENTHS((double)s.dirty_bytes_max / 1048576),
+	      s.read_only ? ", READ-ONLY after an error" : "");
+	print(&text,
+	      "log        %lu commits, %lu.%u MiB, %lu synced writes, %lu.%u KiB not durable\n",
+	      s.commits, TENTHS((double)s.log_bytes / 1048576), s.log_flushes,
+	      TENTHS((double)(s.lsn_next - s.lsn_durable) / 1024));
+	print(&text, "checkpoint %lu, last %lu.%u ms, shards held at most %lu.%u us\n",
+	      s.checkpoints, TENTHS((double)s.checkpoint_ns_last / 1e6),
+	      TENTHS((double)s.freeze_ns_max / 1e3));
 	print_bridge_lines(&text, fs);
 	print(&text, "kernel     %lu inodes known; stack at most %lu bytes (%lu of %lu over %d)\n",
 	      node_count(fs->nodes), stack_watermark(), stack_violations(), stack_samples(),
@@ -381,11 +399,11 @@ int metrics_write_stats(struct fs *fs, char *buffer, size_t capacity, size_t *le
 		struct memory_stats m;
 		memory_get_stats(fs->memory, &m);
 		print(&text,
-		      "memories   %lu files, %lu passages, %lu waiting; indexes %.1f MiB; %lu "
+		      "memories   %lu files, %lu passages, %lu waiting; indexes %lu.%u MiB; %lu "
 		      "searches, "
-		      "mean %.2f ms\n",
-		      m.files, m.passages, m.pending, (double)m.bytes / 1048576, m.searches,
-		      m.searches ? (double)m.search_ns / 1e6 / (double)m.searches : 0);
+		      "mean %lu.%u ms\n",
+		      m.files, m.passages, m.pending, TENTHS((double)m.bytes / 1048576), m.searches,
+		      TENTHS(m.searches ? (double)m.search_ns / 1e6 / (double)m.searches : 0));
 	}
 	if (text.used < text.capacity)
 		text.used += layers_print(text.at + text.used, text.capacity - text.used);

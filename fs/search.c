@@ -108,10 +108,10 @@ int search_write_status(struct fs *fs, char **text, size_t *length)
 			  "files      %llu\n"
 			  "passages   %llu\n"
 			  "waiting    %llu\n"
-			  "indexes    %.1f MiB\n",
+			  "indexes    %llu KiB\n",
 			  model, note[0] ? ": " : "", note, (unsigned long long)stats.files,
 			  (unsigned long long)stats.passages, (unsigned long long)stats.pending,
-			  (double)stats.bytes / 1048576);
+			  (unsigned long long)stats.bytes / 1024);
 }
 
 /* ---- attributes ---- */

@@ -14,6 +14,9 @@
 
 enum { GROW_SLACK_PAGES = 1024 };
 
+/* The keys of the operation at hand. Not on the stack: handlers have 3 KiB. */
+static _Thread_local uint8_t key_bytes[FMT_KEY_MAX];
+static _Thread_local uint8_t last_bytes[FMT_KEY_MAX];
 static _Thread_local uint64_t last_lsn;
 static _Thread_local uint64_t wanted_pages; /* by this thread's last transaction that lacked room */
 static _Thread_local uint64_t
@@ -55,7 +58,7 @@ static uint8_t *op_write(uint8_t *at, const struct commit_op *op)
  * take beyond the rest, nothing is kept. */
 enum {
 	CREDIT_BATCH = 64,
-	CREDIT_ARENA_MIN = 16384, /* pages */
+	CREDIT_ARENA_MIN = 16384,                /* pages */
 	CREDIT_STRANDED_MAX = 16 * CREDIT_BATCH, /* in the shards that one transaction met */
 };
 
@@ -192,19 +195,17 @@ static int op_prepare_value(struct mneme *m, struct shard *s, const struct commi
 	memcpy(&v, cell, sizeof v);
 	if (v.length > FMT_VALUE_MAX)
 		return -EUCLEAN;
-	int rc = pages_promise(m, s, value_pages(end > v.length ? end : v.length), 1, flags, budget);
+	int rc =
+		pages_promise(m, s, value_pages(end > v.length ? end : v.length), 1, flags, budget);
 	if (rc < 0)
 		return rc;
 	return value_own(m, s, path, end > v.length ? end : v.length, budget, &error) ? 0 : error;
 }
 
-/* The two range functions stay out of line: their key buffer is not on the stack of other operations. */
-static __attribute__((noinline)) int range_prepare(struct mneme *m, struct shard *s,
-						   const struct commit_op *op, struct page_key key,
-						   unsigned flags, struct budget *budget)
+static int range_prepare(struct mneme *m, struct shard *s, const struct commit_op *op,
+			 struct page_key key, unsigned flags, struct budget *budget)
 {
-	uint8_t bytes[FMT_KEY_MAX];
-	struct page_key last = {bytes, store_encode_key(&op->last, bytes)};
+	struct page_key last = {last_bytes, store_encode_key(&op->last, last_bytes)};
 	struct tree_range range;
 	int rc = tree_check_neighbours(m, s, key);
 
@@ -215,12 +216,10 @@ static __attribute__((noinline)) int range_prepare(struct mneme *m, struct shard
 	return rc < 0 ? rc : pages_promise(m, s, range.pages, 0, flags, budget);
 }
 
-static __attribute__((noinline)) void range_apply(struct mneme *m, struct shard *s,
-						  const struct commit_op *op, struct page_key key,
-						  struct budget *budget)
+static void range_apply(struct mneme *m, struct shard *s, const struct commit_op *op,
+			struct page_key key, struct budget *budget)
 {
-	uint8_t bytes[FMT_KEY_MAX];
-	struct page_key last = {bytes, store_encode_key(&op->last, bytes)};
+	struct page_key last = {last_bytes, store_encode_key(&op->last, last_bytes)};
 	int rc = tree_range_remove(m, s, key, last, budget);
 
 	CHECK(rc == 0);
@@ -352,7 +351,7 @@ static uint32_t stamp_new(struct mneme *m)
 }
 
 static int ops_prepare(struct mneme *m, const struct commit_op *ops, uint32_t count, unsigned flags,
-		       struct budget *budget, struct tree_path *path, uint8_t *bytes)
+		       struct budget *budget, struct tree_path *path)
 {
 	int rc = 0;
 
@@ -360,7 +359,7 @@ static int ops_prepare(struct mneme *m, const struct commit_op *ops, uint32_t co
 		budget->stamp = stamp_new(m);
 	for (uint32_t i = 0; i < count && rc == 0; i++) {
 		wanted_later = (uint64_t)(count - i - 1) * (TREE_PAGES_PUT + 1);
-		struct page_key key = {bytes, store_encode_key(&ops[i].key, bytes)};
+		struct page_key key = {key_bytes, store_encode_key(&ops[i].key, key_bytes)};
 		struct shard *s = store_shard(m, ops[i].key.inode);
 		/* Operations behind a delete may meet the leaves beside it. */
 		if (count > 1 && ops[i].kind == FMT_OP_DELETE)
@@ -372,10 +371,10 @@ static int ops_prepare(struct mneme *m, const struct commit_op *ops, uint32_t co
 }
 
 static void ops_apply(struct mneme *m, const struct commit_op *ops, uint32_t count,
-		      struct budget *budget, struct tree_path *path, uint8_t *bytes)
+		      struct budget *budget, struct tree_path *path)
 {
 	for (uint32_t i = 0; i < count; i++) {
-		struct page_key key = {bytes, store_encode_key(&ops[i].key, bytes)};
+		struct page_key key = {key_bytes, store_encode_key(&ops[i].key, key_bytes)};
 		op_apply(m, store_shard(m, ops[i].key.inode), &ops[i], key, budget,
 			 count == 1 ? path : NULL);
 	}
@@ -384,7 +383,6 @@ static void ops_apply(struct mneme *m, const struct commit_op *ops, uint32_t cou
 int commit_apply(struct mneme *m, const struct commit_op *ops, uint32_t count, unsigned flags,
 		 int log, uint64_t *lsn)
 {
-	uint8_t bytes[FMT_KEY_MAX];
 	struct tree_path path;
 	struct budget budget = {0};
 	uint32_t record_bytes = 0, promised;
@@ -403,7 +401,7 @@ int commit_apply(struct mneme *m, const struct commit_op *ops, uint32_t count, u
 	}
 	struct shard *first = store_shard(m, ops[0].key.inode);
 	uint64_t faults = heap_faults(&m->heap);
-	LAYER(apply, rc = ops_prepare(m, ops, count, flags, &budget, &path, bytes));
+	LAYER(apply, rc = ops_prepare(m, ops, count, flags, &budget, &path));
 	rc = store_read_fault(m, faults, rc);
 	if (rc < 0) {
 		pages_unpromise(m, first, flags, &budget);
@@ -411,7 +409,7 @@ int commit_apply(struct mneme *m, const struct commit_op *ops, uint32_t count, u
 			wal_unpromise(&m->wal, promised);
 		return rc;
 	}
-	LAYER(apply, ops_apply(m, ops, count, &budget, &path, bytes));
+	LAYER(apply, ops_apply(m, ops, count, &budget, &path));
 	pages_unpromise(m, first, flags, &budget);
 	if (log)
 		LAYER(log, *lsn = record_append(m, ops, count, record_bytes, promised));
@@ -429,13 +427,12 @@ int commit_apply(struct mneme *m, const struct commit_op *ops, uint32_t count, u
 
 int commit_replay(struct mneme *m, const struct commit_op *op)
 {
-	uint8_t bytes[FMT_KEY_MAX];
 	struct tree_path path;
 	struct budget budget = {0};
-	int rc = ops_prepare(m, op, 1, MNEME_TXN_MAY_FILL, &budget, &path, bytes);
+	int rc = ops_prepare(m, op, 1, MNEME_TXN_MAY_FILL, &budget, &path);
 
 	if (rc == 0)
-		ops_apply(m, op, 1, &budget, &path, bytes);
+		ops_apply(m, op, 1, &budget, &path);
 	pages_unpromise(m, store_shard(m, op->key.inode), MNEME_TXN_MAY_FILL, &budget);
 	return rc;
 }

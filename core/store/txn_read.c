@@ -13,10 +13,11 @@
 
 #define HASH_ABSENT 0x5bd1e995a5a5a5a5ull
 
+static _Thread_local uint8_t key_bytes[FMT_KEY_MAX]; /* not on the stack: handlers have 3 KiB */
+
 int txn_tree_get(struct mneme *m, const struct mneme_key *key, const void **value, size_t *length)
 {
-	uint8_t bytes[FMT_KEY_MAX];
-	struct page_key encoded = {bytes, store_encode_key(key, bytes)};
+	struct page_key encoded = {key_bytes, store_encode_key(key, key_bytes)};
 	struct tree_path path;
 	uint32_t n = 0;
 	uint64_t faults = heap_faults(&m->heap);
@@ -36,8 +37,8 @@ int txn_tree_scan(struct mneme *m, const struct mneme_key *first, const struct m
 		  int last_inclusive, uint64_t limit, mneme_scan_each *each, void *arg,
 		  uint64_t *hash)
 {
-	uint8_t first_bytes[FMT_KEY_MAX], last_bytes[FMT_KEY_MAX];
-	struct page_key from = {first_bytes, store_encode_key(first, first_bytes)};
+	uint8_t last_bytes[FMT_KEY_MAX]; /* on the stack: `each` may begin another scan */
+	struct page_key from = {key_bytes, store_encode_key(first, key_bytes)};
 	struct page_key to = {last_bytes, store_encode_key(last, last_bytes)};
 	struct tree_path path;
 	uint64_t faults = heap_faults(&m->heap);

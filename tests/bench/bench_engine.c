@@ -4,8 +4,9 @@
  *            against each other: A0 the raw tree (no log), A1 with transaction and log, B through the
  *            kv and log interfaces.
  * Use:       bench_engine [--quick] [--json] [--dir DIR] [--keys N] [--value BYTES] [--zipf]
- *            [--rounds N] [--only peers|layers|threads]. DIR should lie on the disk that is to be measured
- *            (default: $MNEME_BENCH_DIR, which tests/bench/run sets). A terminal sees what runs.
+ *            [--rounds N] [--only peers|layers|threads]. DIR should lie on the disk that is to be
+ *            measured (default: $MNEME_BENCH_DIR, which tests/bench/run sets). A terminal sees what
+ *            runs.
  * Invariants: every engine gets the same sequence of keys; a round is a fresh store; all engines of a
  *            class come in turn in each round. Durability classes: `memory` (no log, no sync),
  *            `buffered` (log without waiting: LMDB NOSYNC, SQLite WAL NORMAL, RocksDB WAL without
