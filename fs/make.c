@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   everything that makes an inode: create, mknod, mkdir, symlink, O_TMPFILE.
+ * Purpose:   everything that makes an inode: create, mknod, mkdir, symlink, O_TMPFILE; make.h.
  * Invariants: a new object belongs to the caller (its group to a setgid directory), is inside its
  *            directory's shard unless it is a directory itself, and is made in one transaction with
  *            its name.
@@ -11,6 +11,7 @@
 
 #include "fs/acl.h"
 #include "fs/dentry.h"
+#include "fs/make.h"
 #include "fs/virtual.h"
 
 #include <errno.h>
@@ -108,6 +109,15 @@ static void init_inode(const struct fuse_ctx *caller, const struct names_inode *
 		inode->size = strlen(make->target);
 		inode->mode = S_IFLNK | 0777;
 	}
+}
+
+void make_whiteout(const struct fuse_ctx *caller, uint64_t directory,
+		   const struct names_inode *directory_inode, int64_t now, struct names_inode *out)
+{
+	struct make make = {.directory = directory, .name = "", .mode = S_IFCHR};
+
+	init_inode(caller, directory_inode, &make, now);
+	*out = make.inode;
 }
 
 static int put_name(struct fs *fs, struct mneme_txn *txn, struct make *make,

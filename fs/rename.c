@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   rename, with NOREPLACE and EXCHANGE.
+ * Purpose:   rename, with NOREPLACE, EXCHANGE and WHITEOUT.
  * Invariants: one transaction over both directories and both inodes: after a crash either all or nothing
  *            of it has happened. A directory never becomes its own descendant.
  * Threading: any handler thread. The kernel lets one rename of a directory happen at a time, so the
@@ -12,6 +12,7 @@
 #include "core/memory/memory.h"
 
 #include "fs/dentry.h"
+#include "fs/make.h"
 #include "fs/reaper.h"
 #include "fs/virtual.h"
 
@@ -36,7 +37,9 @@ struct rename {
 	struct end from, to;
 	unsigned flags;
 	int64_t now;
-	uint64_t gone; /* result: an inode that lost its last name, or 0 */
+	fuse_req_t caller;
+	uint64_t whiteout; /* inode that takes the name that was left, or 0 */
+	uint64_t gone;     /* result: an inode that lost its last name, or 0 */
 };
 
 static int load_end(struct fs *fs, struct mneme_txn *txn, struct end *end, uint64_t expected)
@@ -111,11 +114,31 @@ static int drop_target(struct fs *fs, struct mneme_txn *txn, struct rename *r)
 	return inode_store(txn, ino, &to->inode);
 }
 
+/* The name that the move leaves goes, or becomes a whiteout's. */
+static int leave_source(struct mneme_txn *txn, struct rename *r)
+{
+	struct end *from = &r->from;
+	uint64_t ino = from->dentry.inode;
+	struct names_inode whiteout;
+
+	if (!r->whiteout) {
+		from->parent->size -= from->parent->size > 0;
+		return dentry_remove(txn, from->directory, from->dentry.position, ino);
+	}
+	int err = dentry_drop_parent(txn, from->directory, from->dentry.position, ino);
+	if (err)
+		return err;
+	make_whiteout(fuse_req_ctx(r->caller), from->directory, from->parent, r->now, &whiteout);
+	err = dentry_put(txn, from->directory, from->dentry.position, from->name, r->whiteout,
+			 whiteout.mode);
+	return err ? err : inode_store(txn, r->whiteout, &whiteout);
+}
+
 static int move(struct fs *fs, struct mneme_txn *txn, struct rename *r)
 {
 	struct end *from = &r->from, *to = &r->to;
 	uint64_t ino = from->dentry.inode;
-	int err = dentry_remove(txn, from->directory, from->dentry.position, ino);
+	int err = leave_source(txn, r);
 
 	if (err)
 		return err;
@@ -126,7 +149,6 @@ static int move(struct fs *fs, struct mneme_txn *txn, struct rename *r)
 	} else {
 		to->parent->size++;
 	}
-	from->parent->size -= from->parent->size > 0;
 	if (S_ISDIR(from->inode.mode)) {
 		from->parent->nlink--;
 		to->parent->nlink++;
@@ -240,6 +262,8 @@ static int rename_try(struct fs *fs, struct rename *r)
 	}
 	uint64_t inodes[] = {r->from.directory, r->to.directory, from.inode, to.inode};
 	unsigned count = to.inode ? 4 : 3;
+	if (r->flags & RENAME_WHITEOUT) /* in the shard of its directory, which is locked */
+		r->whiteout = mneme_inode_new(fs->engine, fs_shard_of(fs, r->from.directory));
 	err = fs_begin(fs, 0, inodes, count, &txn);
 	if (err)
 		return err;
@@ -266,7 +290,9 @@ static void handle_rename(fuse_req_t req, fuse_ino_t parent, const char *name, f
 	r.to.name = newname;
 	r.flags = flags;
 	r.now = fs_now();
-	if (flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE)) {
+	r.caller = req;
+	if (flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT) ||
+	    (flags & RENAME_EXCHANGE && flags & (RENAME_NOREPLACE | RENAME_WHITEOUT))) {
 		op_reply_error(&op, -EINVAL);
 		return;
 	}

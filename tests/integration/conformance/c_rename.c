@@ -154,6 +154,52 @@ CASE(rename_unknown_flags_are_refused)
 	FAILS(rename2("a", "b", RENAME_NOREPLACE | RENAME_EXCHANGE), EINVAL);
 }
 
+static void check_whiteout(const char *path)
+{
+	struct stat st = stat_of(path);
+
+	EQ(st.st_mode, S_IFCHR);
+	EQ(st.st_rdev, 0);
+	EQ(st.st_nlink, 1);
+	OK(unlink(path));
+	YES(!exists(path));
+}
+
+CASE(rename_with_whiteout_leaves_one)
+{
+	make_file("a", "text", 0644);
+	OK(mkdir("d", 0755));
+	make_file("d/b", "old", 0644);
+	ino_t ino = stat_of("a").st_ino;
+	FAILS(rename2("a", "d/b", RENAME_WHITEOUT | RENAME_EXCHANGE), EINVAL);
+	FAILS(rename2("a", "d/b", RENAME_WHITEOUT | RENAME_NOREPLACE), EEXIST);
+	EQ(stat_of("a").st_ino, ino);
+	OK(rename2("a", "d/b", RENAME_WHITEOUT));
+	EQ(stat_of("d/b").st_ino, ino);
+	SAME(read_file("d/b"), "text");
+	check_whiteout("a");
+	OK(rename2("d/b", "d/c", RENAME_WHITEOUT | RENAME_NOREPLACE));
+	SAME(read_file("d/c"), "text");
+	check_whiteout("d/b");
+	OK(unlink("d/c"));
+	OK(rmdir("d"));
+}
+
+CASE(rename_of_a_directory_with_whiteout)
+{
+	OK(mkdir("a", 0755));
+	OK(mkdir("a/d", 0755));
+	OK(mkdir("b", 0755));
+	make_file("a/d/f", "below", 0644);
+	OK(rename2("a/d", "b/d", RENAME_WHITEOUT));
+	EQ(stat_of("a").st_nlink, 2);
+	EQ(stat_of("b").st_nlink, 3);
+	SAME(read_file("b/d/f"), "below");
+	FAILS(rmdir("a"), ENOTEMPTY);
+	check_whiteout("a/d");
+	OK(rmdir("a"));
+}
+
 CASE(rename_over_an_open_file_keeps_its_content)
 {
 	char byte;
