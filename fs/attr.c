@@ -56,7 +56,7 @@ static void fill_statx(uint64_t ino, const struct names_inode *inode, struct sta
 {
 	memset(out, 0, sizeof(*out));
 	out->stx_mask = STATX_BASIC_STATS | STATX_BTIME;
-	out->stx_blksize = 4096;
+	out->stx_blksize = MNEME_CHUNK_SIZE;
 	out->stx_nlink = inode->nlink;
 	out->stx_uid = inode->uid;
 	out->stx_gid = inode->gid;

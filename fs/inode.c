@@ -129,7 +129,7 @@ void inode_to_stat(const struct fs *fs, uint64_t ino, const struct names_inode *
 	out->st_gid = inode->gid;
 	out->st_rdev = inode->rdev;
 	out->st_size = (off_t)inode->size;
-	out->st_blksize = 4096;
+	out->st_blksize = MNEME_CHUNK_SIZE;
 	out->st_blocks = (blkcnt_t)(inode->allocated / 512);
 	out->st_atim = timespec_of(inode->atime_ns);
 	out->st_mtim = timespec_of(inode->mtime_ns);

@@ -161,6 +161,19 @@ CASE(data_read_of_a_directory_is_refused)
 	FAILS(read(fd, &byte, 1), EISDIR);
 }
 
+CASE(data_holes_are_as_fine_as_blksize_says)
+{
+	int fd = open_new("f");
+	long size = stat_of("f").st_blksize;
+
+	for (int i = 1; i < 4; i++) {
+		OK(ftruncate(fd, 0));
+		fill(fd, i * size, 1, 'x');
+		OK(fsync(fd));
+		EQ(lseek(fd, 0, SEEK_DATA), i * size);
+	}
+}
+
 CASE(data_seek_data_and_hole)
 {
 	int fd = open_new("f");
