@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   the frame of a request: begin, reply, measure (fs.h).
- * Invariants: the thread's arena is given back after the reply, never before.
+ * Invariants: the thread's arena is given back after the reply, never before. No thread is cancelled
+ *            in a handler.
  * Failure:   a reply that the kernel does not take (the request was interrupted, the mount is gone) is
  *            not an error of ours; references that it carried are taken back.
  */
@@ -12,11 +13,16 @@
 #include "fs/virtual.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 #include <time.h>
 
 struct op op_begin(fuse_req_t req, enum metrics_op kind)
 {
+	/* At the end of the session libfuse cancels the threads of its rings wherever they are: one
+	 * that held a lock, or the log's turn, would keep the store from closing. They leave by
+	 * themselves. */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
 	stack_enter();
 	return (struct op){
 		.req = req, .fs = fuse_req_userdata(req), .start_ns = metrics_now(), .kind = kind};

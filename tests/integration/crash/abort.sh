@@ -10,6 +10,12 @@ mountpoint -q $control || mount -t fusectl fusectl $control 2>/dev/null
 [ -d $control ] || skip_all "no $control"
 store_new
 
+# Writes and syncs until the mount is gone: the daemon is met while it waits for the disk.
+sync_always() # NAME
+{
+	while dd if=/dev/zero of="$mnt/$1" bs=4k count=1 conv=fsync 2>/dev/null; do :; done
+}
+
 one_round()
 {
 	local device pids="" w stuck=0
@@ -17,8 +23,9 @@ one_round()
 	echo "$1" >"$mnt/synced" && sync "$mnt/synced" "$mnt" || return 1
 	device=$(mountpoint -d "$mnt")
 	device=${device#*:}
-	for w in 1 2 3 4; do
+	for w in 1 2 3; do
 		dd if=/dev/zero of="$mnt/big.$w" bs=64k count=100000 2>/dev/null & pids="$pids $!"
+		sync_always "small.$w" & pids="$pids $!"
 	done
 	sleep 0.$((RANDOM % 5))1
 	echo 1 >"$control/$device/abort" || return 1
