@@ -68,10 +68,12 @@ struct mneme_create_options {
 
 struct mneme_options {
 	int read_only; /* 1: no lock, no log, no change; sees the last checkpoint and log */
-	uint64_t dirty_bytes_max;  /* dirty arena; default 512 MiB, least 4 MiB */
-	uint64_t mapped_bytes_max; /* resident bytes of the heap map; default 256 MiB */
-	uint32_t flush_ms;         /* group commit of `buffered`: time; default 100 */
-	uint32_t flush_bytes;      /* and size; default 1 MiB */
+	uint64_t dirty_bytes_max; /* dirty arena; default 512 MiB, least 4 MiB */
+	/* resident bytes of the heap map; default: what the rest of the process leaves of 768 MiB, but
+	 * at least 128 MiB */
+	uint64_t mapped_bytes_max;
+	uint32_t flush_ms;    /* group commit of `buffered`: time; default 100 */
+	uint32_t flush_bytes; /* and size; default 1 MiB */
 	uint32_t
 		checkpoint_ms; /* a dirty store is checkpointed at least this often; default 30000 */
 	enum mneme_durability durability; /* overrides the store's for this open */

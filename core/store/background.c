@@ -21,7 +21,11 @@ enum {
 	LOG_SEGMENTS_BEFORE_CHECKPOINT = 16,
 	LOG_SEGMENTS_URGENT = 24,
 	LATE_MS = 1000,
-	MAP_MS = 1000,
+	MAP_MS_LEAST = 20,
+	MAP_MS_MOST = 500,
+	MAP_PIECE = 16 << 20,
+	MAP_LEAST = 128 << 20,
+	RESIDENT_MOST = 768 << 20,
 };
 #define MS 1000000ull
 
@@ -38,6 +42,8 @@ struct background {
 	struct bridge_periodic *old, *late;        /* [I] */
 	struct work flush_task, spare_task, checkpoint_task;
 	struct mneme *m;               /* [I] */
+	uint64_t map_ms;               /* [map's alarm] until it looks again */
+	uint64_t map_hand;             /* [map's alarm] byte of the map where dropping goes on */
 	_Atomic int flush_armed;       /* [A] */
 	_Atomic int flush_queued;      /* [A] flush_task is the bridge's */
 	_Atomic int spare_queued;      /* [A] spare_task is */
@@ -62,28 +68,68 @@ static int flag_move(_Atomic int *flag, int from, int to)
 
 /* ---- the log ---- */
 
-/* Keeps the mapped part of the heap within its share of memory: the page cache keeps the bytes, so
- * what is dropped too much comes back without the disk. */
-static void map_limit(void *arg, int status)
+/* Resident memory of the process, by /proc: of mapped files, and all other. */
+static int resident_read(uint64_t *files, uint64_t *rest)
 {
-	struct mneme *m = arg;
 	char text[128];
 	unsigned long size, resident, shared;
 	int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
 
-	(void)status;
 	if (fd < 0)
-		return;
+		return -errno;
 	ssize_t n = read(fd, text, sizeof text - 1);
 	close(fd);
 	if (n <= 0)
-		return;
+		return -EIO;
 	text[n] = 0;
-	if (sscanf(text, "%lu %lu %lu", &size, &resident, &shared) == 3 &&
-	    (uint64_t)shared * FMT_PAGE_SIZE > m->options.mapped_bytes_max)
-		m->io->ops->map_drop(m->heap.file, 0,
-				     atomic_load_explicit(&m->heap.pages, memory_order_relaxed) *
-					     FMT_PAGE_SIZE);
+	if (sscanf(text, "%lu %lu %lu", &size, &resident, &shared) != 3)
+		return -EIO;
+	*files = (uint64_t)shared * FMT_PAGE_SIZE;
+	*rest = (uint64_t)(resident - shared) * FMT_PAGE_SIZE;
+	return 0;
+}
+
+static uint64_t map_most(const struct mneme *m, uint64_t rest)
+{
+	if (m->options.mapped_bytes_max)
+		return m->options.mapped_bytes_max;
+	return rest + MAP_LEAST < RESIDENT_MOST ? RESIDENT_MOST - rest : MAP_LEAST;
+}
+
+/* Drops the map piece by piece, where it stopped the last time, until there is some room again. */
+static void map_drop_some(struct background *b)
+{
+	struct mneme *m = b->m;
+	uint64_t end = atomic_load_explicit(&m->heap.pages, memory_order_relaxed) * FMT_PAGE_SIZE;
+	uint64_t files, rest;
+
+	for (uint64_t done = 0; done < end; done += MAP_PIECE) {
+		if (b->map_hand >= end)
+			b->map_hand = 0;
+		m->io->ops->map_drop(m->heap.file, b->map_hand, MAP_PIECE);
+		b->map_hand += MAP_PIECE;
+		if (resident_read(&files, &rest) < 0 || files < map_most(m, rest) / 8 * 7)
+			break;
+	}
+}
+
+/* Keeps the mapped part of the heap within its share of memory: the page cache keeps the bytes, so
+ * what is dropped comes back without the disk. Looks often as long as much is mapped. */
+static void map_limit(void *arg, int status)
+{
+	struct background *b = arg;
+	uint64_t files = 0, rest = 0, most = 0;
+
+	(void)status;
+	if (resident_read(&files, &rest) == 0) {
+		most = map_most(b->m, rest);
+		if (files > most)
+			map_drop_some(b);
+	}
+	b->map_ms = files > most / 2 ? MAP_MS_LEAST : 2 * b->map_ms;
+	if (b->map_ms > MAP_MS_MOST)
+		b->map_ms = MAP_MS_MOST;
+	bridge_periodic_at(b->map, bridge_now_ns() + b->map_ms * MS);
 }
 
 static void spare_run(struct bridge_task *task, int status)
@@ -122,7 +168,6 @@ static void flush(struct background *b)
 		else if (rc < 0)
 			store_fail(m, rc, "the log could not be written");
 		spare_ask(b);
-		map_limit(m, 0);
 	}
 	/* What came meanwhile, or found no segment. */
 	if (atomic_load_explicit(&m->wal.pending, memory_order_relaxed) && store_writable(m) == 0)
@@ -272,8 +317,11 @@ static int alarms_make(struct background *b)
 	if (rc == 0)
 		rc = bridge_periodic_new(bridge, 0, BRIDGE_HIGH, checkpoint_late, b, &b->late);
 	if (rc == 0)
-		rc = bridge_periodic_new(bridge, MAP_MS * MS, BRIDGE_NORMAL, map_limit, b->m,
-					 &b->map);
+		rc = bridge_periodic_new(bridge, 0, BRIDGE_HIGH, map_limit, b, &b->map);
+	if (rc == 0) {
+		b->map_ms = MAP_MS_LEAST;
+		bridge_periodic_at(b->map, bridge_now_ns() + MAP_MS_LEAST * MS);
+	}
 	return rc;
 }
 

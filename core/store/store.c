@@ -353,8 +353,6 @@ static void options_fill(struct mneme *m, const struct mneme_options *given)
 		o->dirty_bytes_max = 512ull << 20;
 	if (o->dirty_bytes_max < 4u << 20)
 		o->dirty_bytes_max = 4u << 20;
-	if (!o->mapped_bytes_max)
-		o->mapped_bytes_max = 256ull << 20;
 	if (!o->flush_ms)
 		o->flush_ms = 100;
 	if (!o->flush_bytes)

@@ -4,9 +4,9 @@
  *            against each other: A0 the raw tree (no log), A1 with transaction and log, B through the
  *            kv and log interfaces.
  * Use:       bench_engine [--quick] [--json] [--dir DIR] [--keys N] [--value BYTES] [--zipf]
- *            [--rounds N] [--only peers|layers|threads]. DIR should lie on the disk that is to be
- *            measured (default: $MNEME_BENCH_DIR, which tests/bench/run sets). A terminal sees what
- *            runs.
+ *            [--rounds N] [--only peers|layers|threads] [--peers NAME,...]. DIR should lie on the disk
+ *            that is to be measured (default: $MNEME_BENCH_DIR, which tests/bench/run sets). A
+ *            terminal sees what runs.
  * Invariants: every engine gets the same sequence of keys; a round is a fresh store; all engines of a
  *            class come in turn in each round. Durability classes: `memory` (no log, no sync),
  *            `buffered` (log without waiting: LMDB NOSYNC, SQLite WAL NORMAL, RocksDB WAL without
@@ -22,7 +22,6 @@
 #include <math.h>
 #include <pthread.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,7 +30,8 @@ struct setting {
 	uint64_t keys;
 	uint32_t value_length;
 	int zipf, quick;
-	const char *only; /* a part; NULL: all */
+	const char *only;    /* a part; NULL: all */
+	const char *engines; /* of the peers: names with commas; NULL: all */
 	unsigned rounds;
 	uint64_t strict_puts;
 };
@@ -156,15 +156,51 @@ static void key_write(uint8_t key[16], uint32_t number)
 		key[i] = '0' + number % 10;
 }
 
+/* The most memory that the process has had since peak_begin(), beyond what it had then; pages of mapped
+ * files count. */
+static uint64_t peak_base_kib;
+
+static uint64_t status_kib(const char *field)
+{
+	char line[128];
+	uint64_t kib = 0;
+	FILE *status = fopen("/proc/self/status", "r");
+
+	while (status && fgets(line, sizeof line, status))
+		if (!strncmp(line, field, strlen(field)))
+			kib = strtoull(line + strlen(field), NULL, 10);
+	if (status)
+		fclose(status);
+	return kib;
+}
+
+static void peak_begin(void)
+{
+	FILE *refs = fopen("/proc/self/clear_refs", "w");
+
+	if (refs) {
+		fputs("5", refs);
+		fclose(refs);
+	}
+	peak_base_kib = status_kib("VmRSS:");
+}
+
+static double peak_mib(void)
+{
+	uint64_t peak = status_kib("VmHWM:");
+
+	return peak > peak_base_kib ? (double)(peak - peak_base_kib) / 1024 : 0;
+}
+
 static void measure(const struct peer *peer, enum peer_class class, uint64_t puts)
 {
 	char path[400], name[56];
 	uint8_t key[16], *value = malloc(set.value_length), *out = malloc(set.value_length + 64);
-	struct rusage usage;
 
 	bench_progress("%s %s", peer->name, classes[class]);
 	snprintf(path, sizeof path, "%s/%s", set.directory, peer->name);
 	remove_tree(path);
+	peak_begin();
 	void *store = peer->open(path, class);
 	memset(value, 'v', set.value_length);
 	double begin = table_now_ns(), last = begin;
@@ -197,11 +233,14 @@ static void measure(const struct peer *peer, enum peer_class class, uint64_t put
 		snprintf(name, sizeof name, "%s get p50", peer->name);
 		table_add(&table, name, "us", quantile_us(puts, 0.5));
 	}
+	snprintf(name, sizeof name, "%s %s resident", peer->name, classes[class]);
+	table_add(&table, name, "MiB", peak_mib());
+	if (peer == &mneme_peer)
+		table_hold(&table, name, "limit", 1024, 1);
 	peer->close(store);
 	remove_tree(path);
 	free(value);
 	free(out);
-	getrusage(RUSAGE_SELF, &usage);
 }
 
 /* ---- layers ---- */
@@ -329,7 +368,8 @@ static double processes_rate(uint32_t count, uint64_t puts)
 	struct gate {
 		pthread_barrier_t ready;
 		double rates[64];
-	} *gate = mmap(NULL, sizeof *gate, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	} *gate =
+		mmap(NULL, sizeof *gate, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	double slowest;
 
 	if (gate == MAP_FAILED || count > 64)
@@ -378,10 +418,10 @@ static void measure_threads(void)
 	}
 	double strict_one = 0, strict_many = 0;
 	for (int i = 0; i < TRIES; i++) {
-		strict_one = fmax(strict_one,
-				  threads_rate(1, set.strict_puts, MNEME_DURABILITY_STRICT));
-		strict_many = fmax(strict_many, threads_rate(16, set.strict_puts * 4,
-							     MNEME_DURABILITY_STRICT));
+		strict_one =
+			fmax(strict_one, threads_rate(1, set.strict_puts, MNEME_DURABILITY_STRICT));
+		strict_many = fmax(strict_many,
+				   threads_rate(16, set.strict_puts * 4, MNEME_DURABILITY_STRICT));
 	}
 	table_add(&table, "strict, 16 writers / 1", "x", strict_many / strict_one);
 	table_hold(&table, "strict, 16 writers / 1", "target", 8, 0);
@@ -464,6 +504,8 @@ static int arguments(int argc, char **argv)
 			set.rounds = strtoul(argv[++i], NULL, 10);
 		else if (!strcmp(argv[i], "--only") && i + 1 < argc)
 			set.only = argv[++i];
+		else if (!strcmp(argv[i], "--peers") && i + 1 < argc)
+			set.engines = argv[++i];
 		else
 			return -1;
 	}
@@ -486,7 +528,7 @@ int main(int argc, char **argv)
 	if (arguments(argc, argv)) {
 		fprintf(stderr, "usage: bench_engine [--quick] [--json] [--dir DIR] [--keys N] "
 				"[--value 8..4096] [--zipf] [--rounds N] "
-				"[--only peers|layers|threads]\n");
+				"[--only peers|layers|threads] [--peers NAME,...]\n");
 		return 2;
 	}
 	sequence = malloc(set.keys * sizeof *sequence);
@@ -498,7 +540,8 @@ int main(int argc, char **argv)
 			uint64_t puts = class == PEER_STRICT ? set.strict_puts : set.keys;
 			measure(&mneme_peer, class, puts);
 			for (unsigned p = 0; peers[p]; p++)
-				measure(peers[p], class, puts);
+				if (!set.engines || strstr(set.engines, peers[p]->name))
+					measure(peers[p], class, puts);
 		}
 		if (wanted("layers"))
 			measure_layers();

@@ -277,7 +277,7 @@ static void index_wait(void)
 {
 	struct memory_stats stats = {0};
 
-	for (int i = 0; i < 600 && !stats.cells; i++) {
+	for (int i = 0; i < 3000 && !stats.cells; i++) {
 		usleep(100000);
 		memory_get_stats(memory, &stats);
 	}
