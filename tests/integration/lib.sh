@@ -112,16 +112,23 @@ store_mount()
 	fatal "mount: it does not come up"
 }
 
+# Has it not ended? The shell may take its end note at any moment: then there is no state to read.
+daemon_runs()
+{
+	local state
+	state=$(awk '{ print $3 }' "/proc/$daemon/stat" 2>/dev/null)
+	[ -n "$state" ] && [ "$state" != Z ]
+}
+
 # daemon_wait TENTHS: waits until the daemon has ended.
 daemon_wait()
 {
 	local i
 	for i in $(seq "$1"); do
-		kill -0 "$daemon" 2>/dev/null || break
-		[ "$(awk '{ print $3 }' "/proc/$daemon/stat" 2>/dev/null)" != Z ] || break
+		daemon_runs || break
 		sleep 0.1
 	done
-	kill -0 "$daemon" 2>/dev/null && [ "$(awk '{ print $3 }' "/proc/$daemon/stat")" != Z ] && return 1
+	! daemon_runs || return 1
 	wait "$daemon" 2>/dev/null
 	daemon_status=$?
 	daemon=""
