@@ -530,20 +530,32 @@ int fs_session_run(struct fs_session *session, struct mneme_error *error)
 
 /* ---- remount ---- */
 
+/* The kernel syncs nothing for a remount: what a read-only mount shows is on the disk all the same. */
+static int sync_mount(const char *directory)
+{
+	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	int err = fsync(fd) ? -errno : 0;
+	close(fd);
+	return err;
+}
+
 int fs_session_remount(const char *directory, const struct fs_options *options,
 		       struct mneme_error *error)
 {
 	unsigned long flags = MS_REMOUNT | options->kernel_flags;
 	struct mneme_ioc_stats stats;
 
-	if (options->atime == FS_ATIME_NEVER)
-		flags |= MS_NOATIME;
 	if (options->read_only)
 		flags |= MS_RDONLY;
 	if (mount("mnemefs", directory, "fuse.mnemefs", flags, NULL))
 		return fail(error, -errno, directory);
-	if (options->read_only)
-		return 0;
+	if (options->read_only) {
+		int err = sync_mount(directory);
+		return err ? fail(error, err, "read-only, but not synced") : 0;
+	}
 	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int known = fd >= 0 && !ioctl(fd, MNEME_IOC_STATS, &stats);
 	if (fd >= 0)

@@ -62,7 +62,8 @@ struct fuse_session *fs_session_requests(struct fs_session *session);
 const char *fs_session_describe(const struct fs_session *session);
 /* Makes the root directory in a new store (for mkfs). */
 int fs_format(struct mneme *engine, uint32_t uid, uint32_t gid);
-/* Changes the flags of an existing mount (remount,ro / rw and the kernel's flags). */
+/* Changes an existing mount: ro or rw, suid, dev, exec, sync. Everything else, the policy of access times
+ * too, stays as the daemon was started with. Read-only: what was written before is durable on return. */
 int fs_session_remount(const char *directory, const struct fs_options *options,
 		       struct mneme_error *error);
 
