@@ -314,6 +314,7 @@ struct mneme_stats {
 	uint64_t commits, conflicts, log_bytes, log_flushes; /* each flush is one sync */
 	uint64_t checkpoints, checkpoint_pages, checkpoint_ns_last, freeze_ns_last, freeze_ns_max;
 	uint64_t pages_verified, replayed_records, replayed_bytes, open_ns;
+	uint64_t packed_values, packed_saved_bytes; /* small values packed since it was opened */
 	int read_only; /* 0, or the errno (positive) that made the store read-only */
 	char io[8];    /* "uring", "posix", "sim" */
 };

@@ -236,6 +236,11 @@ static void print_engine(struct text *text, struct fs *fs)
 	print_value(text, "checkpoints_total", "counter", "Checkpoints.", (double)s.checkpoints);
 	print_value(text, "checkpoint_pages_total", "counter", "Pages that checkpoints wrote.",
 		    (double)s.checkpoint_pages);
+	print_value(text, "packed_values_total", "counter",
+		    "Small values that were packed into their leaf.", (double)s.packed_values);
+	print_value(text, "packed_saved_bytes_total", "counter",
+		    "Bytes of pages that packed values gave up, less what they take.",
+		    (double)s.packed_saved_bytes);
 	print_value(text, "checkpoint_seconds_last", "gauge", "Duration of the last checkpoint.",
 		    (double)s.checkpoint_ns_last / 1e9);
 	print_value(text, "checkpoint_freeze_seconds_max", "gauge",

@@ -4,6 +4,7 @@
  */
 #include "core/store/checkpoint.h"
 #include "core/store/commit.h"
+#include "core/store/packer.h"
 #include "core/store/txn_inside.h"
 #include "pool/check.h"
 #include "pool/layers.h"
@@ -436,11 +437,13 @@ void mneme_get_stats(const struct mneme *m, struct mneme_stats *out)
 {
 	struct mneme *inside = (struct mneme *)m; /* for the counters, which are atomic */
 	struct checkpoint_stats c;
+	struct packer_stats packed;
 	uint64_t free_bytes = 0, total_bytes = 0, commits = 0;
 
 	for (uint32_t i = 0; i < m->shard_count; i++)
 		commits += load(&inside->shards[i].commits);
 	checkpoint_get_stats(inside, &c);
+	packer_get_stats(m, &packed);
 	m->io->ops->space(m->io, &free_bytes, &total_bytes);
 	*out = (struct mneme_stats){
 		.heap_bytes = load(&inside->heap.pages) * FMT_PAGE_SIZE,
@@ -465,6 +468,8 @@ void mneme_get_stats(const struct mneme *m, struct mneme_stats *out)
 		.replayed_records = m->replayed_records,
 		.replayed_bytes = m->replayed_bytes,
 		.open_ns = m->open_ns,
+		.packed_values = packed.values,
+		.packed_saved_bytes = packed.saved_bytes,
 		.read_only = m->read_only
 				     ? EROFS
 				     : atomic_load_explicit(&inside->failed, memory_order_relaxed),

@@ -10,6 +10,7 @@
 #include "core/store/background.h"
 #include "core/bridge/bridge.h"
 #include "core/store/checkpoint_inside.h"
+#include "core/store/packer.h"
 #include "pool/alloc.h"
 
 #include <errno.h>
@@ -26,6 +27,9 @@ enum {
 	MAP_PIECE = 16 << 20,
 	MAP_LEAST = 128 << 20,
 	RESIDENT_MOST = 768 << 20,
+	PACK_REST = 9, /* times the length of a step: the rest before the next one */
+	PACK_REST_MS = 10,
+	PACK_CROWDED_MS = 1000,
 };
 #define MS 1000000ull
 
@@ -39,7 +43,7 @@ struct work {
 struct background {
 	struct bridge *bridge;                     /* [I] */
 	struct bridge_periodic *flush_alarm, *map; /* [I] */
-	struct bridge_periodic *old, *late;        /* [I] */
+	struct bridge_periodic *old, *late, *pack; /* [I] */
 	struct work flush_task, spare_task, checkpoint_task;
 	struct mneme *m;               /* [I] */
 	uint64_t map_ms;               /* [map's alarm] until it looks again */
@@ -242,6 +246,8 @@ static void checkpoint_take(struct background *b)
 	if (!atomic_load_explicit(&b->stop, memory_order_acquire) && store_writable(m) == 0) {
 		checkpoint_run(m);
 		atomic_store_explicit(&b->checkpointed, bridge_now_ns(), memory_order_relaxed);
+		if (m->packer)
+			bridge_periodic_at(b->pack, bridge_now_ns());
 	}
 	atomic_store_explicit(&b->checkpoint, IDLE, memory_order_release);
 }
@@ -285,6 +291,27 @@ static void checkpoint_old(void *arg, int status)
 	}
 }
 
+/* ---- packing ---- */
+
+/* One step of a pass. A pass that lacks room is given up: it begins again after another checkpoint. */
+static void pack_due(void *arg, int status)
+{
+	struct background *b = arg;
+	uint64_t begin = bridge_now_ns();
+
+	(void)status;
+	if (atomic_load_explicit(&b->stop, memory_order_acquire))
+		return;
+	int rc = packer_step(b->m);
+	uint64_t now = bridge_now_ns(), rest = PACK_REST * (now - begin);
+	if (rc == -EBUSY)
+		rest = PACK_CROWDED_MS * MS;
+	else if (rest < PACK_REST_MS * MS)
+		rest = PACK_REST_MS * MS;
+	if (rc > 0 || rc == -EBUSY)
+		bridge_periodic_at(b->pack, now + rest);
+}
+
 void background_poke(struct mneme *m)
 {
 	struct background *b = m->background;
@@ -317,6 +344,8 @@ static int alarms_make(struct background *b)
 	if (rc == 0)
 		rc = bridge_periodic_new(bridge, 0, BRIDGE_HIGH, checkpoint_late, b, &b->late);
 	if (rc == 0)
+		rc = bridge_periodic_new(bridge, 0, BRIDGE_LOW, pack_due, b, &b->pack);
+	if (rc == 0)
 		rc = bridge_periodic_new(bridge, 0, BRIDGE_HIGH, map_limit, b, &b->map);
 	if (rc == 0) {
 		b->map_ms = MAP_MS_LEAST;
@@ -345,6 +374,8 @@ int background_start(struct mneme *m)
 		return rc;
 	}
 	m->background = b;
+	if (m->packer) /* what the last pass of an earlier time did not reach */
+		bridge_periodic_at(b->pack, bridge_now_ns() + m->options.checkpoint_ms * MS);
 	return 0;
 }
 

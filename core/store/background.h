@@ -11,6 +11,8 @@
  *                                              checkpoint_ms after the first change
  *   checkpoint that is late         high       it was not begun within a second, or three quarters
  *                                              of the arena or of the segments are in use
+ *   a step of packing (packer.h)    low        after a checkpoint, then a tenth of the time
+ *                                              until the pass is over; later where the arena is in use
  *
  *            Who waits for the log writes it: a `strict` commit or a sync leads or follows in
  *            wal_sync_to() on its own thread, because to wake another thread costs half of what the

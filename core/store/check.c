@@ -124,6 +124,8 @@ static void free_all(struct check *c)
 	alloc_free(c->buffers);
 	alloc_free(c->stored);
 	alloc_free(c->plain);
+	ZSTD_freeDDict(c->dictionary);
+	ZSTD_freeDCtx(c->context);
 }
 
 static int repair(struct check *c)

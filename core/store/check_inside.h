@@ -8,6 +8,8 @@
 #include "core/store/check.h"
 #include "core/store/store.h"
 
+#include <zstd.h>
+
 enum { CHECK_DEPTH_MAX = TREE_HEIGHT_MAX + 1, CHECK_KEY_TEXT = 96 };
 
 /* Findings of a class are repaired together. */
@@ -66,16 +68,19 @@ struct check {
 	uint32_t super_copy;    /* its place */
 	struct fmt_space *table;
 	int have_super, table_lost;
-	uint64_t pages;          /* of the heap that can be referred to */
-	uint64_t *reached;       /* a bit a page: something refers to it */
-	uint8_t *buffers;        /* CHECK_DEPTH_MAX pages: the path being walked */
-	uint8_t *stored, *plain; /* FMT_VALUE_MAX bytes and a page */
-	uint32_t lost;           /* parts of a tree that could not be entered */
-	uint64_t damaged;        /* shards with findings, a bit each */
-	uint32_t found;          /* classes with findings, a bit each */
-	uint32_t repaired;       /* of them, those that were repaired */
-	int mute;                /* findings are known already */
-	uint32_t unread;         /* reads of the heap that the disk failed */
+	uint64_t pages;                         /* of the heap that can be referred to */
+	uint64_t *reached;                      /* a bit a page: something refers to it */
+	uint8_t *buffers;                       /* CHECK_DEPTH_MAX pages: the path being walked */
+	uint8_t *stored, *plain;                /* FMT_VALUE_MAX bytes and a page */
+	ZSTD_DDict *dictionary;                 /* NULL: none, or no copy of it can be read */
+	ZSTD_DCtx *context;                     /* made with the dictionary */
+	uint32_t copies_damaged, copies_marked; /* of the dictionary, a bit each */
+	uint32_t lost;                          /* parts of a tree that could not be entered */
+	uint64_t damaged;                       /* shards with findings, a bit each */
+	uint32_t found;                         /* classes with findings, a bit each */
+	uint32_t repaired;                      /* of them, those that were repaired */
+	int mute;                               /* findings are known already */
+	uint32_t unread;                        /* reads of the heap that the disk failed */
 	struct check_finding *findings, **findings_end; /* with STORE_CHECK_REPAIR */
 
 	struct check_segment *segments; /* of the log, in order of their sequence */
@@ -102,6 +107,8 @@ int check_refuse(struct check *c, int rc, const char *format, ...)
 /* Both superblocks and the space table of the one that counts: fills super and table where there is
  * one. -errno: the check cannot go on. */
 int check_supers(struct check *c);
+/* Marks and reads the copies of the dictionary. -ENOMEM. */
+int check_dictionary(struct check *c);
 /* Every page and value that the roots reach. */
 int check_trees(struct check *c);
 /* The bitmaps against `reached`. */

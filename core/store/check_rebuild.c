@@ -235,7 +235,7 @@ static int cell_keeps(struct rebuild *r, const struct check_step *step, const st
 	struct check_seen seen;
 	struct fmt_value v;
 	uint32_t length;
-	int indirect;
+	enum page_kind kind;
 
 	if (!check_key_fits(r->c, step, key) ||
 	    (r->last_length &&
@@ -248,7 +248,7 @@ static int cell_keeps(struct rebuild *r, const struct check_step *step, const st
 	if (!seen.problem || seen.soft)
 		return 1;
 	if (seen.marked) {
-		memcpy(&v, page_value(leaf, position, &length, &indirect), sizeof v);
+		memcpy(&v, page_value(leaf, position, &length, &kind), sizeof v);
 		check_unmark_value(r->c, &v);
 	}
 	return 0;
@@ -257,11 +257,11 @@ static int cell_keeps(struct rebuild *r, const struct check_step *step, const st
 static void cell_copy(struct rebuild *r, const struct fmt_page *leaf, unsigned position)
 {
 	uint32_t length;
-	int indirect;
-	const uint8_t *value = page_value(leaf, position, &length, &indirect);
+	enum page_kind kind;
+	const uint8_t *value = page_value(leaf, position, &length, &kind);
 	struct fmt_value v;
 
-	if (indirect) {
+	if (kind == PAGE_INDIRECT) {
 		memcpy(&v, value, sizeof v);
 		if (!v.birth || v.birth > r->c->super.generation)
 			v.birth = r->c->super.generation;

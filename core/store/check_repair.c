@@ -74,6 +74,8 @@ static int trees_repair(struct repair *r)
 
 	memset(c->reached, 0, words(c) * sizeof c->reached[0]);
 	c->mute = 1;
+	if (rc == 0)
+		rc = check_dictionary(c);
 	for (uint32_t i = 0; i < c->super.shards; i++)
 		if (!(damaged >> i & 1))
 			check_shard(c, i);
@@ -162,6 +164,9 @@ static void super_plan(struct repair *r)
 		r->super.generation += r->super.generation == c->super.generation ? 1 : 2;
 	while (r->super.generation < c->log_generation);
 	memset(r->super.reserved, 0, sizeof r->super.reserved);
+	for (uint32_t i = 0; i < 2; i++)
+		if (c->copies_damaged >> i & 1) /* the engine writes it anew */
+			r->super.dictionary[i] = (struct fmt_value){0};
 	memset(&r->super.roots[c->super.shards], 0,
 	       (FMT_SHARDS_MAX - c->super.shards) * sizeof r->super.roots[0]);
 	if (!(r->classes >> CHECK_LOG & 1))
@@ -172,6 +177,15 @@ static void super_plan(struct repair *r)
 	r->super.clean = 0;
 }
 
+/* The runs of damaged copies of the dictionary are free now. */
+static void copies_unmark(struct check *c)
+{
+	for (uint32_t i = 0; i < 2; i++)
+		if (c->copies_damaged & c->copies_marked & 1u << i)
+			check_unmark(c, c->super.dictionary[i].address,
+				     fmt_value_pages(&c->super.dictionary[i]));
+}
+
 static int repair_write(struct repair *r)
 {
 	struct check *c = r->c;
@@ -179,6 +193,7 @@ static int repair_write(struct repair *r)
 
 	if (rc == 0 && c->damaged)
 		rc = trees_repair(r);
+	copies_unmark(c);
 	if (rc == 0 && c->unread)
 		rc = -EIO; /* nothing that can be read another time is given up */
 	if (rc == 0)

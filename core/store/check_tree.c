@@ -175,17 +175,57 @@ static const char *value_problem(struct check *c, const struct fmt_value *v, uin
 	return v->birth && v->birth <= leaf_birth ? NULL : "is younger than its leaf";
 }
 
+static const char *packed_problem(struct check *c, const uint8_t *cell, uint32_t bytes)
+{
+	struct fmt_packed head;
+
+	memcpy(&head, cell, sizeof head);
+	if (!(c->super.incompatible & FMT_INCOMPAT_PACKED))
+		return "is packed in a store without such values";
+	if (!head.length || head.length > FMT_PACKED_LENGTH_MAX ||
+	    head.stored > bytes - sizeof head || head.dictionary != FMT_DICTIONARY)
+		return "has a head that is not possible";
+	if (!c->dictionary)
+		return "is packed with a dictionary that cannot be read";
+	size_t n = ZSTD_decompress_usingDDict(c->context, c->plain, head.length, cell + sizeof head,
+					      head.stored, c->dictionary);
+	if (ZSTD_isError(n) || n != head.length)
+		return "cannot be decompressed";
+	return crc32c(0, c->plain, n) == head.crc_plain ? NULL
+							: "has a wrong checksum of its plain bytes";
+}
+
+static void check_packed(struct check *c, const struct fmt_page *leaf, unsigned position,
+			 struct check_seen *seen)
+{
+	char key[CHECK_KEY_TEXT];
+	uint32_t bytes;
+	enum page_kind kind;
+	const uint8_t *cell = page_value(leaf, position, &bytes, &kind);
+
+	c->result->values += !c->mute;
+	seen->problem = packed_problem(c, cell, bytes);
+	if (!seen->problem)
+		return;
+	c->damaged |= 1ull << leaf->shard;
+	check_key_text(page_key_at(leaf, position), key);
+	check_find(c, CHECK_TREE, "shard %u, leaf %llu: the value of %s %s", leaf->shard,
+		   (unsigned long long)leaf->self, key, seen->problem);
+}
+
 void check_value(struct check *c, const struct fmt_page *leaf, unsigned position,
 		 struct check_seen *seen)
 {
 	char key[CHECK_KEY_TEXT];
 	struct fmt_value v;
 	uint32_t length;
-	int indirect;
-	const uint8_t *cell = page_value(leaf, position, &length, &indirect);
+	enum page_kind kind;
+	const uint8_t *cell = page_value(leaf, position, &length, &kind);
 
 	*seen = (struct check_seen){0};
-	if (!indirect)
+	if (kind == PAGE_PACKED)
+		check_packed(c, leaf, position, seen);
+	if (kind != PAGE_INDIRECT)
 		return;
 	memcpy(&v, cell, sizeof v);
 	c->result->values += !c->mute;
@@ -199,17 +239,63 @@ void check_value(struct check *c, const struct fmt_page *leaf, unsigned position
 		   (unsigned long long)(v.address & FMT_ADDRESS_MASK), seen->problem);
 }
 
+/* ---- the dictionary ---- */
+
+/* One copy: its bytes are in c->stored. */
+static const char *copy_problem(struct check *c, const struct fmt_value *v, struct check_seen *seen)
+{
+	if (v->address & ~FMT_ADDRESS_MASK)
+		return "has an address that is none";
+	if (!v->length || v->length > FMT_DICTIONARY_MAX || v->stored != v->length)
+		return "has a length that is not possible";
+	const char *problem = run_problem(c, v, seen);
+	if (problem)
+		return problem;
+	return crc32c(0, c->stored, v->stored) == v->crc_stored && v->crc_plain == v->crc_stored
+		       ? NULL
+		       : "has a wrong checksum";
+}
+
+static int dictionary_take(struct check *c, uint32_t length)
+{
+	if (c->dictionary)
+		return 0;
+	c->context = c->context ? c->context : ZSTD_createDCtx();
+	c->dictionary = ZSTD_createDDict(c->stored, length);
+	return c->context && c->dictionary ? 0 : -ENOMEM;
+}
+
+int check_dictionary(struct check *c)
+{
+	struct check_seen seen[2] = {0};
+	int rc = 0;
+
+	for (uint32_t i = 0; i < 2 && rc == 0; i++) {
+		const struct fmt_value *v = &c->super.dictionary[i];
+		if (!v->address)
+			continue;
+		seen[i].problem = copy_problem(c, v, &seen[i]);
+		c->copies_damaged |= (uint32_t)(seen[i].problem != NULL) << i;
+		c->copies_marked |= (uint32_t)seen[i].marked << i;
+		if (!seen[i].problem)
+			rc = dictionary_take(c, v->length);
+	}
+	/* Without the other copy packed values are lost with it. */
+	for (uint32_t i = 0; i < 2; i++)
+		if (seen[i].problem)
+			check_find(c, c->dictionary ? CHECK_SPACE : CHECK_TREE,
+				   "copy %u of the dictionary %s", i + 1, seen[i].problem);
+	return rc < 0 ? check_refuse(c, rc, "out of memory") : 0;
+}
+
 /* ---- pages ---- */
 
 static unsigned cell_bytes(const struct fmt_page *page, unsigned position)
 {
 	unsigned bytes = page_cell_head(page) + page_slots(page)[position].key_length;
-	uint16_t length;
+	enum page_kind kind;
 
-	if (page->level)
-		return bytes;
-	memcpy(&length, page_cell(page, position), sizeof length);
-	return bytes + (length == FMT_INDIRECT ? sizeof(struct fmt_value) : length);
+	return page->level ? bytes : bytes + page_payload(page_cell(page, position), &kind);
 }
 
 const char *check_inside(const struct fmt_page *page)
@@ -384,6 +470,10 @@ void check_shard(struct check *c, uint32_t shard)
 
 int check_trees(struct check *c)
 {
+	int rc = check_dictionary(c);
+
+	if (rc < 0)
+		return rc;
 	for (uint32_t i = 0; i < c->super.shards; i++)
 		check_shard(c, i);
 	for (uint32_t i = c->super.shards; i < FMT_SHARDS_MAX; i++)

@@ -4,6 +4,8 @@
  *            what calls it is in background.c.
  */
 #include "core/store/checkpoint_inside.h"
+#include "core/store/packer.h"
+#include "core/store/packing.h"
 #include "pool/alloc.h"
 #include "pool/check.h"
 #include "simd/crc32c.h"
@@ -117,9 +119,9 @@ static void page_move_references(struct mneme *m, struct fmt_page *page)
 			continue;
 		}
 		uint32_t length;
-		int indirect;
-		uint8_t *cell = (uint8_t *)page_value(page, i, &length, &indirect);
-		if (!indirect)
+		enum page_kind kind;
+		uint8_t *cell = (uint8_t *)page_value(page, i, &length, &kind);
+		if (kind != PAGE_INDIRECT)
 			continue;
 		struct fmt_value v;
 		memcpy(&v, cell, sizeof v);
@@ -324,6 +326,8 @@ static int checkpoint_once(struct mneme *m, int clean)
 	if (rc < 0)
 		return rc;
 	super.generation = store_epoch(m);
+	/* Before the freeze: what was packed up to there is in the epoch that it closes. */
+	super.packed_until = packer_until(m);
 	super.lsn = freeze(m);
 	super.clean = clean;
 	super.written_ns = clock_ns(CLOCK_REALTIME);
@@ -339,6 +343,8 @@ static int checkpoint_once(struct mneme *m, int clean)
 		release_pages(m); /* while the durable superblock still reaches them */
 	for (uint32_t i = 0; i < m->shard_count && rc == 0; i++)
 		rc = place_shard(m, &m->shards[i], &super.roots[i]);
+	if (rc == 0)
+		rc = place_dictionary(m, &super);
 	if (SEEDED_BUG(16))
 		super.roots[m->shard_count - 1] = m->super.roots[m->shard_count - 1];
 	if (c->stage.scattered)
@@ -357,6 +363,7 @@ static int checkpoint_once(struct mneme *m, int clean)
 	if (rc < 0)
 		return store_fail_for_good(m, rc, "a checkpoint could not be made durable");
 	m->super = super;
+	packing_written(m->packing, &super);
 	release(m, super.lsn);
 	super_write_again(m);
 	c->stats.count++;

@@ -43,6 +43,8 @@ struct checkpoint {
 
 /* Writes the closed slots of a shard; *root receives its root's reference. [run] */
 int place_shard(struct mneme *m, struct shard *s, uint64_t *root);
+/* Writes the dictionary where the superblock lacks a copy of it. [run] */
+int place_dictionary(struct mneme *m, struct fmt_super *super);
 int checkpoint_run_as(struct mneme *m, int clean);
 
 #endif

@@ -183,23 +183,24 @@ static int op_prepare_value(struct mneme *m, struct shard *s, const struct commi
 			    struct tree_path *path, unsigned flags, struct budget *budget)
 {
 	uint32_t length, end = op->kind == FMT_OP_PATCH ? op->offset + op->length : 0;
-	int indirect, error = 0;
+	enum page_kind kind;
+	int error = 0;
 
 	if (!path->found)
 		return 0;
 	const uint8_t *cell = page_value(path->pages[path->depth - 1],
-					 path->positions[path->depth - 1], &length, &indirect);
-	if (!indirect)
+					 path->positions[path->depth - 1], &length, &kind);
+	if (kind == PAGE_PLAIN)
 		return 0;
-	struct fmt_value v;
-	memcpy(&v, cell, sizeof v);
-	if (v.length > FMT_VALUE_MAX)
+	length = value_length(cell, kind);
+	if (length > FMT_VALUE_MAX)
 		return -EUCLEAN;
-	int rc =
-		pages_promise(m, s, value_pages(end > v.length ? end : v.length), 1, flags, budget);
+	if (length < end)
+		length = end;
+	int rc = pages_promise(m, s, value_pages(length), 1, flags, budget);
 	if (rc < 0)
 		return rc;
-	return value_own(m, s, path, end > v.length ? end : v.length, budget, &error) ? 0 : error;
+	return value_own(m, s, path, length, budget, &error) ? 0 : error;
 }
 
 static int range_prepare(struct mneme *m, struct shard *s, const struct commit_op *op,
@@ -434,6 +435,51 @@ int commit_replay(struct mneme *m, const struct commit_op *op)
 	if (rc == 0)
 		ops_apply(m, op, 1, &budget, &path);
 	pages_unpromise(m, store_shard(m, op->key.inode), MNEME_TXN_MAY_FILL, &budget);
+	return rc;
+}
+
+/* Puts the packed form in the value's place where that still is as it was. */
+static int pack_apply(struct mneme *m, struct shard *s, struct page_key key,
+		      const struct fmt_value *was, const void *packed, uint32_t length,
+		      struct budget *budget)
+{
+	struct tree_path path;
+	uint32_t present;
+	enum page_kind kind;
+	int rc = tree_seek(m, s, key, &path);
+
+	if (rc < 0 || !path.depth || !path.found)
+		return rc < 0 ? rc : -ESTALE;
+	const uint8_t *cell = page_value(path.pages[path.depth - 1], path.positions[path.depth - 1],
+					 &present, &kind);
+	if (kind != PAGE_INDIRECT || memcmp(cell, was, sizeof *was))
+		return -ESTALE;
+	rc = freed_reserve(s, 4 * s->height + 12, budget);
+	if (rc == 0)
+		rc = pages_promise(m, s, tree_pages_needed(s), 0, 0, budget);
+	if (rc == 0)
+		rc = tree_prepare(m, s, key, budget, &path);
+	if (rc == 0)
+		tree_put(m, s, &path, key, packed, length, PAGE_PACKED, budget);
+	return rc;
+}
+
+int commit_pack(struct mneme *m, struct page_key key, const struct fmt_value *was,
+		const void *packed, uint32_t length)
+{
+	struct budget budget = {0};
+	struct mneme_key decoded;
+
+	store_decode_key(key, &decoded);
+	struct shard *s = store_shard(m, decoded.inode);
+	lock_write(&s->lock);
+	uint64_t faults = heap_faults(&m->heap);
+	int rc = store_writable(m);
+	if (rc == 0)
+		rc = pack_apply(m, s, key, was, packed, length, &budget);
+	rc = store_read_fault(m, faults, rc);
+	pages_unpromise(m, s, 0, &budget);
+	lock_write_done(&s->lock);
 	return rc;
 }
 

@@ -32,6 +32,11 @@ int commit_apply(struct mneme *m, const struct commit_op *ops, uint32_t count, u
 		 int log, uint64_t *lsn);
 /* For replay: no log, no limits but memory. */
 int commit_replay(struct mneme *m, const struct commit_op *op);
+/* Puts a value that lies in a run of its own back into its leaf, packed: `packed` has `length` bytes, a
+ * fmt_packed and its frame. What the key holds stays the same, so nothing is logged and no transaction
+ * sees a change. -ESTALE: the value is not `was` any more. Takes the shard's lock itself. */
+int commit_pack(struct mneme *m, struct page_key key, const struct fmt_value *was,
+		const void *packed, uint32_t length);
 /* Called without locks after one of the three codes above, with that code, by the thread that met it:
  * 0 to try again, or why it is of no use. */
 enum { COMMIT_FULL_TRIES = 4 }; /* of a commit on a full disk */

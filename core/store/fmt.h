@@ -40,6 +40,7 @@ enum {
 	FMT_KEY_MAX = 509,
 	FMT_VALUE_MAX = 69632,
 	FMT_VALUE_PAGES_MAX = FMT_VALUE_MAX / FMT_PAGE_SIZE,
+	FMT_DICTIONARY_MAX = 16384,
 };
 
 /* Features. A reader refuses a store with an incompatible bit that it does not know. */
@@ -47,8 +48,21 @@ enum { FMT_COMPAT_NONE = 0 };
 enum {
 	FMT_INCOMPAT_ZSTD = 1,
 	FMT_INCOMPAT_SCATTERED = 2, /* there may be values with FMT_SCATTERED */
-	FMT_INCOMPAT_KNOWN = FMT_INCOMPAT_ZSTD | FMT_INCOMPAT_SCATTERED,
+	FMT_INCOMPAT_PACKED = 4, /* there is a dictionary, and there may be cells with FMT_PACKED */
+	FMT_INCOMPAT_KNOWN = FMT_INCOMPAT_ZSTD | FMT_INCOMPAT_SCATTERED | FMT_INCOMPAT_PACKED,
 };
+
+/* A value outside of its leaf: a run of pages, or with FMT_SCATTERED single ones that a fmt_scatter
+ * lists. */
+struct fmt_value {
+	uint64_t address;    /*  0 page number, the first or that of the list; FMT_SCATTERED */
+	uint32_t length;     /*  8 bytes of the value */
+	uint32_t stored;     /* 12 bytes in its pages (less than length: compressed) */
+	uint32_t crc_stored; /* 16 of the bytes in its pages */
+	uint32_t crc_plain;  /* 20 of the value */
+	uint64_t birth;      /* 24 epoch */
+};
+static_assert(sizeof(struct fmt_value) == 32, "value reference");
 
 /* 4096 bytes on disk, the rest zeros. crc covers the 4096 bytes with crc = 0. */
 struct fmt_super {
@@ -74,8 +88,11 @@ struct fmt_super {
 	uint64_t log_durable;   /*  120 the log reached at least here when this was written */
 	uint64_t roots[FMT_SHARDS_MAX];      /*  128 page references */
 	uint64_t inode_next[FMT_SHARDS_MAX]; /*  640 next sequence number of a shard's inodes */
+	struct fmt_value dictionary[2];      /* 1152 its two copies; address 0: none */
+	uint64_t packed_until;               /* 1216 epoch: older values were tried */
 };
-static_assert(sizeof(struct fmt_super) == 1152, "superblock");
+static_assert(sizeof(struct fmt_super) == 1224, "superblock");
+static_assert(offsetof(struct fmt_super, dictionary) == 1152, "superblock");
 static_assert(offsetof(struct fmt_super, roots) == 128, "superblock");
 static_assert(offsetof(struct fmt_super, clean) == 112, "superblock");
 
@@ -122,22 +139,22 @@ struct fmt_slot {
 };
 static_assert(sizeof(struct fmt_slot) == 8, "slot");
 
-/* Cell of a leaf: uint16_t value length (FMT_INDIRECT: a fmt_value follows), key, value.
+/* Cell of a leaf: uint16_t value length (FMT_INDIRECT: a fmt_value is the value; else with FMT_PACKED: a
+ * fmt_packed and what belongs to it are), key, value.
  * Cell of an inner page: uint64_t page reference, key: the child holds keys >= key (the first child
  * of a page: any). */
-enum { FMT_INDIRECT = 0xffff, FMT_CELL_MAX = 1000 };
+enum { FMT_INDIRECT = 0xffff, FMT_PACKED = 0x8000, FMT_CELL_MAX = 1000 };
 
-/* A value outside of its leaf: a run of pages, or with FMT_SCATTERED single ones that a fmt_scatter
- * lists. */
-struct fmt_value {
-	uint64_t address;    /*  0 page number, the first or that of the list; FMT_SCATTERED */
-	uint32_t length;     /*  8 bytes of the value */
-	uint32_t stored;     /* 12 bytes in its pages (less than length: compressed) */
-	uint32_t crc_stored; /* 16 of the bytes in its pages */
-	uint32_t crc_plain;  /* 20 of the value */
-	uint64_t birth;      /* 24 epoch */
+/* A value that lies compressed inside of its leaf: this head, a zstd frame made with the store's
+ * dictionary, and zeros up to the size of a fmt_value, which takes its place when it is changed. */
+struct fmt_packed {
+	uint32_t crc_plain;  /*  0 of the value */
+	uint32_t length;     /*  4 bytes of the value: 1 to 4096 */
+	uint16_t stored;     /*  8 bytes of the frame */
+	uint16_t dictionary; /* 10 FMT_DICTIONARY */
 };
-static_assert(sizeof(struct fmt_value) == 32, "value reference");
+static_assert(sizeof(struct fmt_packed) == 12, "packed value");
+enum { FMT_DICTIONARY = 1, FMT_PACKED_LENGTH_MAX = FMT_PAGE_SIZE };
 
 /* Where a value lies that found no run of free pages. 4096 bytes on disk, the rest zeros. crc covers
  * bytes 4..4095. */

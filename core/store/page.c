@@ -121,10 +121,8 @@ static unsigned cell_length(const struct fmt_page *page, unsigned position)
 	unsigned length = page_cell_head(page) + page_slots(page)[position].key_length;
 
 	if (page->level == 0) {
-		uint32_t value_length;
-		int indirect;
-		page_value(page, position, &value_length, &indirect);
-		length += value_length;
+		enum page_kind kind;
+		length += page_payload(page_cell(page, position), &kind);
 	}
 	return length;
 }
@@ -144,12 +142,9 @@ static void compact(struct fmt_page *page)
 		unsigned head = page->level ? 8 : 2;
 		const uint8_t *cell = copy + slot->offset - base;
 		unsigned length = head + slot->key_length;
-		if (!page->level) {
-			uint16_t value_length;
-			memcpy(&value_length, cell, 2);
-			length += value_length == FMT_INDIRECT ? sizeof(struct fmt_value)
-							       : value_length;
-		}
+		enum page_kind kind;
+		if (!page->level)
+			length += page_payload(cell, &kind);
 		top -= length;
 		memcpy(bytes + top, cell, length);
 		slot->offset = top;
@@ -206,6 +201,20 @@ uint8_t *page_insert(struct fmt_page *page, unsigned position, struct page_key k
 	if (page->level && position == 0)
 		heads_refresh(page);
 	return cell + head_length + key.length;
+}
+
+void page_shrink_value(struct fmt_page *page, unsigned position, enum page_kind kind,
+		       const void *payload, uint32_t length)
+{
+	uint8_t *cell = (uint8_t *)page + page_slots(page)[position].offset;
+	enum page_kind old;
+	uint32_t old_length = page_payload(cell, &old);
+	uint16_t head = page_head(kind, length);
+
+	CHECK(page->level == 0 && length <= old_length);
+	memcpy(cell, &head, sizeof head);
+	memcpy(cell + sizeof head + page_slots(page)[position].key_length, payload, length);
+	page->garbage += old_length - length;
 }
 
 void page_remove_range(struct fmt_page *page, unsigned first, unsigned last)
@@ -293,10 +302,10 @@ static int cell_verify(const struct fmt_page *page, unsigned position)
 	if (slot->offset < page->top || slot->key_length > FMT_KEY_MAX || end > FMT_PAGE_SIZE)
 		return -EUCLEAN;
 	if (page->level == 0) {
-		uint16_t value_length;
-		memcpy(&value_length, page_cell(page, position), 2);
-		end += value_length == FMT_INDIRECT ? sizeof(struct fmt_value) : value_length;
-		if (end > FMT_PAGE_SIZE || slot->key_length < FMT_KEY_HEAD)
+		enum page_kind kind;
+		uint32_t length = page_payload(page_cell(page, position), &kind);
+		if (end + length > FMT_PAGE_SIZE || slot->key_length < FMT_KEY_HEAD ||
+		    (kind == PAGE_PACKED && length < sizeof(struct fmt_value)))
 			return -EUCLEAN;
 	}
 	return 0;

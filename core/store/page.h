@@ -63,16 +63,40 @@ static inline void page_set_child(struct fmt_page *page, unsigned position, uint
 	memcpy((uint8_t *)page + page_slots(page)[position].offset, &child, sizeof child);
 }
 
-/* Value bytes of a leaf cell: the value itself, or a struct fmt_value where *indirect is set. */
+/* What the payload of a leaf's cell is. */
+enum page_kind {
+	PAGE_PLAIN,    /* the value */
+	PAGE_INDIRECT, /* a struct fmt_value */
+	PAGE_PACKED, /* a struct fmt_packed and its frame: at least sizeof(struct fmt_value) bytes */
+};
+
+/* Bytes and kind of the payload, from the cell's length field. */
+static inline uint32_t page_payload(const uint8_t *cell, enum page_kind *kind)
+{
+	uint16_t head;
+
+	memcpy(&head, cell, sizeof head);
+	*kind = !(head & FMT_PACKED)   ? PAGE_PLAIN
+		: head == FMT_INDIRECT ? PAGE_INDIRECT
+				       : PAGE_PACKED;
+	return *kind == PAGE_INDIRECT ? sizeof(struct fmt_value) : head & ~FMT_PACKED;
+}
+
+/* The length field of a cell. */
+static inline uint16_t page_head(enum page_kind kind, uint32_t length)
+{
+	return kind == PAGE_INDIRECT ? FMT_INDIRECT
+	       : kind == PAGE_PACKED ? FMT_PACKED | length
+				     : length;
+}
+
+/* Payload of a leaf's cell. */
 static inline const uint8_t *page_value(const struct fmt_page *page, unsigned position,
-					uint32_t *length, int *indirect)
+					uint32_t *length, enum page_kind *kind)
 {
 	const uint8_t *cell = page_cell(page, position);
-	uint16_t value_length;
 
-	memcpy(&value_length, cell, sizeof value_length);
-	*indirect = value_length == FMT_INDIRECT;
-	*length = *indirect ? sizeof(struct fmt_value) : value_length;
+	*length = page_payload(cell, kind);
 	return cell + 2 + page_slots(page)[position].key_length;
 }
 
@@ -93,6 +117,9 @@ static inline unsigned page_cost(unsigned cell_length)
  * Returns the payload's place inside the page, or NULL when the page is too full. */
 uint8_t *page_insert(struct fmt_page *page, unsigned position, struct page_key key,
 		     const void *head, const void *payload, unsigned payload_length);
+/* Puts another payload, which is not longer, into a leaf's cell where it is. */
+void page_shrink_value(struct fmt_page *page, unsigned position, enum page_kind kind,
+		       const void *payload, uint32_t length);
 /* Removes one slot and its cell. */
 void page_remove(struct fmt_page *page, unsigned position);
 /* Removes the slots first <= position < last. */

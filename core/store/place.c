@@ -7,6 +7,7 @@
  * Threading: one checkpoint at a time.
  */
 #include "core/store/checkpoint_inside.h"
+#include "core/store/packing.h"
 #include "pool/check.h"
 #include "simd/crc32c.h"
 
@@ -133,6 +134,42 @@ static int place_value(struct mneme *m, uint32_t number)
 	return rc;
 }
 
+int place_dictionary(struct mneme *m, struct fmt_super *super)
+{
+	struct stage *st = &m->checkpoint->stage;
+	uint32_t length;
+	const uint8_t *from = packing_unwritten(m, super, &length);
+	uint8_t *bytes;
+	uint64_t page;
+	int rc = 0;
+
+	st->wanted = 0;
+	st->full = 0;
+	for (int copy = 0; copy < 2 && from && rc == 0; copy++) {
+		struct fmt_value v = {
+			.length = length, .stored = length, .birth = super->generation};
+		uint32_t pages = fmt_value_pages(&v);
+		if (super->dictionary[copy].address)
+			continue;
+		rc = stage_take(m, st, pages, &page, &bytes);
+		if (rc < 0)
+			break;
+		memcpy(bytes, from, length);
+		memset(bytes + length, 0, pages * FMT_PAGE_SIZE - length);
+		v.address = page;
+		v.crc_plain = v.crc_stored = crc32c(0, from, length);
+		super->dictionary[copy] = v;
+		super->incompatible |= FMT_INCOMPAT_PACKED;
+		heap_unpromise(&m->heap, pages);
+	}
+	if (rc == -ENOSPC) /* no run is free: a later checkpoint may find one */
+		rc = 0;
+	if (rc == 0)
+		rc = stage_flush(m, st);
+	extent_return(m, st);
+	return rc;
+}
+
 /* Replaces references to slots by their places. */
 static void page_complete(struct mneme *m, struct fmt_page *page)
 {
@@ -145,10 +182,10 @@ static void page_complete(struct mneme *m, struct fmt_page *page)
 			continue;
 		}
 		uint32_t length;
-		int indirect;
-		uint8_t *cell = (uint8_t *)page_value(page, i, &length, &indirect);
+		enum page_kind kind;
+		uint8_t *cell = (uint8_t *)page_value(page, i, &length, &kind);
 		struct fmt_value v;
-		if (!indirect)
+		if (kind != PAGE_INDIRECT)
 			continue;
 		memcpy(&v, cell, sizeof v);
 		if (v.address & FMT_DIRTY)
@@ -183,10 +220,10 @@ static void collect_values(struct mneme *m, const struct fmt_page *leaf)
 {
 	for (unsigned i = 0; i < leaf->count; i++) {
 		uint32_t length;
-		int indirect;
-		const uint8_t *cell = page_value(leaf, i, &length, &indirect);
+		enum page_kind kind;
+		const uint8_t *cell = page_value(leaf, i, &length, &kind);
 		struct fmt_value v;
-		if (!indirect)
+		if (kind != PAGE_INDIRECT)
 			continue;
 		memcpy(&v, cell, sizeof v);
 		if (v.address & FMT_DIRTY)

@@ -12,6 +12,8 @@
 #include "core/store/checkpoint_inside.h"
 #include "core/store/commit.h"
 #include "core/store/heap_fault.h"
+#include "core/store/packer.h"
+#include "core/store/packing.h"
 #include "core/store/recover.h"
 #include "core/store/txn.h"
 #include "pool/alloc.h"
@@ -536,8 +538,17 @@ int store_open(struct io *io, const struct mneme_options *options,
 		rc = dirty_init(&m->dirty, m->read_only ? 8ull << 30 : m->options.dirty_bytes_max);
 	if (rc == 0)
 		rc = txn_pool_new(m);
+	if (rc == 0)
+		rc = packing_new(&m->packing);
+	if (rc == 0)
+		rc = packer_new(m);
 	if (rc < 0) {
 		refuse(error, rc, "out of memory");
+		goto out;
+	}
+	rc = packing_load(m);
+	if (rc < 0) {
+		refuse(error, rc, "the dictionary cannot be read: %s", strerror(-rc));
 		goto out;
 	}
 	rc = recover(m, error);
@@ -560,6 +571,8 @@ void store_abandon(struct mneme *m)
 	if (!m)
 		return;
 	background_stop(m);
+	packer_free(m);
+	packing_free(m->packing);
 	txn_pool_free(m);
 	if (m->wal.buffer[0])
 		wal_fini(&m->wal);

@@ -99,6 +99,8 @@ struct mneme {
 	struct checkpoint *checkpoint; /* core/store/checkpoint.h */
 	struct background *background; /* core/store/background.h; NULL: none */
 	struct txn_pool *txns;         /* core/store/txn.c */
+	struct packing *packing;       /* core/store/packing.h */
+	struct packer *packer;         /* core/store/packer.h; NULL: nothing is packed */
 
 	_Atomic uint32_t stamp; /* [A] last one given to a transaction */
 	_Atomic uint64_t conflicts;

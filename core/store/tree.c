@@ -343,22 +343,22 @@ static void insert_up(struct mneme *m, struct shard *s, struct tree_path *path, 
 }
 
 void tree_put(struct mneme *m, struct shard *s, struct tree_path *path, struct page_key key,
-	      const void *payload, uint32_t length, int indirect, struct budget *budget)
+	      const void *payload, uint32_t length, enum page_kind kind, struct budget *budget)
 {
 	struct fmt_page *leaf = path->pages[path->depth - 1];
 	unsigned position = path->positions[path->depth - 1];
-	uint16_t head = indirect ? FMT_INDIRECT : length;
+	uint16_t head = page_head(kind, length);
 
 	if (path->found) {
 		uint32_t old_length;
-		int old_indirect;
-		uint8_t *old = (uint8_t *)page_value(leaf, position, &old_length, &old_indirect);
-		if (old_indirect) {
+		enum page_kind old_kind;
+		uint8_t *old = (uint8_t *)page_value(leaf, position, &old_length, &old_kind);
+		if (old_kind == PAGE_INDIRECT) {
 			struct fmt_value value;
 			memcpy(&value, old, sizeof value);
 			tree_free_value(m, s, &value, budget);
 		}
-		if (old_indirect == indirect && old_length == length) {
+		if (old_kind == kind && old_length == length) {
 			memcpy(old, payload, length);
 			return;
 		}
@@ -462,11 +462,11 @@ void tree_remove(struct mneme *m, struct shard *s, struct tree_path *path, struc
 	struct fmt_page *leaf = path->pages[path->depth - 1];
 	unsigned position = path->positions[path->depth - 1];
 	uint32_t length;
-	int indirect;
+	enum page_kind kind;
 
 	CHECK(path->found);
-	const uint8_t *old = page_value(leaf, position, &length, &indirect);
-	if (indirect) {
+	const uint8_t *old = page_value(leaf, position, &length, &kind);
+	if (kind == PAGE_INDIRECT) {
 		struct fmt_value value;
 		memcpy(&value, old, sizeof value);
 		tree_free_value(m, s, &value, budget);
@@ -535,9 +535,9 @@ int tree_range_remove(struct mneme *m, struct shard *s, struct page_key first, s
 		for (; end < leaf->count && page_key_compare(page_key_at(leaf, end), last) < 0;
 		     end++) {
 			uint32_t length;
-			int indirect;
-			const uint8_t *value = page_value(leaf, end, &length, &indirect);
-			if (indirect) {
+			enum page_kind kind;
+			const uint8_t *value = page_value(leaf, end, &length, &kind);
+			if (kind == PAGE_INDIRECT) {
 				struct fmt_value v;
 				memcpy(&v, value, sizeof v);
 				tree_free_value(m, s, &v, budget);

@@ -25,11 +25,11 @@ static inline uint32_t tree_pages_needed(const struct shard *s)
 	return 2 * s->height + 4;
 }
 
-/* What applying n puts may take, none of which removes a page, however high the tree becomes: each splits
- * at most one leaf. An inner page that a split has left has room for one more key at least
- * (page_split_position), so above the leaves there is a split for each page that was met, which may have
- * been full, and for every second one of the level below: together at most 2 for each put and 2 for
- * each inner page met. And a root for each level. */
+/* What applying n puts may take, none of which removes a page, however high the tree becomes: each
+ * splits at most one leaf. An inner page that a split has left has room for one more key at least
+ * (page_split_position), so above the leaves there is a split for each page that was met, which may
+ * have been full, and for every second one of the level below: together at most 2 for each put and
+ * 2 for each inner page met. And a root for each level. */
 enum { TREE_PAGES_PUT = 2, TREE_PAGES_MET = 2, TREE_PAGES_ROOTS = TREE_HEIGHT_MAX };
 
 const struct fmt_page *tree_page(struct mneme *m, uint64_t reference, int *error);
@@ -38,20 +38,21 @@ const struct fmt_page *tree_page(struct mneme *m, uint64_t reference, int *error
 int tree_seek(struct mneme *m, struct shard *s, struct page_key key, struct tree_path *path);
 /* Moves to the next key: 1, 0 at the end, -errno. */
 int tree_next(struct mneme *m, struct tree_path *path);
-/* Makes sure that the path's position is a key (it may be behind the last of a leaf): as tree_next. */
+/* Makes sure that the path's position is a key (it may be behind the last of a leaf): as tree_next.
+ * */
 int tree_settle(struct mneme *m, struct tree_path *path);
 
 /* Reads the leaves before and behind that of `key`: the keys of a leaf that is removed go there. */
 int tree_check_neighbours(struct mneme *m, struct shard *s, struct page_key key);
 
-/* As tree_seek, and every page of the path can be written afterwards. With a stamp in the budget inner
- * pages are counted there that have another one. */
+/* As tree_seek, and every page of the path can be written afterwards. With a stamp in the budget
+ * inner pages are counted there that have another one. */
 int tree_prepare(struct mneme *m, struct shard *s, struct page_key key, struct budget *budget,
 		 struct tree_path *path);
-/* Puts a cell: `payload` is the value, or a struct fmt_value with `indirect`. `path` comes from
- * tree_prepare of that key with no change since. Frees the value it replaces. */
+/* Puts a cell with a payload of that kind. `path` comes from tree_prepare of that key with no
+ * change since. Frees the value it replaces. */
 void tree_put(struct mneme *m, struct shard *s, struct tree_path *path, struct page_key key,
-	      const void *payload, uint32_t length, int indirect, struct budget *budget);
+	      const void *payload, uint32_t length, enum page_kind kind, struct budget *budget);
 /* Removes the path's key; path->found must be set. */
 void tree_remove(struct mneme *m, struct shard *s, struct tree_path *path, struct budget *budget);
 

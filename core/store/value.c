@@ -3,6 +3,7 @@
  * Purpose:   values outside of their leaf; see value.h.
  */
 #include "core/store/value.h"
+#include "core/store/packing.h"
 #include "pool/check.h"
 #include "simd/crc32c.h"
 
@@ -16,16 +17,13 @@ static _Thread_local uint8_t plain_buffer[FMT_VALUE_MAX];
 static _Thread_local uint8_t gather_buffer[FMT_VALUE_MAX];
 static _Thread_local uint8_t small[FMT_CELL_MAX]; /* an inline value being rebuilt */
 
-static const uint8_t *value_decompress(const struct fmt_value *v, const uint8_t *stored, int *error)
+static const uint8_t *value_decompress(struct mneme *m, const struct fmt_value *v,
+				       const uint8_t *stored, int *error)
 {
-	size_t n = ZSTD_decompress(plain_buffer, sizeof plain_buffer, stored, v->stored);
-
-	if (ZSTD_isError(n) || n != v->length ||
-	    crc32c(0, plain_buffer, v->length) != v->crc_plain) {
+	*error = packing_decompress(m->packing, stored, v->stored, plain_buffer, v->length);
+	if (*error == 0 && crc32c(0, plain_buffer, v->length) != v->crc_plain)
 		*error = -EUCLEAN;
-		return NULL;
-	}
-	return plain_buffer;
+	return *error ? NULL : plain_buffer;
 }
 
 static const uint8_t *value_bytes(struct mneme *m, const struct fmt_value *v, int *error)
@@ -35,18 +33,22 @@ static const uint8_t *value_bytes(struct mneme *m, const struct fmt_value *v, in
 	const uint8_t *stored = heap_value(&m->heap, v, gather_buffer, error);
 	if (!stored || v->stored == v->length)
 		return stored;
-	return value_decompress(v, stored, error);
+	return value_decompress(m, v, stored, error);
 }
 
 const uint8_t *value_read(struct mneme *m, const struct fmt_page *leaf, unsigned position,
 			  uint32_t *length, int *error)
 {
 	struct fmt_value v;
-	int indirect;
-	const uint8_t *cell = page_value(leaf, position, length, &indirect);
+	enum page_kind kind;
+	const uint8_t *cell = page_value(leaf, position, length, &kind);
 
-	if (!indirect)
+	if (kind == PAGE_PLAIN)
 		return cell;
+	if (kind == PAGE_PACKED) {
+		*error = packing_read(m->packing, cell, *length, plain_buffer, length);
+		return *error ? NULL : plain_buffer;
+	}
 	memcpy(&v, cell, sizeof v);
 	*length = v.length;
 	return value_bytes(m, &v, error);
@@ -91,25 +93,53 @@ static uint8_t *value_place(struct mneme *m, struct shard *s, uint32_t length,
 	return dirty_memory(&m->dirty, slot);
 }
 
+static enum page_kind kind_at(const struct tree_path *path)
+{
+	enum page_kind kind;
+
+	page_payload(page_cell(path->pages[path->depth - 1], path->positions[path->depth - 1]),
+		     &kind);
+	return kind;
+}
+
 static void cell_get(struct tree_path *path, struct fmt_value *v)
 {
 	uint32_t length;
-	int indirect;
+	enum page_kind kind;
 	const uint8_t *cell = page_value(path->pages[path->depth - 1],
-					 path->positions[path->depth - 1], &length, &indirect);
+					 path->positions[path->depth - 1], &length, &kind);
 
-	CHECK(indirect);
+	CHECK(kind == PAGE_INDIRECT);
 	memcpy(v, cell, sizeof *v);
 }
 
 static void cell_set(struct tree_path *path, const struct fmt_value *v)
 {
 	uint32_t length;
-	int indirect;
+	enum page_kind kind;
 	const uint8_t *cell = page_value(path->pages[path->depth - 1],
-					 path->positions[path->depth - 1], &length, &indirect);
+					 path->positions[path->depth - 1], &length, &kind);
 
 	memcpy((uint8_t *)cell, v, sizeof *v);
+}
+
+/* Gives a packed value a slot of its own. */
+static uint8_t *value_unpack(struct mneme *m, struct shard *s, struct tree_path *path,
+			     uint32_t length, struct budget *budget, int *error)
+{
+	struct fmt_page *leaf = path->pages[path->depth - 1];
+	unsigned position = path->positions[path->depth - 1];
+	struct fmt_value v;
+	uint32_t present;
+	const uint8_t *bytes = value_read(m, leaf, position, &present, error);
+
+	if (!bytes)
+		return NULL;
+	uint8_t *memory = value_place(m, s, length > present ? length : present, budget, &v);
+	memcpy(memory, bytes, present);
+	v.length = v.stored = present;
+	page_shrink_value(leaf, position, PAGE_INDIRECT, &v, sizeof v);
+	return memory;
 }
 
 uint8_t *value_own(struct mneme *m, struct shard *s, struct tree_path *path, uint32_t length,
@@ -117,6 +147,8 @@ uint8_t *value_own(struct mneme *m, struct shard *s, struct tree_path *path, uin
 {
 	struct fmt_value old, new;
 
+	if (kind_at(path) == PAGE_PACKED)
+		return value_unpack(m, s, path, length, budget, error);
 	cell_get(path, &old);
 	uint32_t slot = open_slot(m, &old, length);
 	if (slot)
@@ -139,27 +171,21 @@ void value_put(struct mneme *m, struct shard *s, struct tree_path *path, struct 
 	struct fmt_value v;
 
 	if (!value_is_indirect(key.length, length)) {
-		tree_put(m, s, path, key, value, length, 0, budget);
+		tree_put(m, s, path, key, value, length, PAGE_PLAIN, budget);
 		return;
 	}
-	if (path->found) {
-		uint32_t old_length;
-		int indirect;
-		page_value(path->pages[path->depth - 1], path->positions[path->depth - 1],
-			   &old_length, &indirect);
-		if (indirect) {
-			cell_get(path, &v);
-			uint32_t slot = open_slot(m, &v, length);
-			if (slot && m->dirty.slots[slot].order == dirty_order(length)) {
-				memcpy(dirty_memory(&m->dirty, slot), value, length);
-				v.length = v.stored = length;
-				cell_set(path, &v);
-				return;
-			}
+	if (path->found && kind_at(path) == PAGE_INDIRECT) {
+		cell_get(path, &v);
+		uint32_t slot = open_slot(m, &v, length);
+		if (slot && m->dirty.slots[slot].order == dirty_order(length)) {
+			memcpy(dirty_memory(&m->dirty, slot), value, length);
+			v.length = v.stored = length;
+			cell_set(path, &v);
+			return;
 		}
 	}
 	memcpy(value_place(m, s, length, budget, &v), value, length);
-	tree_put(m, s, path, key, &v, sizeof v, 1, budget);
+	tree_put(m, s, path, key, &v, sizeof v, PAGE_INDIRECT, budget);
 }
 
 void value_patch(struct mneme *m, struct shard *s, struct tree_path *path, struct page_key key,
@@ -167,12 +193,13 @@ void value_patch(struct mneme *m, struct shard *s, struct tree_path *path, struc
 {
 	uint32_t old_length = 0, end = offset + length;
 	const uint8_t *old = NULL;
-	int indirect = 0, error = 0;
+	enum page_kind kind = PAGE_PLAIN;
+	int error = 0;
 
 	if (path->found)
 		old = page_value(path->pages[path->depth - 1], path->positions[path->depth - 1],
-				 &old_length, &indirect);
-	if (indirect) {
+				 &old_length, &kind);
+	if (kind != PAGE_PLAIN) {
 		uint8_t *memory = value_own(m, s, path, end, budget, &error);
 		struct fmt_value v;
 		CHECK(memory);
@@ -202,22 +229,23 @@ void value_patch(struct mneme *m, struct shard *s, struct tree_path *path, struc
 		memset(memory + old_length, 0, offset - old_length);
 	memcpy(memory + offset, data, length);
 	if (outside)
-		tree_put(m, s, path, key, &v, sizeof v, 1, budget);
+		tree_put(m, s, path, key, &v, sizeof v, PAGE_INDIRECT, budget);
 	else
-		tree_put(m, s, path, key, small, new_length, 0, budget);
+		tree_put(m, s, path, key, small, new_length, PAGE_PLAIN, budget);
 }
 
 void value_truncate(struct mneme *m, struct shard *s, struct tree_path *path, struct page_key key,
 		    uint32_t length, struct budget *budget)
 {
 	uint32_t old_length;
-	int indirect, error = 0;
+	enum page_kind kind;
+	int error = 0;
 
 	if (!path->found)
 		return;
 	const uint8_t *old = page_value(path->pages[path->depth - 1],
-					path->positions[path->depth - 1], &old_length, &indirect);
-	if (indirect) {
+					path->positions[path->depth - 1], &old_length, &kind);
+	if (kind != PAGE_PLAIN) {
 		struct fmt_value v;
 		cell_get(path, &v);
 		if (v.length <= length)
@@ -236,5 +264,5 @@ void value_truncate(struct mneme *m, struct shard *s, struct tree_path *path, st
 			return;
 		memcpy(small, old, length);
 	}
-	tree_put(m, s, path, key, small, length, 0, budget);
+	tree_put(m, s, path, key, small, length, PAGE_PLAIN, budget);
 }

@@ -3,6 +3,8 @@
  * Purpose:   operation sequences on the simulator; see history.h.
  */
 #include "tests/crash/history.h"
+#include "core/store/packer.h"
+#include "core/store/packing.h"
 #include "core/store/store.h"
 
 #include <check.h>
@@ -27,7 +29,8 @@ int history_open(struct sim *disk, struct mneme **out, struct mneme_error *error
 int history_create(struct sim *disk)
 {
 	struct mneme_create_options options = {.shards = MODEL_SHARDS,
-					       .segment_bytes = SEGMENT_BYTES};
+					       .segment_bytes = SEGMENT_BYTES,
+					       .compression = MNEME_COMPRESSION_ZSTD};
 	struct io *io;
 	int rc = sim_io_new(disk, &io);
 
@@ -78,6 +81,7 @@ static const struct template templates[] = {
 	{"fill", OP_LOCKED, EFFECT_PUT, 0, 640, 2, 0},
 	{"swap", OP_SWAP, EFFECT_PUT, 0, 90, 0, 1},
 	{"swap in vain", OP_SWAP, EFFECT_PUT, 0, 90, 1, 0},
+	{"pack", OP_PACK, 0, 0, 0, 0, 0},
 	{"sync", OP_SYNC, 0, 0, 0, 0, 0},
 	{"checkpoint", OP_CHECKPOINT, 0, 0, 0, 0, 0},
 	{"reopen", OP_REOPEN, 0, 0, 0, 0, 0},
@@ -136,7 +140,9 @@ void op_make(struct op *op, uint32_t template, uint64_t seed)
 	op->kind = t->kind;
 	op->durability = durability;
 	op->wrong = t->wrong == 1;
-	if (t->kind >= OP_SYNC)
+	if (t->kind == OP_PACK)
+		op->durability = MNEME_DURABILITY_BUFFERED;
+	if (t->kind >= OP_PACK)
 		return;
 	if (t->kind == OP_TXN || t->kind == OP_LOCKED) {
 		effects_spread(op, t, &random);
@@ -157,17 +163,29 @@ void op_make(struct op *op, uint32_t template, uint64_t seed)
 	}
 }
 
+uint32_t op_template(enum op_kind kind, uint32_t effects_least)
+{
+	struct op op;
+
+	for (uint32_t t = 0; t < op_templates(); t++) {
+		op_make(&op, t, 1);
+		if (op.kind == kind && op.count >= effects_least)
+			return t;
+	}
+	ck_abort_msg("no such template");
+}
+
 const char *op_name(const struct op *op)
 {
 	static const char *const kinds[] = {
-		"put",        "patch", "truncate", "delete",     "range",  "txn",
-		"locked txn", "swap",  "sync",     "checkpoint", "reopen",
+		"put",        "patch", "truncate", "delete", "range",      "txn",
+		"locked txn", "swap",  "pack",     "sync",   "checkpoint", "reopen",
 	};
 	static const char *const durabilities[] = {"", " memory", " buffered", " strict"};
 	static char text[96];
 
 	snprintf(text, sizeof text, "%s%s of key %u, %u bytes at %u%s", kinds[op->kind],
-		 op->kind >= OP_SYNC ? "" : durabilities[op->durability], op->effects[0].key,
+		 op->kind >= OP_PACK ? "" : durabilities[op->durability], op->effects[0].key,
 		 op->effects[0].length, op->effects[0].offset, op->wrong ? ", in vain" : "");
 	return text;
 }
@@ -224,6 +242,21 @@ static int run_txn(struct mneme *m, const struct op *op)
 	return rc < 0 ? rc : mneme_txn_commit(txn, op->durability);
 }
 
+int history_adopt(struct mneme *m)
+{
+	if (packing_state(m->packing) != PACKING_NONE)
+		return 0;
+	int rc = packing_adopt(m, effect_words, sizeof effect_words);
+	return rc < 0 ? rc : mneme_checkpoint(m);
+}
+
+static int run_pack(struct mneme *m)
+{
+	int rc = history_adopt(m);
+
+	return rc < 0 ? rc : packer_run(m);
+}
+
 static int run_reopen(struct history *h)
 {
 	int rc = mneme_close(h->m);
@@ -266,6 +299,8 @@ static int run_op(struct history *h, const struct op *op, const struct model *be
 		return mneme_delete(h->m, &k.key, op->durability);
 	case OP_SWAP:
 		return run_swap(h, op, before);
+	case OP_PACK:
+		return run_pack(h->m);
 	case OP_SYNC:
 		return mneme_sync(h->m);
 	case OP_CHECKPOINT:
@@ -347,6 +382,30 @@ void history_run(struct history *h, const struct op *op)
 		      strerror(-rc));
 }
 
+void history_rest(struct history *h)
+{
+	struct op op;
+
+	for (uint64_t i = 0; i < 6; i++) {
+		op_make(&op, op_template(OP_LOCKED, 4), i + 50);
+		op.durability = MNEME_DURABILITY_STRICT;
+		history_run(h, &op);
+	}
+	history_run(h, &(struct op){.kind = OP_CHECKPOINT});
+}
+
+void history_pack(struct history *h)
+{
+	struct packer_stats before, after;
+	struct op op;
+
+	op_make(&op, op_template(OP_PACK, 0), 0);
+	packer_get_stats(h->m, &before);
+	history_run(h, &op);
+	packer_get_stats(h->m, &after);
+	ck_assert_uint_gt(after.values, before.values);
+}
+
 void history_abandon(struct history *h)
 {
 	if (h->m)
@@ -402,7 +461,8 @@ int history_allows(const struct history *h, uint64_t point, uint64_t sum, uint32
 			continue;
 		if (h->ops[i].kind >= OP_SYNC)
 			c_least = p_least = i + 1;
-		else if (h->ops[i].durability == MNEME_DURABILITY_STRICT)
+		else if (h->ops[i].kind != OP_PACK &&
+			 h->ops[i].durability == MNEME_DURABILITY_STRICT)
 			p_least = i + 1;
 	}
 	for (*c = c_least; *c <= p_most; ++*c)

@@ -88,12 +88,24 @@ void model_clear(struct model *model)
 	memset(model, 0, sizeof *model);
 }
 
+const char effect_words[512] =
+	"memory, vector, passage search, recall, nearest between against because another nothing "
+	"written letters reading forgets keeping, holding leaving, finding morning evening, "
+	"winter, "
+	"summer, Thursday January harbour, village kitchen gardens, mother, father, brother "
+	"sister, "
+	"friends, nobody, whoever perhaps, certain already, tonight, yesterd early on, late in "
+	"beside, beneath beyond, without within, through towards, around, behind, before, after, "
+	"during, except, instead, despite, unless, whether, whereas although ";
+
 void effect_bytes(const struct effect *effect, uint8_t *out)
 {
 	uint64_t state = effect->seed;
 
 	for (uint32_t i = 0; i < effect->length; i += 8) {
 		uint64_t word = random_next(&state);
+		if (effect->seed >> 16 & 1)
+			memcpy(&word, effect_words + word % 64 * 8, 8);
 		memcpy(out + i, &word, effect->length - i < 8 ? effect->length - i : 8);
 	}
 }

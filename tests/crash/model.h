@@ -41,7 +41,8 @@ uint64_t model_sum(const struct model *model);
 /* Bytes of a value or NULL; *length. Valid until the model changes. */
 const uint8_t *model_get(const struct model *model, uint32_t key, size_t *length);
 
-/* The bytes that an effect writes. */
+/* The bytes that an effect writes: half of the effects write words of this list, the others noise. */
+extern const char effect_words[512];
 void effect_bytes(const struct effect *effect, uint8_t *out);
 
 struct model_key {

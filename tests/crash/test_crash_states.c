@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { BASES = 4 };
+enum { BASES = 5 };
 
 /* What sequences begin with. */
 struct base {
@@ -223,18 +223,6 @@ static void run_template(struct history *h, uint32_t template, uint64_t seed)
 	history_run(h, &op);
 }
 
-static uint32_t template_of(enum op_kind kind, uint32_t effects_least)
-{
-	struct op op;
-
-	for (uint32_t t = 0; t < op_templates(); t++) {
-		op_make(&op, t, 1);
-		if (op.kind == kind && op.count >= effects_least)
-			return t;
-	}
-	ck_abort_msg("no such template");
-}
-
 static void base_begin(struct history *h, const struct base *base)
 {
 	struct sim *disk = disk_settled(base->disk);
@@ -243,7 +231,8 @@ static void base_begin(struct history *h, const struct base *base)
 	history_begin(h, disk, &base->model);
 }
 
-/* 0: just made. 1: full trees, closed. 2: the same, and work in the log. 3: opened and closed often. */
+/* 0: just made. 1: full trees, closed. 2: the same, and work in the log. 3: opened and closed often, and
+ * something to pack. 4: with packed values. */
 static void bases_make(void)
 {
 	const struct op reopen = {.kind = OP_REOPEN};
@@ -257,16 +246,20 @@ static void bases_make(void)
 	for (int b = 1; b < BASES; b++) {
 		base_begin(&h, &bases[b - 1]);
 		for (int i = 0; b == 1 && i < 5; i++)
-			run_template(&h, template_of(OP_LOCKED, 30), i);
+			run_template(&h, op_template(OP_LOCKED, 30), i);
 		for (uint32_t i = 0; i < 12; i++) {
 			run_template(&h, (i * 5 + b) % (op_templates() - 3), i + b);
-			if (b == 3 && i % 3 == 0)
+			if (b >= 3 && i % 3 == 0)
 				history_run(&h, &reopen);
 		}
+		if (b >= 3)
+			history_rest(&h);
+		if (b == 4)
+			history_pack(&h);
 		if (b != 2)
 			history_run(&h, &reopen);
 		else
-			run_template(&h, template_of(OP_SYNC, 0), 0);
+			run_template(&h, op_template(OP_SYNC, 0), 0);
 		base_keep(&bases[b], &h);
 	}
 }

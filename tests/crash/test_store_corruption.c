@@ -294,6 +294,8 @@ static void victim_make(struct victim *v, int crashed, uint64_t seed)
 	run_seeded(&h, 3, seed + 1);
 	v->older = disk_settled(h.disk);
 	run_seeded(&h, 2, seed + 2);
+	history_rest(&h);
+	history_pack(&h);
 	history_run(&h, &(struct op){.kind = OP_CHECKPOINT});
 	for (int i = 0; crashed && i < 6; i++) {
 		victim_state(v, &h);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   many threads on few keys: get, put, compare-and-swap and delete are linearizable, whatever
- *            durability each has, with checkpoints, scans and views going on beside them in a tiny arena.
- * How:       rounds of a few operations for each thread. Every operation notes a ticket before and after;
- *            behind the round, an order that fits both the tickets and all results is searched for
- *            each key. What the store holds after closing and opening has to be the last state.
+ * Purpose:   many threads on few keys: get, put, compare-and-swap and delete are linearizable,
+ *            whatever durability each has, with checkpoints, packing, scans and views going on
+ *            beside them in a tiny arena.
+ * How:       rounds of a few operations for each thread. Every operation notes a ticket before and
+ *            after; behind the round, an order that fits both the tickets and all results is
+ *            searched for each key. What the store holds after closing and opening has to be the
+ *            last state.
  * Counts:    60,000 operations; MNEME_LONG=1: 10,000,000.
  */
 #include "core/store/store.h"
@@ -36,7 +38,7 @@ struct call {
 static struct mneme *m;
 static struct call calls[THREADS][ROUND_OPS];
 static uint64_t states[KEYS];
-static _Atomic uint64_t ticket, next_id, looked;
+static _Atomic uint64_t ticket, next_id, looked, packed;
 static _Atomic int stop, store_ends;
 static pthread_barrier_t begin_round, end_round;
 
@@ -141,8 +143,8 @@ static int call_fits(const struct call *c, uint64_t *state)
 	}
 }
 
-/* Tries every call that may come next; `done` has a bit for each call that came. Depth is bounded by the
- * calls of a round. */
+/* Tries every call that may come next; `done` has a bit for each call that came. Depth is bounded
+ * by the calls of a round. */
 static int order_exists(struct call *const *list, uint32_t count, uint32_t done, uint64_t state,
 			uint64_t last)
 {
@@ -210,6 +212,18 @@ static int look_each(void *arg, const struct mneme_key *key, const void *value, 
 	return value_id(value, length) == ~0ull ? -EBADMSG : 0;
 }
 
+/* A long value of a key that nobody else changes: it comes to rest and is packed. */
+static void put_resting(uint64_t *random)
+{
+	uint64_t value[VALUE_MOST / 8 + 1];
+	struct model_key k;
+
+	model_key(random_below(random, MODEL_SHARDS) * MODEL_KEYS + 1 + random_below(random, 20),
+		  &k);
+	size_t length = value_make(5 * (1 + random_below(random, 1000)), value);
+	CHECK(mneme_put(m, &k.key, value, length, MNEME_DURABILITY_BUFFERED) == 0);
+}
+
 /* Scans, views, checkpoints and syncs until the store is to be closed. */
 static void *looker_main(void *arg)
 {
@@ -233,6 +247,8 @@ static void *looker_main(void *arg)
 			CHECK(mneme_checkpoint(m) == 0);
 		if (random_below(&random, 20) == 0)
 			CHECK(mneme_sync(m) == 0);
+		if (random_below(&random, 20) == 0)
+			put_resting(&random);
 		atomic_fetch_add(&looked, 1);
 	}
 	return NULL;
@@ -249,11 +265,13 @@ static void store_begin(struct sim *disk)
 
 	ck_assert_int_eq(sim_io_new(disk, &io), 0);
 	ck_assert_int_eq(store_open(io, &options, &tuning, &m, NULL), 0);
+	ck_assert_int_eq(history_adopt(m), 0);
 }
 
 static void one_store(uint64_t rounds)
 {
 	struct sim *disk, *settled;
+	struct mneme_stats stats;
 	pthread_t looker;
 
 	ck_assert_int_eq(sim_new(&disk), 0);
@@ -269,6 +287,8 @@ static void one_store(uint64_t rounds)
 	}
 	atomic_store(&store_ends, 1);
 	pthread_join(looker, NULL);
+	mneme_get_stats(m, &stats);
+	atomic_fetch_add(&packed, stats.packed_values);
 	ck_assert_int_eq(mneme_close(m), 0);
 	settled = disk_settled(disk);
 	sim_free(disk);
@@ -295,8 +315,9 @@ START_TEST(test_store_threads_calls_are_linearizable)
 	pthread_barrier_wait(&begin_round);
 	for (int t = 0; t < THREADS; t++)
 		pthread_join(threads[t], NULL);
-	printf("%llu calls in order, %llu looks beside them\n",
-	       (unsigned long long)atomic_load(&next_id), (unsigned long long)atomic_load(&looked));
+	printf("%llu calls in order, %llu looks and %llu packed values beside them\n",
+	       (unsigned long long)atomic_load(&next_id), (unsigned long long)atomic_load(&looked),
+	       (unsigned long long)atomic_load(&packed));
 	ck_assert_uint_gt(atomic_load(&looked), 0);
 }
 END_TEST

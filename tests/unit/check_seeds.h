@@ -119,13 +119,13 @@ static inline struct value_in_place *image_value(const struct image *image, uint
 
 	for (unsigned i = 0; i < page->count && !found; i++) {
 		uint32_t length;
-		int indirect;
+		enum page_kind kind;
 		if (page->level) {
 			found = image_value(image, page_child(page, i), skip);
 			continue;
 		}
-		const uint8_t *value = page_value(page, i, &length, &indirect);
-		if (indirect && !(*skip)--)
+		const uint8_t *value = page_value(page, i, &length, &kind);
+		if (kind == PAGE_INDIRECT && !(*skip)--)
 			found = (struct value_in_place *)(uintptr_t)value;
 	}
 	return found;

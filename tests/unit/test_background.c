@@ -114,6 +114,39 @@ START_TEST(test_background_checkpoints_a_store_that_is_dirty_for_long)
 }
 END_TEST
 
+static uint64_t packed(void)
+{
+	struct mneme_stats stats;
+
+	mneme_get_stats(m, &stats);
+	return stats.packed_values;
+}
+
+/* Nobody asks for it: samples, the dictionary, and then all that fits. */
+START_TEST(test_background_packs_small_values)
+{
+	const struct mneme_create_options create = {.compression = MNEME_COMPRESSION_ZSTD};
+	const struct mneme_options options = {.checkpoint_ms = 20};
+	static char text[2000];
+
+	snprintf(directory, sizeof directory, "/tmp/test-background-%d", (int)getpid());
+	ck_assert_int_eq(mneme_create(directory, &create, NULL), 0);
+	ck_assert_int_eq(mneme_open(directory, &options, &m, NULL), 0);
+	for (unsigned i = 0; i < 600; i++) {
+		for (unsigned at = 0; at + 21 < sizeof text; at += 21)
+			snprintf(text + at, 22, "entry %06u line %02x;", i * 7919 % 999983,
+				 (i + at) & 255);
+		ck_assert_int_eq(mneme_kv_put(m, &i, sizeof i, text, sizeof text, NULL,
+					      MNEME_DURABILITY_BUFFERED),
+				 0);
+	}
+	while (packed() < 600)
+		hold_nap();
+	ck_assert_int_eq(mneme_close(m), 0);
+	store_remove();
+}
+END_TEST
+
 /* A checkpoint is low work; but with all places for that taken, the log must not fill up. */
 START_TEST(test_background_raises_a_checkpoint_that_is_late)
 {
@@ -197,6 +230,6 @@ END_TEST
 UNIT_MAIN("background", test_background_flushes_what_nobody_waits_for,
 	  test_background_flushes_by_size_before_the_time_has_come,
 	  test_background_checkpoints_a_store_that_is_dirty_for_long,
-	  test_background_raises_a_checkpoint_that_is_late,
+	  test_background_packs_small_values, test_background_raises_a_checkpoint_that_is_late,
 	  test_background_low_work_goes_on_under_a_flood_of_critical_work,
 	  test_background_close_with_queued_work_loses_nothing)

@@ -312,8 +312,8 @@ static void last_key_becomes(struct image *image, unsigned turn, uint64_t inode)
 	uint8_t copy[FMT_CELL_MAX + 16], *key = copy + 2;
 	struct page_key old = page_key_at(leaf, last);
 	uint32_t length;
-	int indirect;
-	const uint8_t *value = page_value(leaf, last, &length, &indirect);
+	enum page_kind kind;
+	const uint8_t *value = page_value(leaf, last, &length, &kind);
 
 	memcpy(copy, page_cell(leaf, last), 2u + old.length + length);
 	inode = __builtin_bswap64(inode);
