@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   what a trained zstd dictionary would save on small texts: in bytes, and in the pages that a
- *            value takes, which is what counts as long as a value has whole pages of its own.
- *            MNEME_TEXTS names a folder of texts (default: /usr/share/doc). They are cut into pieces of
- *            three classes of sizes; the dictionary is trained on half of the files and measured on
- *            the other half.
+ * Purpose:   what a trained zstd dictionary would save on small texts: in bytes, and in the pages
+ *            that a value takes. Then what a store takes that holds texts of 1 to 4 KiB: as it is
+ *            made by default, with zstd, and with zstd once they are packed (core/store/packer.h),
+ *            and what reads cost there. MNEME_TEXTS names a folder of texts (default:
+ *            /usr/share/doc). They are cut into pieces of three classes of sizes; the dictionary is
+ *            trained on half of the files and measured on the other half.
  * Failure:   without enough texts: a sentence, status 2.
  */
 #include "core/store/fmt.h"
+#include "core/store/packer.h"
 #include "core/store/value.h"
 #include "tests/bench/table.h"
 
+#include <errno.h>
 #include <ftw.h>
 #include <sys/stat.h>
 #include <zdict.h>
@@ -44,6 +47,8 @@ static uint32_t next_random(void)
 	random_state = random_state * 1664525u + 1013904223u;
 	return random_state >> 8;
 }
+
+static int is_quick;
 
 static int collect(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
@@ -169,11 +174,119 @@ static void measure(unsigned class, unsigned count, const ZSTD_CDict *dictionary
 	ZSTD_freeCCtx(context);
 	add(class, "bytes, zstd", "% of plain", 100 * zstd / bytes);
 	add(class, "bytes, zstd with dictionary", "% of plain", 100 * trained / bytes);
-	add(class, "pages, zstd (the store today)", "% of plain", 100 * zstd_pages / pages);
+	add(class, "pages, zstd (values of more than 4 KiB)", "% of plain",
+	    100 * zstd_pages / pages);
 	add(class, "pages, zstd with dictionary", "% of plain", 100 * trained_pages / pages);
-	add(class, "would fit into a leaf, zstd", "% of pieces", 100.0 * fits / count);
-	add(class, "would fit into a leaf, with dictionary", "% of pieces",
-	    100.0 * trained_fits / count);
+	add(class, "fit into a leaf, zstd", "% of pieces", 100.0 * fits / count);
+	add(class, "fit into a leaf, with dictionary", "% of pieces", 100.0 * trained_fits / count);
+}
+
+/* ---- a store ---- */
+
+enum { READ_ROUNDS = 3 };
+
+static struct mneme *store_make(const char *name, enum mneme_compression compression)
+{
+	const struct mneme_create_options create = {.compression = compression};
+	const struct mneme_options options = {.checkpoint_ms = 3600000};
+	struct mneme_error error = {""};
+	char path[256];
+	struct mneme *m;
+
+	snprintf(path, sizeof path, "%s/%s", bench_directory(), name);
+	if (mneme_create(path, &create, &error) < 0 || mneme_open(path, &options, &m, &error) < 0) {
+		fprintf(stderr, "bench_compress: %s\n", error.message);
+		exit(2);
+	}
+	return m;
+}
+
+static struct mneme_key store_key(const uint64_t *number)
+{
+	return (struct mneme_key){
+		.inode = 1000 + *number, .type = MNEME_TYPE_USER, .sub = number, .sub_length = 8};
+}
+
+static void store_must(int rc)
+{
+	if (rc < 0) {
+		fprintf(stderr, "bench_compress: the store says %s\n", strerror(-rc));
+		exit(2);
+	}
+}
+
+static void store_fill(struct mneme *m, unsigned count)
+{
+	size_t at = 0;
+
+	for (uint64_t i = 0; i < count; at += pieces[i++]) {
+		struct mneme_key key = store_key(&i);
+		store_must(mneme_put(m, &key, corpus + at, pieces[i], 0));
+	}
+	store_must(mneme_checkpoint(m));
+}
+
+/* What the heap takes and what a read takes, in random order; every byte is compared. */
+static void store_measure(struct mneme *m, unsigned count, size_t bytes, const char *what)
+{
+	static size_t begins[PIECES_MAX];
+	struct mneme_stats stats;
+	double best = 0;
+	char name[64];
+
+	for (unsigned i = 1; i < count; i++)
+		begins[i] = begins[i - 1] + pieces[i - 1];
+	for (int round = 0; round < READ_ROUNDS; round++) {
+		double begin = table_now_ns();
+		for (unsigned i = 0; i < count; i++) {
+			uint64_t number = next_random() % count;
+			struct mneme_key key = store_key(&number);
+			size_t length;
+			store_must(mneme_get(m, &key, file_bytes, sizeof file_bytes, &length));
+			if (length != pieces[number] ||
+			    memcmp(file_bytes, corpus + begins[number], length))
+				store_must(-EILSEQ);
+		}
+		double each = (table_now_ns() - begin) / count;
+		best = round && best < each ? best : each;
+	}
+	store_must(mneme_checkpoint(m)); /* gives back what the one before freed */
+	mneme_get_stats(m, &stats);
+	snprintf(name, sizeof name, "store, %s: heap in use", what);
+	table_add(&table, name, "% of plain",
+		  100.0 * (double)(stats.heap_bytes - stats.heap_free_bytes) / (double)bytes);
+	snprintf(name, sizeof name, "store, %s: get and compare", what);
+	table_add(&table, name, "ns", best);
+}
+
+static void measure_stores(void)
+{
+	unsigned count = cut(0, 0, path_count), most = is_quick ? 4000 : 20000;
+	struct mneme_stats stats;
+	size_t bytes = 0;
+
+	count = count < most ? count : most;
+	for (unsigned i = 0; i < count; i++)
+		bytes += pieces[i];
+	table_add(&table, "store: texts of 1-4 KiB", "texts", count);
+	table_add(&table, "store: their mean length", "bytes", (double)bytes / count);
+	struct mneme *m = store_make("none", MNEME_COMPRESSION_NONE);
+	store_fill(m, count);
+	store_measure(m, count, bytes, "no compression");
+	store_must(mneme_close(m));
+	m = store_make("zstd", MNEME_COMPRESSION_ZSTD);
+	store_fill(m, count);
+	store_measure(m, count, bytes, "zstd, not packed");
+	double begin = table_now_ns();
+	store_must(packer_run(m));
+	table_add(&table, "store: packing with the training", "us a text",
+		  (table_now_ns() - begin) / 1e3 / count);
+	mneme_get_stats(m, &stats);
+	table_add(&table, "store: packed", "% of texts",
+		  100.0 * (double)stats.packed_values / count);
+	store_must(mneme_checkpoint(m));
+	store_measure(m, count, bytes, "zstd, packed");
+	store_must(mneme_close(m));
 }
 
 int main(int argc, char **argv)
@@ -183,7 +296,9 @@ int main(int argc, char **argv)
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--json"))
 			table.json = 1;
-		else if (strcmp(argv[i], "--quick"))
+		else if (!strcmp(argv[i], "--quick"))
+			is_quick = 1;
+		else
 			return fprintf(stderr, "usage: bench_compress [--quick] [--json]\n"), 2;
 	}
 	nftw(folder, collect, 16, FTW_PHYS);
@@ -201,6 +316,8 @@ int main(int argc, char **argv)
 		measure(class, count, dictionary);
 		ZSTD_freeCDict(dictionary);
 	}
+	bench_progress("%s", "stores");
+	measure_stores();
 	bench_progress("%s", "");
 	table_print(&table);
 	for (unsigned i = 0; i < path_count; i++)
