@@ -285,6 +285,7 @@ struct mneme_log_event {
 	const void *data; /* borrowed */
 	size_t length;    /* <= MNEME_VALUE_MAX - 64 */
 };
+/* -EUCLEAN: the run's head is not that of its last event; nothing is chained behind it. */
 MNEME_EXPORT int mneme_log_append(struct mneme *m, const void *run, size_t run_length,
 				  const void *data, size_t length, uint64_t *sequence,
 				  enum mneme_durability durability);
@@ -292,8 +293,10 @@ typedef int mneme_log_each(void *arg, const struct mneme_log_event *event);
 /* Events from `sequence` on, in order. `each` must not call the engine. */
 MNEME_EXPORT int mneme_log_replay(struct mneme *m, const void *run, size_t run_length,
 				  uint64_t sequence, mneme_log_each *each, void *arg);
-/* Recomputes the chain. -EUCLEAN: *bad receives the first sequence that does not fit. *count
- * receives the number of events verified. Both may be NULL. -ENOENT: no such run. */
+/* Recomputes the chain up to the run's head, which holds the number and the hash of the last event.
+ * -EUCLEAN: *bad receives the first sequence that does not fit: of an event that is another one, or is
+ * missing, or lies behind the head, or has not the hash that the head says. *count receives the number
+ * of events that fit each other. Both may be NULL. -ENOENT: no such run. */
 MNEME_EXPORT int mneme_log_verify(struct mneme *m, const void *run, size_t run_length,
 				  uint64_t *count, uint64_t *bad);
 /* Calls `each` for every run: name and number of events. */
