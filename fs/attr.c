@@ -9,6 +9,7 @@
 
 #include "fs/acl.h"
 #include "fs/chunk.h"
+#include "fs/reaper.h"
 #include "fs/virtual.h"
 
 #include <errno.h>
@@ -17,7 +18,7 @@
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 
-enum { NS = 1000000000 };
+enum { NS = 1000000000, STATFS_SCARCE_BYTES = 1 << 30, STATFS_SETTLE_MS = 1000 };
 /* A transaction removes 4 million keys (COMMIT_RANGE_KEYS_MAX); a chunk is a key, and counts at least 512
  * bytes as allocated. */
 #define CUT_PIECE_BYTES (UINT64_C(32) << 30)
@@ -274,6 +275,13 @@ static void handle_statfs(fuse_req_t req, fuse_ino_t nodeid)
 
 	mneme_get_stats(op.fs->engine, &stats);
 	uint64_t free_bytes = stats.heap_free_bytes + stats.disk_free_bytes;
+	/* when space is scarce, people ask what a deletion has brought */
+	if (free_bytes < STATFS_SCARCE_BYTES && !stats.read_only &&
+	    free_bytes < (stats.heap_bytes + stats.disk_free_bytes) / 2 &&
+	    reaper_settle(op.fs->reaper, 1, STATFS_SETTLE_MS)) {
+		mneme_get_stats(op.fs->engine, &stats);
+		free_bytes = stats.heap_free_bytes + stats.disk_free_bytes;
+	}
 	uint64_t total_bytes = stats.heap_bytes + stats.disk_free_bytes;
 	out.f_blocks = total_bytes / out.f_frsize;
 	out.f_bfree = out.f_bavail = free_bytes / out.f_frsize;

@@ -8,13 +8,14 @@
  */
 #include "fs/fs.h"
 #include "core/memory/memory.h"
+#include "fs/reaper.h"
 
 #include <errno.h>
 #include <linux/fs.h>
 #include <string.h>
 #include <time.h>
 
-enum { NS = 1000000000, ATIME_RELATIVE_S = 24 * 3600, GROUPS_MAX = 256 };
+enum { NS = 1000000000, ATIME_RELATIVE_S = 24 * 3600, GROUPS_MAX = 256, SETTLE_MS = 2000 };
 
 int64_t fs_now(void)
 {
@@ -29,6 +30,12 @@ uint32_t fs_shard_of(const struct fs *fs, uint64_t ino)
 	return (uint32_t)(ino & (fs->shards - 1));
 }
 
+/* A full store: what was deleted may still be on its way out, and then another try is worth while. */
+static int after_deletions(struct fs *fs, int err)
+{
+	return err == -ENOSPC && reaper_settle(fs->reaper, 0, SETTLE_MS) ? -EAGAIN : err;
+}
+
 int fs_begin(struct fs *fs, unsigned flags, const uint64_t *inodes, unsigned count,
 	     struct mneme_txn **out)
 {
@@ -39,7 +46,10 @@ int fs_begin(struct fs *fs, unsigned flags, const uint64_t *inodes, unsigned cou
 		if (inodes[i] < fs->root)
 			return -ESTALE; /* the engine's own */
 	}
-	return mneme_txn_begin_locked(fs->engine, flags, inodes, count, out);
+	int err = mneme_txn_begin_locked(fs->engine, flags, inodes, count, out);
+
+	/* what frees space is not to wait for the thread that it may run on */
+	return flags & MNEME_TXN_MAY_FILL ? err : after_deletions(fs, err);
 }
 
 int fs_commit(struct fs *fs, struct mneme_txn *txn, enum mneme_durability durability,
@@ -48,7 +58,7 @@ int fs_commit(struct fs *fs, struct mneme_txn *txn, enum mneme_durability durabi
 	int err = mneme_txn_commit(txn, durability);
 
 	if (err)
-		return err;
+		return after_deletions(fs, err);
 	uint64_t lsn = mneme_lsn_last(fs->engine);
 	for (unsigned i = 0; i < count; i++)
 		node_set_lsn(fs->nodes, inodes[i], lsn);

@@ -10,12 +10,14 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <time.h>
 
 enum {
 	REAP_AT_ONCE_BYTES = 1 << 20,
 	REAP_PIECE_CHUNKS = 1024, /* 16 MiB of the file in one transaction */
 	REAP_QUEUE = 65536,
 	REAP_RECOVER_BATCH = 64,
+	REAP_FULL_TRIES = 16, /* a checkpoint gives the pages of the last epoch back */
 };
 
 #define REAP_INVALIDATE (UINT64_C(1) << 63)
@@ -28,6 +30,9 @@ struct reaper {
 	uint64_t *queue; /* mutex; ring of inodes, REAP_INVALIDATE set: drop pages only */
 	unsigned head, count;
 	int stopping;
+	pthread_cond_t idle; /* signalled when the thread has nothing left to do */
+	int working;         /* mutex; the thread is at something */
+	int checkpoint;      /* mutex; somebody waits for a checkpoint */
 };
 
 struct piece {
@@ -110,23 +115,36 @@ abort:
 	return err;
 }
 
-static void remove_rest(struct fs *fs, uint64_t ino)
+static int remove_rest(struct fs *fs, uint64_t ino)
 {
 	int err = -EAGAIN;
 
 	for (int i = 0; i < FS_TRIES && err == -EAGAIN; i++)
 		err = remove_rest_try(fs, ino);
+	return err;
 }
 
+/* On a full store there may be no room for the change itself until a checkpoint gives some back. */
 static void remove_all(struct fs *fs, uint64_t ino)
 {
-	int err;
+	int err, full = 0;
 
 	do {
 		err = remove_piece(fs, ino);
-	} while (err > 0 || err == -EAGAIN);
-	if (!err || err == -ENOENT)
-		remove_rest(fs, ino);
+		if (!err || err == -ENOENT)
+			err = remove_rest(fs, ino);
+		if (err == -ENOSPC && (++full == REAP_FULL_TRIES || mneme_checkpoint(fs->engine)))
+			break;
+	} while (err > 0 || err == -EAGAIN || err == -ENOSPC);
+}
+
+static void do_entry(struct fs *fs, uint64_t entry)
+{
+	if (entry & REAP_INVALIDATE)
+		fuse_lowlevel_notify_inval_inode(fs->session,
+						 fs_nodeid(fs, entry & ~REAP_INVALIDATE), 0, 0);
+	else
+		remove_all(fs, entry);
 }
 
 static void *reaper_main(void *arg)
@@ -135,24 +153,52 @@ static void *reaper_main(void *arg)
 
 	pthread_mutex_lock(&reaper->mutex);
 	while (!reaper->stopping) {
-		if (!reaper->count) {
+		reaper->working = reaper->count || reaper->checkpoint;
+		if (!reaper->working) {
+			pthread_cond_broadcast(&reaper->idle);
 			pthread_cond_wait(&reaper->wake, &reaper->mutex);
 			continue;
 		}
-		uint64_t ino = reaper->queue[reaper->head];
-		reaper->head = (reaper->head + 1) % REAP_QUEUE;
-		reaper->count--;
+		int has_entry = reaper->count > 0;
+		uint64_t entry = has_entry ? reaper->queue[reaper->head] : 0;
+		if (has_entry) {
+			reaper->head = (reaper->head + 1) % REAP_QUEUE;
+			reaper->count--;
+		} else {
+			reaper->checkpoint = 0;
+		}
 		pthread_mutex_unlock(&reaper->mutex);
-		if (ino & REAP_INVALIDATE)
-			fuse_lowlevel_notify_inval_inode(
-				reaper->fs->session, fs_nodeid(reaper->fs, ino & ~REAP_INVALIDATE),
-				0, 0);
+		if (has_entry)
+			do_entry(reaper->fs, entry);
 		else
-			remove_all(reaper->fs, ino);
+			mneme_checkpoint(reaper->fs->engine);
 		pthread_mutex_lock(&reaper->mutex);
 	}
 	pthread_mutex_unlock(&reaper->mutex);
 	return NULL;
+}
+
+int reaper_settle(struct reaper *reaper, int checkpoint, unsigned timeout_ms)
+{
+	struct timespec until;
+	int err = 0;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += timeout_ms / 1000;
+	until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000;
+	}
+	pthread_mutex_lock(&reaper->mutex);
+	reaper->checkpoint |= checkpoint;
+	int waits = reaper->count || reaper->working || reaper->checkpoint;
+	if (waits)
+		pthread_cond_signal(&reaper->wake);
+	while (!err && (reaper->count || reaper->working || reaper->checkpoint))
+		err = pthread_cond_timedwait(&reaper->idle, &reaper->mutex, &until);
+	pthread_mutex_unlock(&reaper->mutex);
+	return waits && !err;
 }
 
 int reaper_new(struct fs *fs, struct reaper **out)
@@ -169,6 +215,7 @@ int reaper_new(struct fs *fs, struct reaper **out)
 	}
 	pthread_mutex_init(&reaper->mutex, NULL);
 	pthread_cond_init(&reaper->wake, NULL);
+	pthread_cond_init(&reaper->idle, NULL);
 	int err = pthread_create(&reaper->thread, NULL, reaper_main, reaper);
 	if (err) {
 		alloc_free(reaper->queue);
@@ -189,6 +236,7 @@ void reaper_free(struct reaper *reaper)
 	pthread_mutex_unlock(&reaper->mutex);
 	pthread_join(reaper->thread, NULL);
 	pthread_cond_destroy(&reaper->wake);
+	pthread_cond_destroy(&reaper->idle);
 	pthread_mutex_destroy(&reaper->mutex);
 	alloc_free(reaper->queue);
 	alloc_free(reaper);
@@ -221,8 +269,8 @@ void reaper_remove(struct fs *fs, uint64_t ino)
 		return;
 	if (!err && S_ISREG(inode.mode) && inode.size > REAP_AT_ONCE_BYTES)
 		remove_all(fs, ino);
-	else
-		remove_rest(fs, ino);
+	else if (remove_rest(fs, ino) == -ENOSPC)
+		queue_push(fs->reaper, ino);
 }
 
 void reaper_invalidate(struct fs *fs, uint64_t ino)

@@ -33,6 +33,29 @@ writable_again() # the freed space comes back within some checkpoints
 	cat "$work/dd"
 	return 1
 }
+free_bytes() { echo $(($(stat -f -c '%a * %S' "$mnt"))); }
+shown() # BYTES: df tells of that much within two seconds
+{
+	local i
+	for i in $(seq 20); do
+		[ "$(free_bytes)" -lt "$1" ] || return 0
+		sleep 0.1
+	done
+	echo "$(free_bytes) bytes are free, not $1"
+	return 1
+}
+deletion() # what it frees is shown and can be written to, though the store has no reason for a checkpoint
+{
+	local size free
+	for _ in 1 2 3 4; do
+		dd if=/dev/urandom of="$mnt/one" bs=1M status=none 2>"$work/dd"
+		size=$(stat -c %s "$mnt/one")
+		free=$(free_bytes)
+		[ "$size" -gt $((8 << 20)) ] && rm "$mnt/one" && shown $((free + size / 2)) || return 1
+		dd if=/dev/urandom of="$mnt/next" bs=1M count=$((size / 2 >> 20)) status=none || return 1
+		rm "$mnt/next"
+	done
+}
 mixed() # files of all sizes until the disk is full, every second one removed, again; what stays is right
 {
 	local round i kib
@@ -88,6 +111,7 @@ check reservation_of_too_much too_much
 check keep keep
 check cut_many_chunks cut_many
 rm -f "$mnt/many"
+check deletion_gives_space deletion
 for round in 1 2 3; do
 	rm -f "$work/sums"
 	check "fill_$round" fill
