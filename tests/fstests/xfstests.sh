@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # xfstests (the project kdave/xfstests, built) with two mounts of mnemefs: the group quick, or with
 # --long the group auto. XFSTESTS_RUN names tests instead ("generic/001 generic/002").
-# In a mount namespace of its own: the suite is taught our type's name there, and finds its users.
+# In a mount namespace of its own: the suite is taught our type's name and limits there, and finds its users.
 . "$(dirname "$0")/../integration/lib.sh"
 suite=${XFSTESTS_DIR:-}
 [ -n "$suite" ] || skip_all "XFSTESTS_DIR is not set: get the project kdave/xfstests, build it (make)" \
@@ -16,13 +16,42 @@ fi
 here=$(cd "$(dirname "$0")" && pwd)
 helper=/sbin/mount.fuse.mnemefs
 
+# What the suite asks about a filesystem by its type, answered for ours.
+answers()
+{
+	cat <<-END
+	_require_names_are_bytes() { :; }
+	_filesystem_timestamp_range() { echo "-9223372036 9223372036"; }
+	scratch_any_size()
+	{
+		_scratch_unmount >/dev/null 2>&1
+		for _ in \$(seq 100); do
+			mountpoint -q $work/mnemefs-2.store || return 0
+			umount $work/mnemefs-2.store 2>/dev/null || sleep 0.1
+		done
+		return 1
+	}
+	_try_scratch_mkfs_sized()
+	{
+		scratch_any_size && mount -t tmpfs -o "size=\$1" sized $work/mnemefs-2.store &&
+			mkfs.mnemefs -q $work/mnemefs-2.store
+	}
+	eval "\$(declare -f _scratch_mkfs | sed '1s/_scratch_mkfs/suite_scratch_mkfs/')"
+	_scratch_mkfs() { scratch_any_size && suite_scratch_mkfs "\$@"; }
+	END
+}
+
 prepare()
 {
 	mkdir -p "$work/test" "$work/scratch" "$work/results"
 	mkfs.mnemefs -q "$work/mnemefs-1.store" && mkfs.mnemefs -q "$work/mnemefs-2.store" || return 1
 	# The suite knows the type "fuse" only.
 	sed 's/-e .s\/fuse.glusterfs\/glusterfs\/./& -e "s\/fuse.mnemefs\/fuse\/"/' \
-		"$suite/common/rc" >"$work/rc" && mount --bind "$work/rc" "$suite/common/rc" || return 1
+		"$suite/common/rc" >"$work/rc" && answers >>"$work/rc" &&
+		mount --bind "$work/rc" "$suite/common/rc" || return 1
+	# An ACL has at most 4 KiB: the kernel's FUSE asks for no more.
+	sed '/^_acl_get_max/,/^}/s/echo 0$/echo 511/' "$suite/common/attr" >"$work/attr" &&
+		mount --bind "$work/attr" "$suite/common/attr" || return 1
 	for file in passwd group shadow; do
 		cp /etc/$file "$work/$file"
 	done
