@@ -36,15 +36,13 @@ static const uint8_t *value_bytes(struct mneme *m, const struct fmt_value *v, in
 	return value_decompress(m, v, stored, error);
 }
 
-const uint8_t *value_read(struct mneme *m, const struct fmt_page *leaf, unsigned position,
-			  uint32_t *length, int *error)
+/* Out of line: most values are plain, and what reads them is hot. */
+static __attribute__((noinline)) const uint8_t *value_read_far(struct mneme *m, const uint8_t *cell,
+							       enum page_kind kind,
+							       uint32_t *length, int *error)
 {
 	struct fmt_value v;
-	enum page_kind kind;
-	const uint8_t *cell = page_value(leaf, position, length, &kind);
 
-	if (kind == PAGE_PLAIN)
-		return cell;
 	if (kind == PAGE_PACKED) {
 		*error = packing_read(m->packing, cell, *length, plain_buffer, length);
 		return *error ? NULL : plain_buffer;
@@ -52,6 +50,17 @@ const uint8_t *value_read(struct mneme *m, const struct fmt_page *leaf, unsigned
 	memcpy(&v, cell, sizeof v);
 	*length = v.length;
 	return value_bytes(m, &v, error);
+}
+
+const uint8_t *value_read(struct mneme *m, const struct fmt_page *leaf, unsigned position,
+			  uint32_t *length, int *error)
+{
+	enum page_kind kind;
+	const uint8_t *cell = page_value(leaf, position, length, &kind);
+
+	return __builtin_expect(kind == PAGE_PLAIN, 1)
+		       ? cell
+		       : value_read_far(m, cell, kind, length, error);
 }
 
 uint32_t value_compress(const void *plain, uint32_t length, void *out)
