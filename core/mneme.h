@@ -245,8 +245,12 @@ MNEME_EXPORT int mneme_sync_to(struct mneme *m, uint64_t lsn);
 MNEME_EXPORT uint64_t mneme_lsn_durable(const struct mneme *m);
 /* Writes everything to the heap and recycles the log; waits for it. */
 MNEME_EXPORT int mneme_checkpoint(struct mneme *m);
-/* Durability of inodes first <= i <= last where an operation says DEFAULT; kept in the store.
- * DEFAULT removes the setting. At most 64 ranges (-ENOSPC). */
+/* Durability of inodes first <= i <= last where an operation says DEFAULT; kept in the store, and in
+ * force when it returns. A range goes by its first inode: setting one again replaces it, and DEFAULT
+ * removes it (0 also if it was not set). Where ranges overlap the narrowest holds, of equally narrow ones
+ * the strictest, whatever the order in which they were set. A transaction is as durable as the strictest
+ * of all inodes that it changes, those of a removed range of keys included. At most 64 ranges
+ * (-ENOSPC). */
 MNEME_EXPORT int mneme_set_durability(struct mneme *m, uint64_t first_inode, uint64_t last_inode,
 				      enum mneme_durability durability);
 

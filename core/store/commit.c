@@ -6,6 +6,7 @@
 #include "core/store/background.h"
 #include "core/store/checkpoint.h"
 #include "core/store/heap_fault.h"
+#include "core/store/ranges.h"
 #include "core/store/value.h"
 #include "pool/check.h"
 #include "pool/layers.h"
@@ -530,23 +531,6 @@ int commit_make_room(struct mneme *m, int why)
 	return rc;
 }
 
-enum mneme_durability commit_durability(struct mneme *m, uint64_t inode,
-					enum mneme_durability asked)
-{
-	if (asked != MNEME_DURABILITY_DEFAULT)
-		return asked;
-	enum mneme_durability found = m->durability;
-	if (atomic_load_explicit(&m->ranges_used, memory_order_acquire)) {
-		lock_read(&m->ranges_lock);
-		for (int i = 0; i < STORE_RANGES_MAX; i++)
-			if (m->ranges[i].used && inode >= m->ranges[i].first &&
-			    inode <= m->ranges[i].last)
-				found = m->ranges[i].durability;
-		lock_read_done(&m->ranges_lock);
-	}
-	return found;
-}
-
 int commit_finish(struct mneme *m, enum mneme_durability durability, uint64_t lsn)
 {
 	last_lsn = lsn;
@@ -570,7 +554,8 @@ int commit_single(struct mneme *m, const struct commit_op *op, enum mneme_durabi
 
 	if (!commit_durability_is_known(asked))
 		return -EINVAL;
-	enum mneme_durability durability = commit_durability(m, op->key.inode, asked);
+	enum mneme_durability durability =
+		ranges_durability(m, op->key.inode, op->key.inode, asked);
 	uint64_t lsn;
 	int rc, full = 0;
 

@@ -43,13 +43,10 @@ enum { COMMIT_FULL_TRIES = 4 }; /* of a commit on a full disk */
 int commit_make_room(struct mneme *m, int why);
 /* Sees to it that so many heap pages are free. */
 int commit_make_heap_room(struct mneme *m, uint64_t pages);
-/* The durability that an operation on `inode` has. */
 static inline int commit_durability_is_known(enum mneme_durability durability)
 {
 	return (unsigned)durability <= MNEME_DURABILITY_STRICT;
 }
-enum mneme_durability commit_durability(struct mneme *m, uint64_t inode,
-					enum mneme_durability asked);
 /* After unlocking: waits as the durability says, and wakes the background where it is due. */
 int commit_finish(struct mneme *m, enum mneme_durability durability, uint64_t lsn);
 /* Lock, apply, unlock, finish for operations of one shard, with room made as needed. */

@@ -14,6 +14,7 @@
 #include "core/store/heap_fault.h"
 #include "core/store/packer.h"
 #include "core/store/packing.h"
+#include "core/store/ranges.h"
 #include "core/store/recover.h"
 #include "core/store/txn.h"
 #include "pool/alloc.h"
@@ -458,6 +459,7 @@ static void shards_init(struct mneme *m)
 	m->durability = m->options.durability ? m->options.durability : m->super.durability;
 	m->compression = m->super.compression;
 	m->keep_pages = KEEP_PAGES;
+	pthread_mutex_init(&m->ranges_run, NULL);
 	lock_init(&m->ranges_lock, LOCK_LEAF);
 	atomic_store_explicit(&m->epoch, m->super.generation + 1, memory_order_relaxed);
 	for (uint32_t i = 0; i < m->shard_count; i++) {
@@ -553,7 +555,7 @@ int store_open(struct io *io, const struct mneme_options *options,
 	}
 	rc = recover(m, error);
 	if (rc == 0)
-		rc = settings_load(m, error);
+		rc = ranges_load(m, error);
 	if (rc == 0 && !(tuning && tuning->no_threads))
 		rc = background_begin(m, error);
 	m->open_ns = clock_now(CLOCK_MONOTONIC) - begin;
@@ -585,6 +587,8 @@ void store_abandon(struct mneme *m)
 		alloc_free(m->shards[i].closed_freed.items);
 	}
 	checkpoint_free(m);
+	if (m->shard_count)
+		pthread_mutex_destroy(&m->ranges_run);
 	m->io->ops->destroy(m->io);
 	alloc_free(m);
 }

@@ -92,6 +92,7 @@ struct mneme {
 	enum mneme_compression compression; /* [I] */
 	struct mneme_options options;       /* [I] with defaults filled in */
 
+	pthread_mutex_t ranges_run; /* one mneme_set_durability at a time; taken before any lock */
 	struct lock ranges_lock;
 	_Atomic uint32_t ranges_used;                     /* [A] */
 	struct durability_range ranges[STORE_RANGES_MAX]; /* [ranges_lock] */

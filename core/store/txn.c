@@ -5,6 +5,7 @@
  */
 #include "core/store/txn_inside.h"
 #include "core/store/checkpoint.h"
+#include "core/store/ranges.h"
 #include "pool/alloc.h"
 #include "pool/check.h"
 #include "pool/layers.h"
@@ -419,6 +420,16 @@ static int versions_unchanged(const struct mneme_txn *txn, uint64_t bits)
 	return 1;
 }
 
+/* The last inode of which the range can have a key. */
+static uint64_t range_last_inode(const struct commit_op *op)
+{
+	const struct mneme_key *last = &op->last;
+
+	if (last->inode > op->key.inode && !last->type && !last->sub_length)
+		return last->inode - 1;
+	return last->inode;
+}
+
 static enum mneme_durability txn_durability(struct mneme_txn *txn, enum mneme_durability asked)
 {
 	enum mneme_durability most = asked;
@@ -427,7 +438,10 @@ static enum mneme_durability txn_durability(struct mneme_txn *txn, enum mneme_du
 		return asked;
 	/* The strictest of its keys: all of it is one record. */
 	for (uint32_t i = 0; i < txn->count; i++) {
-		enum mneme_durability d = commit_durability(txn->m, txn->ops[i].key.inode, asked);
+		const struct commit_op *op = &txn->ops[i];
+		uint64_t first = op->key.inode;
+		uint64_t last = op->kind == FMT_OP_DELETE_RANGE ? range_last_inode(op) : first;
+		enum mneme_durability d = ranges_durability(txn->m, first, last, asked);
 		if (d > most)
 			most = d;
 		if (!atomic_load_explicit(&txn->m->ranges_used, memory_order_relaxed))

@@ -14,7 +14,5 @@
 
 int txn_pool_new(struct mneme *m);
 void txn_pool_free(struct mneme *m);
-/* Reads the durability ranges that are kept in the tree. */
-int settings_load(struct mneme *m, struct mneme_error *error);
 
 #endif

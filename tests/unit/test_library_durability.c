@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   what durability promises through the library: of ranges of inodes, the same before and after
+ *            a reopening, and of operations of different durabilities, after a kill.
+ */
+#include <mneme.h>
+
+#include <check.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { DEFAULT, MEMORY, BUFFERED, STRICT };
+
+static char directory[64];
+static struct mneme *m;
+/* The log is flushed, and a checkpoint made, only where something asks for it. */
+static const struct mneme_options slow = {
+	.flush_ms = 600000, .checkpoint_ms = 600000, .flush_bytes = 64 << 20};
+
+static void directory_make(void)
+{
+	struct mneme_create_options options = {.shards = 2};
+
+	strcpy(directory, "/tmp/test_durab.XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(directory));
+	ck_assert_int_eq(mneme_create(directory, &options, NULL), 0);
+	ck_assert_int_eq(mneme_open(directory, &slow, &m, NULL), 0);
+}
+
+static void directory_remove(void)
+{
+	char command[96];
+
+	ck_assert_int_eq(mneme_close(m), 0);
+	snprintf(command, sizeof command, "rm -r %s", directory);
+	ck_assert_int_eq(system(command), 0);
+}
+
+static void reopen(void)
+{
+	ck_assert_int_eq(mneme_close(m), 0);
+	ck_assert_int_eq(mneme_open(directory, &slow, &m, NULL), 0);
+}
+
+/* ---- ranges ---- */
+
+static int durability_seen(void)
+{
+	uint64_t lsn = mneme_lsn_last(m);
+
+	return !lsn ? MEMORY : mneme_lsn_durable(m) >= lsn ? STRICT : BUFFERED;
+}
+
+static int durability_of(uint64_t inode)
+{
+	static unsigned number;
+	char sub[16];
+	struct mneme_key key = {.inode = inode, .type = MNEME_TYPE_USER, .sub = sub};
+
+	key.sub_length = snprintf(sub, sizeof sub, "%u", number++);
+	ck_assert_int_eq(mneme_put(m, &key, "v", 1, MNEME_DURABILITY_DEFAULT), 0);
+	return durability_seen();
+}
+
+static void overlapping_are_as_said(void)
+{
+	ck_assert_int_eq(durability_of(99), BUFFERED);
+	ck_assert_int_eq(durability_of(100), MEMORY);
+	ck_assert_int_eq(durability_of(140), STRICT); /* the narrowest of three */
+	ck_assert_int_eq(durability_of(150), STRICT);
+	ck_assert_int_eq(durability_of(161), MEMORY);
+	ck_assert_int_eq(durability_of(305), STRICT); /* of two as narrow */
+	ck_assert_int_eq(durability_of(300), MEMORY);
+	ck_assert_int_eq(durability_of(311), STRICT);
+}
+
+START_TEST(test_overlapping_ranges_mean_the_same_after_a_reopening)
+{
+	struct {
+		uint64_t first, last;
+		enum mneme_durability durability;
+	} ranges[] = {{140, 160, MNEME_DURABILITY_STRICT},
+		      {100, 200, MNEME_DURABILITY_MEMORY},
+		      {130, 170, MNEME_DURABILITY_MEMORY},
+		      {300, 310, MNEME_DURABILITY_MEMORY},
+		      {302, 312, MNEME_DURABILITY_STRICT}};
+
+	for (int backwards = 0; backwards < 2; backwards++) {
+		for (int i = 0; i < 5; i++) {
+			int k = backwards ? 4 - i : i;
+			ck_assert_int_eq(mneme_set_durability(m, ranges[k].first, ranges[k].last,
+							      ranges[k].durability),
+					 0);
+		}
+		overlapping_are_as_said();
+		reopen();
+		overlapping_are_as_said();
+		for (int i = 0; i < 5; i++)
+			ck_assert_int_eq(
+				mneme_set_durability(m, ranges[i].first, ranges[i].last, 0), 0);
+		ck_assert_int_eq(durability_of(150), BUFFERED);
+		reopen();
+		ck_assert_int_eq(durability_of(150), BUFFERED);
+	}
+}
+END_TEST
+
+START_TEST(test_default_of_a_range_that_is_not_set_needs_no_room)
+{
+	for (uint64_t i = 0; i < 64; i++)
+		ck_assert_int_eq(mneme_set_durability(m, i, i, MNEME_DURABILITY_MEMORY), 0);
+	ck_assert_int_eq(mneme_set_durability(m, 99, 99, MNEME_DURABILITY_DEFAULT), 0);
+	ck_assert_int_eq(mneme_set_durability(m, 99, 99, MNEME_DURABILITY_MEMORY), -ENOSPC);
+	ck_assert_int_eq(durability_of(99), BUFFERED);
+	reopen();
+	ck_assert_int_eq(durability_of(99), BUFFERED);
+	ck_assert_int_eq(durability_of(63), MEMORY);
+}
+END_TEST
+
+static void range_delete(uint64_t first_inode, uint64_t last_inode)
+{
+	struct mneme_key first = {.inode = first_inode, .type = MNEME_TYPE_USER};
+	struct mneme_key last = {.inode = last_inode};
+	struct mneme_txn *txn;
+
+	ck_assert_int_eq(mneme_txn_begin(m, 0, &txn), 0);
+	ck_assert_int_eq(mneme_txn_delete_range(txn, &first, &last), 0);
+	ck_assert_int_eq(mneme_txn_commit(txn, MNEME_DURABILITY_DEFAULT), 0);
+}
+
+START_TEST(test_removed_range_is_as_durable_as_the_strictest_inode_of_it)
+{
+	ck_assert_int_eq(mneme_set_durability(m, 100, 200, MNEME_DURABILITY_MEMORY), 0);
+	ck_assert_int_eq(mneme_set_durability(m, 140, 160, MNEME_DURABILITY_STRICT), 0);
+	range_delete(100, 140);
+	ck_assert_int_eq(durability_seen(), MEMORY);
+	range_delete(100, 142);
+	ck_assert_int_eq(durability_seen(), STRICT);
+	range_delete(160, 162);
+	ck_assert_int_eq(durability_seen(), STRICT);
+	range_delete(162, 200);
+	ck_assert_int_eq(durability_seen(), MEMORY);
+	range_delete(162, 204);
+	ck_assert_int_eq(durability_seen(), BUFFERED);
+	range_delete(0, 300);
+	ck_assert_int_eq(durability_seen(), STRICT);
+}
+END_TEST
+
+START_TEST(test_transaction_is_as_durable_as_its_strictest_key)
+{
+	struct mneme_key plain = {.inode = 100, .type = MNEME_TYPE_USER};
+	struct mneme_key strict = {.inode = 150, .type = MNEME_TYPE_USER};
+	struct mneme_txn *txn;
+
+	ck_assert_int_eq(mneme_set_durability(m, 100, 200, MNEME_DURABILITY_MEMORY), 0);
+	ck_assert_int_eq(mneme_set_durability(m, 140, 160, MNEME_DURABILITY_STRICT), 0);
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(mneme_txn_begin(m, 0, &txn), 0);
+		ck_assert_int_eq(mneme_txn_put(txn, i ? &plain : &strict, "v", 1), 0);
+		ck_assert_int_eq(mneme_txn_put(txn, i ? &strict : &plain, "v", 1), 0);
+		ck_assert_int_eq(mneme_txn_commit(txn, MNEME_DURABILITY_DEFAULT), 0);
+		ck_assert_int_eq(durability_seen(), STRICT);
+	}
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("library_durability");
+	TCase *tc = tcase_create("library_durability");
+	tcase_add_checked_fixture(tc, directory_make, directory_remove);
+	tcase_set_timeout(tc, 60);
+	tcase_add_test(tc, test_overlapping_ranges_mean_the_same_after_a_reopening);
+	tcase_add_test(tc, test_default_of_a_range_that_is_not_set_needs_no_room);
+	tcase_add_test(tc, test_removed_range_is_as_durable_as_the_strictest_inode_of_it);
+	tcase_add_test(tc, test_transaction_is_as_durable_as_its_strictest_key);
+	suite_add_tcase(s, tc);
+	SRunner *r = srunner_create(s);
+	srunner_run_all(r, CK_ENV);
+	int failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
