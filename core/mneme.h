@@ -68,7 +68,7 @@ struct mneme_create_options {
 
 struct mneme_options {
 	int read_only; /* 1: no lock, no log, no change; sees the last checkpoint and log */
-	uint64_t dirty_bytes_max; /* dirty arena; default 512 MiB, least 4 MiB */
+	uint64_t dirty_bytes_max; /* dirty arena; default 512 MiB, 4 MiB to 64 GiB */
 	/* resident bytes of the heap map; default: what the rest of the process leaves of 768 MiB, but
 	 * at least 128 MiB */
 	uint64_t mapped_bytes_max;

@@ -286,14 +286,19 @@ void mneme_view_end(struct mneme *m, uint64_t inode)
 
 /* ---- durability ---- */
 
-static int any_unlogged(struct mneme *m)
-{
-	int found = 0;
+enum { UNLOGGED_CLOSED = 1, UNLOGGED_OPEN = 2 };
 
-	for (uint32_t i = 0; i < m->shard_count && !found; i++) {
-		lock_read(&m->shards[i].lock);
-		found = m->shards[i].unlogged != 0;
-		lock_read_done(&m->shards[i].lock);
+/* Which changes are in no log and not durable yet: of a checkpoint that runs, of the open epoch. */
+static unsigned unlogged(struct mneme *m)
+{
+	unsigned found = 0;
+
+	for (uint32_t i = 0; i < m->shard_count; i++) {
+		struct shard *s = &m->shards[i];
+		lock_read(&s->lock);
+		found |= (s->unlogged ? UNLOGGED_OPEN : 0) |
+			 (s->unlogged_closed ? UNLOGGED_CLOSED : 0);
+		lock_read_done(&s->lock);
 	}
 	return found;
 }
@@ -319,9 +324,9 @@ int mneme_sync(struct mneme *m)
 	int failed = atomic_load_explicit(&m->failed, memory_order_acquire);
 	if (failed)
 		return -failed;
-	if (any_unlogged(m))
-		return checkpoint_run(m);
-	return mneme_sync_to(m, wal_next(&m->wal));
+	unsigned found = unlogged(m);
+	int rc = found & UNLOGGED_OPEN ? checkpoint_run(m) : found ? checkpoint_wait(m) : 0;
+	return rc < 0 || found & UNLOGGED_OPEN ? rc : mneme_sync_to(m, wal_next(&m->wal));
 }
 
 uint64_t mneme_lsn_durable(const struct mneme *m)
@@ -362,7 +367,7 @@ void mneme_get_stats(const struct mneme *m, struct mneme_stats *out)
 		.heap_bytes = load(&inside->heap.pages) * FMT_PAGE_SIZE,
 		.disk_free_bytes = free_bytes,
 		.disk_total_bytes = total_bytes,
-		.dirty_bytes = load(&inside->dirty.budget) * FMT_PAGE_SIZE,
+		.dirty_bytes = load(&inside->dirty.live) * FMT_PAGE_SIZE,
 		.dirty_bytes_max = m->dirty.budget_max * FMT_PAGE_SIZE,
 		.lsn_next = load(&inside->wal.next),
 		.lsn_durable = load(&inside->wal.durable),

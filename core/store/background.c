@@ -283,7 +283,7 @@ static void checkpoint_old(void *arg, int status)
 	/* seq_cst: see the head of this file */
 	atomic_store_explicit(&b->old_armed, 0, memory_order_seq_cst);
 	atomic_thread_fence(memory_order_seq_cst);
-	if (atomic_load_explicit(&m->dirty.budget, memory_order_relaxed) &&
+	if (atomic_load_explicit(&m->dirty.live, memory_order_relaxed) &&
 	    flag_move(&b->checkpoint, IDLE, ASKED)) {
 		checkpoint_take(b);
 		dirty_trim(&m->dirty);
@@ -346,7 +346,7 @@ static int alarms_make(struct background *b)
 	if (rc == 0)
 		rc = bridge_periodic_new(bridge, 0, BRIDGE_LOW, pack_due, b, &b->pack);
 	if (rc == 0)
-		rc = bridge_periodic_new(bridge, 0, BRIDGE_HIGH, map_limit, b, &b->map);
+		rc = bridge_periodic_new(bridge, 0, BRIDGE_NORMAL, map_limit, b, &b->map);
 	if (rc == 0) {
 		b->map_ms = MAP_MS_LEAST;
 		bridge_periodic_at(b->map, bridge_now_ns() + MAP_MS_LEAST * MS);

@@ -6,7 +6,7 @@
  *   What                            Priority   When
  *   flush of the log                critical   flush_ms after a commit, or at flush_bytes
  *   spare log segment               normal     when the last one was taken into use
- *   resident memory of the map      high       each 20 ms while much is mapped, else each 500 ms
+ *   resident memory of the map      normal     each 20 ms while much is mapped, else each 500 ms
  *   checkpoint                      low        half of the arena or many segments are in use; or
  *                                              checkpoint_ms after the first change
  *   checkpoint that is late         high       it was not begun within a second, or three quarters

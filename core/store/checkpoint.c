@@ -85,6 +85,7 @@ static uint64_t freeze(struct mneme *m)
 		s->freed_moved = 0;
 		s->cursor = 0;
 		s->closed_root = s->root;
+		s->unlogged_closed |= s->unlogged;
 		s->unlogged = 0;
 	}
 	uint64_t lsn = wal_next(&m->wal);
@@ -307,6 +308,11 @@ static void release_pages(struct mneme *m)
 
 static void release(struct mneme *m, uint64_t lsn)
 {
+	for (uint32_t i = 0; i < m->shard_count; i++) {
+		lock_write(&m->shards[i].lock);
+		m->shards[i].unlogged_closed = 0;
+		lock_write_done(&m->shards[i].lock);
+	}
 	release_pages(m);
 	atomic_store_explicit(&m->wal.generation, m->super.generation, memory_order_relaxed);
 	atomic_store_explicit(&m->checkpoint->log_begin, lsn, memory_order_relaxed);
@@ -385,6 +391,16 @@ int checkpoint_run_as(struct mneme *m, int clean)
 		atomic_fetch_add_explicit(&c->begun, 1, memory_order_release);
 		rc = c->result = checkpoint_once(m, clean);
 	}
+	pthread_mutex_unlock(&c->run);
+	return rc;
+}
+
+int checkpoint_wait(struct mneme *m)
+{
+	struct checkpoint *c = m->checkpoint;
+
+	pthread_mutex_lock(&c->run);
+	int rc = c->result;
 	pthread_mutex_unlock(&c->run);
 	return rc;
 }

@@ -22,6 +22,8 @@ void checkpoint_free(struct mneme *m);
 
 /* Runs a checkpoint that covers everything before the call, or waits for one that does. */
 int checkpoint_run(struct mneme *m);
+/* Waits for the checkpoint that runs now, if one does: its result, or that of the last one. */
+int checkpoint_wait(struct mneme *m);
 /* The same to get space back: -ENOSPC when nothing came of it. */
 int checkpoint_reclaim(struct mneme *m);
 void checkpoint_get_stats(struct mneme *m, struct checkpoint_stats *out);

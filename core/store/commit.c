@@ -20,6 +20,7 @@ static _Thread_local uint8_t key_bytes[FMT_KEY_MAX];
 static _Thread_local uint8_t last_bytes[FMT_KEY_MAX];
 static _Thread_local uint64_t last_lsn;
 static _Thread_local uint64_t wanted_pages; /* by this thread's last transaction that lacked room */
+static _Thread_local unsigned wanted_flags; /* its MNEME_TXN_ flags */
 static _Thread_local uint64_t
 	wanted_later; /* by its operations that were not yet looked at, about */
 
@@ -140,6 +141,7 @@ static int pages_promise(struct mneme *m, struct shard *s, uint32_t pages, uint3
 {
 	budget->promised += pages + values;
 	wanted_pages = budget->promised;
+	wanted_flags = flags;
 	uint32_t batch = credit_batch(m, budget);
 	int rc = arena_promise(m, s, pages, batch);
 	if (rc < 0)
@@ -497,7 +499,15 @@ int commit_make_heap_room(struct mneme *m, uint64_t pages)
 	if (rc == -ENOSPC && wal_trim(&m->wal))
 		rc = heap_grow(&m->heap, pages);
 
-	return rc == -ENOSPC ? checkpoint_reclaim(m) : rc;
+	if (rc != -ENOSPC)
+		return rc;
+	/* What others take and give back meanwhile must not refuse a delete, which makes room. */
+	return wanted_flags & MNEME_TXN_MAY_FILL ? checkpoint_run(m) : checkpoint_reclaim(m);
+}
+
+int commit_gives_up(int tries)
+{
+	return tries == (wanted_flags & MNEME_TXN_MAY_FILL ? 64 : 4);
 }
 
 int commit_make_room(struct mneme *m, int why)
@@ -565,8 +575,7 @@ int commit_single(struct mneme *m, const struct commit_op *op, enum mneme_durabi
 		lock_write_done(&s->lock);
 		if (rc == 0)
 			return commit_finish(m, durability, lsn);
-	} while ((rc == -EAGAIN || rc == -ENOBUFS ||
-		  (rc == -ENOSPC && ++full < COMMIT_FULL_TRIES)) &&
+	} while ((rc == -EAGAIN || rc == -ENOBUFS || (rc == -ENOSPC && !commit_gives_up(++full))) &&
 		 (rc = commit_make_room(m, rc)) == 0);
 	return rc;
 }

@@ -37,9 +37,10 @@ int commit_replay(struct mneme *m, const struct commit_op *op);
  * sees a change. -ESTALE: the value is not `was` any more. Takes the shard's lock itself. */
 int commit_pack(struct mneme *m, struct page_key key, const struct fmt_value *was,
 		const void *packed, uint32_t length);
+/* After so many tries on a full disk, this thread's last transaction is refused. */
+int commit_gives_up(int tries);
 /* Called without locks after one of the three codes above, with that code, by the thread that met it:
  * 0 to try again, or why it is of no use. */
-enum { COMMIT_FULL_TRIES = 4 }; /* of a commit on a full disk */
 int commit_make_room(struct mneme *m, int why);
 /* Sees to it that so many heap pages are free. */
 int commit_make_heap_room(struct mneme *m, uint64_t pages);

@@ -11,6 +11,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
+/* Address space beyond the budget, for blocks that are not full. */
+enum { RANGE_FACTOR = 4, BLOCKS_SLACK = 2 * DIRTY_ORDERS };
+
 static void *reserve(uint64_t bytes)
 {
 	void *mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
@@ -24,12 +27,13 @@ int dirty_init(struct dirty *d, uint64_t budget_bytes)
 	memset(d, 0, sizeof *d);
 	lock_init(&d->lock, LOCK_ARENA);
 	d->budget_max = budget_bytes / FMT_PAGE_SIZE;
-	d->blocks_max = 2 * (d->budget_max / DIRTY_BLOCK_PAGES + 1) + 64;
+	d->blocks_max = RANGE_FACTOR * (d->budget_max / DIRTY_BLOCK_PAGES + 1) + 64;
 	d->pages = (uint64_t)d->blocks_max * DIRTY_BLOCK_PAGES;
 	d->base = reserve(d->pages * FMT_PAGE_SIZE);
 	d->slots = reserve(d->pages * sizeof d->slots[0]);
 	d->blocks = reserve(d->blocks_max * sizeof d->blocks[0]);
 	d->blocks_used = 1;
+	atomic_init(&d->empty, d->blocks_max - 1);
 	if (d->base && d->slots && d->blocks)
 		return 0;
 	dirty_fini(d);
@@ -51,8 +55,12 @@ int dirty_promise(struct dirty *d, uint64_t pages)
 {
 	/* relaxed: a count; the memory itself is handed over under `lock` */
 	uint64_t before = atomic_fetch_add_explicit(&d->budget, pages, memory_order_relaxed);
+	/* acquire: a slot that counts as live has taken its block out of `empty` before */
+	uint64_t live = atomic_load_explicit(&d->live, memory_order_acquire);
+	uint64_t empty = atomic_load_explicit(&d->empty, memory_order_relaxed);
+	uint64_t promised = before + pages > live ? before + pages - live : 0;
 
-	if (before + pages <= d->budget_max)
+	if (before + pages <= d->budget_max && promised / DIRTY_BLOCK_PAGES + BLOCKS_SLACK <= empty)
 		return 0;
 	dirty_unpromise(d, pages);
 	return -EAGAIN;
@@ -108,6 +116,7 @@ static uint32_t slot_take(struct dirty *d, unsigned order, int *bare)
 			CHECK(d->blocks_used < d->blocks_max);
 			block = d->blocks_used++;
 		}
+		atomic_fetch_sub_explicit(&d->empty, 1, memory_order_relaxed);
 		d->blocks[block].order = order;
 		d->blocks[block].used = 0;
 		block_link(d, &d->partial[order], block);
@@ -115,6 +124,7 @@ static uint32_t slot_take(struct dirty *d, unsigned order, int *bare)
 	struct dirty_block *b = &d->blocks[block];
 	unsigned bit = __builtin_ctz(~b->used);
 	*bare = !b->resident;
+	d->resident += *bare;
 	b->resident = 1;
 	b->used |= 1u << bit;
 	if (b->used == full_mask(order))
@@ -134,9 +144,13 @@ static void slot_give(struct dirty *d, uint32_t slot)
 		if (b->listed)
 			block_unlink(d, &d->partial[b->order], block);
 		block_link(d, &d->spare, block);
+		atomic_fetch_add_explicit(&d->empty, 1, memory_order_relaxed);
 	} else if (!b->listed) {
 		block_link(d, &d->partial[b->order], block);
 	}
+	/* Blocks of which little is in use would hold far more memory than the budget. */
+	if (d->resident * DIRTY_BLOCK_PAGES > d->budget_max + d->budget_max / 4)
+		madvise(dirty_memory(d, slot), (uint64_t)FMT_PAGE_SIZE << b->order, MADV_DONTNEED);
 }
 
 uint32_t dirty_alloc(struct dirty *d, struct dirty_list *list, enum dirty_kind kind, unsigned order,
@@ -147,6 +161,8 @@ uint32_t dirty_alloc(struct dirty *d, struct dirty_list *list, enum dirty_kind k
 	lock_write(&d->lock);
 	uint32_t number = slot_take(d, order, &bare);
 	lock_write_done(&d->lock);
+	/* release: see dirty_promise() */
+	atomic_fetch_add_explicit(&d->live, 1ull << order, memory_order_release);
 	/* A page fault each would cost twice as much. Where the system does not know how, it faults. */
 	if (bare)
 		madvise(dirty_memory(d, number / DIRTY_BLOCK_PAGES * DIRTY_BLOCK_PAGES),
@@ -183,6 +199,7 @@ void dirty_free(struct dirty *d, struct dirty_list *list, uint32_t number)
 		list->last = slot->previous;
 	list->count--;
 	slot->kind = DIRTY_FREE;
+	atomic_fetch_sub_explicit(&d->live, 1ull << slot->order, memory_order_release);
 	lock_write(&d->lock);
 	slot_give(d, number);
 	lock_write_done(&d->lock);
@@ -206,6 +223,7 @@ void dirty_free_list(struct dirty *d, struct dirty_list *list)
 		lock_write_done(&d->lock);
 	}
 	*list = (struct dirty_list){0};
+	atomic_fetch_sub_explicit(&d->live, pages, memory_order_release);
 	dirty_unpromise(d, pages);
 }
 
@@ -218,6 +236,7 @@ void dirty_trim(struct dirty *d)
 		madvise(d->base + (uint64_t)block * DIRTY_BLOCK_PAGES * FMT_PAGE_SIZE,
 			DIRTY_BLOCK_PAGES * FMT_PAGE_SIZE, MADV_DONTNEED);
 		d->blocks[block].resident = 0;
+		d->resident--;
 	}
 	lock_write_done(&d->lock);
 }

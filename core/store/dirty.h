@@ -3,9 +3,10 @@
  * Purpose:   the dirty arena: anonymous memory that holds every page and value changed since it was
  *            last written to the heap. A slot is a run of 1, 2, 4 .. 32 pages of 4 KiB.
  * Invariants: `budget` counts pages of live slots and of promises to operations under way; it stays
- *            at or below budget_max, so memory is bounded. The address range is larger than the budget,
- *            so that fragmentation between sizes cannot make a promised allocation fail. A slot is on
- *            exactly one list, that of its shard's open or closed epoch.
+ *            at or below budget_max, so memory is bounded. What is promised beyond the live slots finds
+ *            empty blocks, whatever sizes the others are cut into: a block is taken only when none of
+ *            that size has room, so P pages need no more than P / DIRTY_BLOCK_PAGES blocks and one for
+ *            each size. A slot is on exactly one list, that of its shard's open or closed epoch.
  * Threading: budget is atomic; slot allocation has its lock; slots and lists belong to their shard's
  *            lock (open epoch) or to the checkpoint (closed epoch).
  * Failure:   dirty_promise: -EAGAIN when the budget is used up.
@@ -54,6 +55,9 @@ struct dirty {
 	uint64_t pages;             /* [I] of the range */
 	uint64_t budget_max;        /* [I] pages */
 	_Atomic uint64_t budget;    /* [A] pages */
+	_Atomic uint64_t live;      /* [A] of them, in slots: zero when all is at rest */
+	_Atomic uint64_t empty;     /* [A] blocks that can be cut */
+	uint64_t resident;          /* [lock] blocks with memory */
 	struct lock lock;
 	uint32_t partial[DIRTY_ORDERS]; /* [lock] list of blocks with room */
 	uint32_t spare;                 /* [lock] list of empty blocks */

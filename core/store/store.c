@@ -29,7 +29,11 @@
 #include <unistd.h>
 
 enum { FIRST_LSN = 4096, FIRST_PAGES = 512, KEEP_PAGES = 128, HOLDER_SIZE = 160 };
-enum { SUPER_FILE_BYTES = 2 * FMT_PAGE_SIZE };
+enum {
+	SUPER_FILE_BYTES = 2 * FMT_PAGE_SIZE,
+	SPACE_BYTES = FMT_SPACE_MAX * sizeof(struct fmt_space)
+};
+#define DIRTY_BYTES_LARGEST (64ull << 30)
 #define HEAP_RESERVE_DEFAULT (4ull << 40)
 #define HEAP_RESERVE_LEAST (4ull << 30)
 
@@ -176,6 +180,10 @@ static int super_create(struct io *io, struct fmt_super *super)
 	super->crc = crc32c(0, page, FMT_PAGE_SIZE);
 	memcpy(page, super, sizeof *super);
 	rc = io->ops->open(io, "super", IO_WRITE | IO_CREATE | IO_EXCLUSIVE, &file);
+	/* All that will ever be written here has its room from the beginning: a checkpoint on a full
+	 * disk must not need any. */
+	if (rc == 0)
+		rc = io->ops->allocate(file, 0, FMT_SPACE_OFFSET + 2ull * SPACE_BYTES);
 	if (rc == 0)
 		rc = io_write_full(file, io, &space, sizeof space, FMT_SPACE_OFFSET * 2ull);
 	if (rc == 0)
@@ -514,7 +522,9 @@ int store_open(struct io *io, const struct mneme_options *options,
 	memset(m, 0, sizeof *m);
 	m->io = io;
 	options_fill(m, options);
-	rc = lock_take(m, error);
+	rc = m->options.dirty_bytes_max > DIRTY_BYTES_LARGEST
+		     ? refuse(error, -EINVAL, "dirty_bytes_max can be 64 GiB at most")
+		     : lock_take(m, error);
 	if (rc < 0)
 		goto out;
 	rc = checkpoint_new(m);

@@ -493,7 +493,7 @@ int mneme_txn_commit(struct mneme_txn *txn, enum mneme_durability asked)
 			LAYER(lock, locks_take(txn, bits, shared));
 		rc = commit_try(txn, durability, shared, &lsn);
 		/* a checkpoint that frees a little each time does not make a full disk larger */
-		if (rc == -ENOSPC && ++full == COMMIT_FULL_TRIES)
+		if (rc == -ENOSPC && commit_gives_up(++full))
 			break;
 		if (rc == -EXFULL || rc == -ENOBUFS || rc == -ENOSPC) {
 			rc = commit_make_room(m, rc == -EXFULL ? -EAGAIN : rc);

@@ -78,11 +78,11 @@ struct wal {
 		uint8_t *block;
 		uint32_t length, records;
 		uint64_t lsn;
-	} stuck;                        /* [leader] taken from the buffer, not yet written */
-	int gap;                        /* [leader] a stuck block was left out behind `file` */
-	uint32_t crowd;                 /* [leader] committers that waited when a flush ended */
-	uint64_t flush_ns;              /* [leader] what a flush takes, smoothed */
-	uint64_t patience_ns;           /* [leader] how long a leader waits for the crowd */
+	} stuck;              /* [leader] taken from the buffer, not yet written */
+	int gap;              /* [leader] a stuck block was left out behind `file` */
+	uint32_t crowd;       /* [leader] committers that waited when a flush ended */
+	uint64_t flush_ns;    /* [leader] what a flush takes, smoothed */
+	uint64_t patience_ns; /* [leader] how long a leader waits for the crowd */
 	/* [leader] segment head being written */
 	uint8_t head[WAL_SEGMENT_HEAD] __attribute__((aligned(8)));
 

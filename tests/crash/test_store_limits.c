@@ -10,6 +10,7 @@
 #include "tests/unit/unit.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 
 static struct sim *disk;
@@ -524,7 +525,79 @@ START_TEST(test_store_full_disk_crashes)
 }
 END_TEST
 
-UNIT_MAIN("store_limits", test_store_transaction_needs_more_pages_than_are_free,
+/* ---- several threads on a full disk ---- */
+
+enum { FILLERS = 4 };
+
+struct filler {
+	pthread_t thread;
+	pthread_barrier_t *full;
+	uint32_t number, count;
+	int refused; /* of the deletes: how many, and why not */
+	int rc;
+};
+
+static int filler_op(struct filler *f, uint32_t i, int remove)
+{
+	uint32_t sub[2] = {f->number, i};
+	struct mneme_key key = {.inode = MODEL_FIRST_INODE + i % 64,
+				.type = MNEME_TYPE_USER,
+				.sub = sub,
+				.sub_length = sizeof sub};
+
+	return remove ? mneme_delete(m, &key, MNEME_DURABILITY_MEMORY)
+		      : mneme_put(m, &key, full_value, 500, MNEME_DURABILITY_MEMORY);
+}
+
+static void *filler_main(void *arg)
+{
+	struct filler *f = arg;
+
+	while ((f->rc = filler_op(f, f->count, 0)) == 0)
+		f->count++;
+	pthread_barrier_wait(f->full);
+	for (uint32_t i = 0; i < f->count; i++)
+		f->refused += filler_op(f, i, 1) != 0;
+	return NULL;
+}
+
+/* What one thread had in hand made the delete of another one fail. */
+START_TEST(test_store_full_disk_refuses_no_delete_of_several_threads)
+{
+	struct mneme_create_options create = {.shards = 64, .segment_bytes = 1 << 20};
+	struct mneme_options options = {.dirty_bytes_max = 64 << 20};
+	struct store_tuning tuning = {.no_threads = 1, .heap_reserve = 1 << 30};
+	struct filler fillers[FILLERS] = {0};
+	pthread_barrier_t full;
+	struct io *io;
+
+	ck_assert_int_eq(sim_new(&disk), 0);
+	ck_assert_int_eq(sim_io_new(disk, &io), 0);
+	ck_assert_int_eq(store_create(io, &create, NULL), 0);
+	ck_assert_int_eq(store_open(io, &options, &tuning, &m, NULL), 0);
+	sim_limit(disk, 24 << 20);
+	pthread_barrier_init(&full, NULL, FILLERS);
+	for (uint32_t i = 0; i < FILLERS; i++) {
+		fillers[i].number = i;
+		fillers[i].full = &full;
+		ck_assert_int_eq(pthread_create(&fillers[i].thread, NULL, filler_main, &fillers[i]),
+				 0);
+	}
+	for (uint32_t i = 0; i < FILLERS; i++)
+		pthread_join(fillers[i].thread, NULL);
+	for (uint32_t i = 0; i < FILLERS; i++) {
+		ck_assert_int_eq(fillers[i].rc, -ENOSPC);
+		ck_assert_uint_gt(fillers[i].count, 1000);
+		ck_assert_int_eq(fillers[i].refused, 0);
+	}
+	pthread_barrier_destroy(&full);
+	close_and_check();
+	sim_free(disk);
+}
+END_TEST
+
+UNIT_MAIN("store_limits", test_store_full_disk_refuses_no_delete_of_several_threads,
+	  test_store_transaction_needs_more_pages_than_are_free,
 	  test_store_transaction_larger_than_the_arena, test_store_full_disk_with_scattered_pages,
 	  test_store_full_disk_crashes, test_store_range_larger_than_the_arena,
 	  test_store_segments_are_used_again, test_store_transaction_of_many_puts)

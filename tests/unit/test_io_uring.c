@@ -15,6 +15,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 static void lift_file_limit(void *arg)
@@ -234,6 +235,71 @@ START_TEST(test_io_open_directory_chooses_by_itself)
 }
 END_TEST
 
+/* ---- what reaches the kernel ---- */
+
+static _Atomic int whole_syncs, range_syncs;
+
+/* In place of the C library's: counts, and does the same. */
+int fdatasync(int fd)
+{
+	whole_syncs++;
+	return (int)syscall(SYS_fdatasync, fd);
+}
+
+#undef pwritev2
+ssize_t pwritev64v2(int fd, const struct iovec *parts, int count, off64_t offset, int flags);
+ssize_t pwritev64v2(int fd, const struct iovec *parts, int count, off64_t offset, int flags)
+{
+	range_syncs += flags & RWF_DSYNC ? 1 : 0;
+	return syscall(SYS_pwritev2, fd, parts, count, offset, 0, flags);
+}
+
+static void counts_clear(void)
+{
+	whole_syncs = range_syncs = 0;
+}
+
+START_TEST(test_io_every_sync_reaches_the_kernel)
+{
+	struct io_request request = {.data = big, .length = 100, .offset = 8192};
+	struct io_file *f;
+
+	if (!begin(_i))
+		return;
+	f = open_new("log");
+	counts_clear();
+	ck_assert_int_eq(io->ops->write_sync(f, big, 4096, 0), 0);
+	ck_assert_int_eq(whole_syncs, 1); /* a new file: its size and what others wrote */
+	for (int i = 1; i < 4; i++) {
+		counts_clear();
+		ck_assert_int_eq(io->ops->write_sync(f, big, 100, i * 100), 0);
+		ck_assert_int_eq(whole_syncs + range_syncs, 1);
+	}
+	/* whatever else has changed the file, all of it is synced */
+	ck_assert_int_eq(io->ops->write(f, big, 10, 9000), 10);
+	counts_clear();
+	ck_assert_int_eq(io->ops->write_sync(f, big, 100, 400), 0);
+	ck_assert_int_eq(whole_syncs, 1);
+	ck_assert_int_eq(io->ops->write_batch(f, &request, 1), 0);
+	counts_clear();
+	ck_assert_int_eq(io->ops->write_sync(f, big, 100, 500), 0);
+	ck_assert_int_eq(whole_syncs, 1);
+	ck_assert_int_eq(io->ops->truncate(f, 20000), 0);
+	counts_clear();
+	ck_assert_int_eq(io->ops->write_sync(f, big, 100, 600), 0);
+	ck_assert_int_eq(whole_syncs, 1);
+	ck_assert_int_eq(io->ops->allocate(f, 20000, 4096), 0);
+	counts_clear();
+	ck_assert_int_eq(io->ops->write_sync(f, big, 100, 700), 0);
+	ck_assert_int_eq(whole_syncs, 1);
+	counts_clear();
+	ck_assert_int_eq(io->ops->sync(f), 0);
+	ck_assert_int_eq(whole_syncs, 1);
+	io->ops->close(f);
+	finish();
+}
+END_TEST
+
 /* From here on the system call that makes a ring fails as a container's filter lets it. */
 static void forbid_rings(int error)
 {
@@ -285,6 +351,7 @@ int main(void)
 	tcase_add_test(tc, test_uring_chain_results_become_one_answer);
 	tcase_add_test(tc, test_uring_ring_that_fails_is_replaced);
 	tcase_add_test(tc, test_io_open_directory_chooses_by_itself);
+	tcase_add_loop_test(tc, test_io_every_sync_reaches_the_kernel, POSIX, FORCED);
 	if (getenv("CK_FORK") && !strcmp(getenv("CK_FORK"), "no"))
 		puts("skipped: test_io_is_plain_where_rings_are_forbidden: it needs CK_FORK=yes");
 	else
