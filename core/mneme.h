@@ -18,8 +18,18 @@
  *              -EBUSY   another process has the store open for writing
  *              -ERANGE  the caller's buffer is too small (the needed length is reported)
  *            Functions with a `struct mneme_error` also fill a sentence with a way out; it may be NULL.
- *            A NULL where an argument is needed is -EINVAL, except for the handle itself. A handle is
- *            used no more after mneme_close(), nor are transactions of it.
+ *            A NULL where an argument is needed is -EINVAL (nothing happens where there is no result),
+ *            except for the handle itself. A handle is used no more after mneme_close(), nor are
+ *            transactions of it.
+ * Processes: a handle belongs to the process that opened it. After fork() the child must not use it, not
+ *            even to close it (its background threads and locks are not there, and it would write
+ *            beside its parent): it calls exec or _exit. While such a child lives, also when the parent
+ *            has ended, the store stays locked for writing.
+ * Limits:    a transaction has at most 16,384 operations and 16 MiB in the log, keys and values together,
+ *            and one removed range at most 2^22 keys (-E2BIG); a key and a value: see below. A handle
+ *            takes 4 TiB of address space, of which a process has 128 as a rule: some 30 handles have
+ *            that; those behind them, or under a limit, take what there is, at least 4 GiB (else
+ *            -ENOMEM), and their stores cannot grow beyond it.
  */
 #ifndef MNEME_H
 #define MNEME_H
@@ -215,9 +225,10 @@ MNEME_EXPORT int mneme_txn_commit(struct mneme_txn *txn, enum mneme_durability d
 MNEME_EXPORT void mneme_txn_abort(struct mneme_txn *txn); /* accepts NULL */
 
 /* Runs `body` in an optimistic transaction and commits, again after -EAGAIN with jittered
- * exponential backoff; after some tries it gets the right of way, so it ends. `body` returns 0 to
- * commit, or an -errno which aborts and is returned; it may run several times and must use nothing
- * of the engine but its transaction. */
+ * exponential backoff; after 8 tries it gets the right of way, so that others cannot hold it up. `body`
+ * returns 0 to commit, or an -errno which aborts and is returned, but for -EAGAIN, which tries again
+ * as well. After 64 tries, less than a tenth of a second of waiting, -EAGAIN is returned. `body` may
+ * run several times and must use nothing of the engine but its transaction. */
 typedef int mneme_txn_body(struct mneme_txn *txn, void *arg);
 MNEME_EXPORT int mneme_txn_run(struct mneme *m, mneme_txn_body *body, void *arg,
 			       enum mneme_durability durability);
@@ -339,6 +350,7 @@ typedef void mneme_check_report(void *arg, const char *finding, int repaired);
 struct mneme_check_result {
 	uint64_t pages, values, keys; /* looked at */
 	uint64_t findings, repaired;
+	uint64_t beyond; /* of the findings: nothing repairs them */
 };
 /* Checks a store that nobody has open for writing (-EBUSY else). Without MNEME_CHECK_REPAIR nothing
  * is changed. 0: it could be checked, see result->findings. */

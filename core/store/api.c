@@ -34,7 +34,10 @@ int mneme_create(const char *directory, const struct mneme_create_options *optio
 
 	if (!directory)
 		return refuse(error, "no directory was given");
-	int rc = io_posix_new(directory, 1, &io);
+	int rc = store_create_check(options, error);
+	if (rc < 0) /* before a directory is made */
+		return rc;
+	rc = io_posix_new(directory, 1, &io);
 	if (rc < 0) {
 		if (error)
 			snprintf(error->message, sizeof error->message, "%s: %s", directory,
@@ -138,6 +141,8 @@ static int change_locked(struct mneme *m, const struct mneme_key *key, unsigned 
 {
 	int rc;
 
+	if (!commit_durability_is_known(durability))
+		return -EINVAL;
 	do {
 		struct mneme_txn *txn;
 		rc = mneme_txn_begin_locked(m, flags, &key->inode, 1, &txn);
@@ -247,8 +252,11 @@ int mneme_scan(struct mneme *m, const struct mneme_key *first, const struct mnem
 		if (rc <= 0 || (limit && b.given >= limit))
 			return rc < 0 ? rc : 0;
 		from = b.at;
-		if (!store_key_after(&from))
+		if (!store_key_after(&from)) {
+			if (from.inode > UINT64_MAX - m->shard_count)
+				return 0; /* there is none behind it */
 			from = (struct mneme_key){.inode = from.inode + m->shard_count};
+		}
 		rc = 0;
 	}
 	return rc;
@@ -343,7 +351,8 @@ int mneme_checkpoint(struct mneme *m)
 
 void mneme_uuid(const struct mneme *m, uint8_t out[16])
 {
-	memcpy(out, m->super.uuid, 16);
+	if (out)
+		memcpy(out, m->super.uuid, 16);
 }
 
 static uint64_t load(_Atomic uint64_t *counter)
@@ -358,6 +367,8 @@ void mneme_get_stats(const struct mneme *m, struct mneme_stats *out)
 	struct packer_stats packed;
 	uint64_t free_bytes = 0, total_bytes = 0, commits = 0;
 
+	if (!out)
+		return;
 	for (uint32_t i = 0; i < m->shard_count; i++)
 		commits += load(&inside->shards[i].commits);
 	checkpoint_get_stats(inside, &c);

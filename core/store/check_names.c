@@ -419,8 +419,11 @@ static int scan_shard(struct names_check *n, uint32_t shard)
 		next = row->key;
 		next.sub = sub;
 		memcpy(sub, row->sub, row->key.sub_length);
-		if (!store_key_after(&next))
+		if (!store_key_after(&next)) {
+			if (next.inode > UINT64_MAX - n->shards)
+				break;
 			next = (struct mneme_key){.inode = next.inode + n->shards};
+		}
 	}
 	inode_end(n);
 	return 0;

@@ -62,8 +62,9 @@ static int super_read(struct check *c, uint32_t copy, struct super_seen *out)
 	else if (out->super.version != FMT_VERSION)
 		return check_refuse(c, -EPROTONOSUPPORT,
 				    "the store has format %u, this program knows format %d; use "
-				    "a newer one",
-				    out->super.version, FMT_VERSION);
+				    "%s one",
+				    out->super.version, FMT_VERSION,
+				    out->super.version > FMT_VERSION ? "a newer" : "an older");
 	else
 		out->problem = super_problem(&out->super);
 	return 0;
@@ -169,7 +170,7 @@ static int choose(struct check *c, const struct super_seen seen[2])
 	}
 	check_find(c, CHECK_BEYOND,
 		   "no superblock is whole (A: %s; B: %s): this is no mnemefs store, or it is "
-		   "damaged beyond what can be checked",
+		   "damaged beyond what can be checked; restore it from a backup",
 		   seen[0].problem ? seen[0].problem : "its space table is damaged",
 		   seen[1].problem ? seen[1].problem : "its space table is damaged");
 	return 0;
@@ -201,6 +202,11 @@ int check_supers(struct check *c)
 				    "know; use a newer one",
 				    (unsigned long long)(c->super.incompatible &
 							 ~(uint64_t)FMT_INCOMPAT_KNOWN));
+	if (c->super.compression > MNEME_COMPRESSION_ZSTD)
+		return check_refuse(c, -EPROTONOSUPPORT,
+				    "the store has compression %u, which this program does not "
+				    "know; use a newer one",
+				    c->super.compression);
 	if (!all_zero(c->super.reserved, sizeof c->super.reserved))
 		check_find(c, CHECK_SUPER, "the superblock's reserved bytes are not zero");
 	if (c->heap_file && c->pages < c->super.heap_pages)

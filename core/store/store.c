@@ -98,8 +98,10 @@ int store_writable(const struct mneme *m)
 
 /* ---- making ---- */
 
-static int create_check(const struct mneme_create_options *o, struct mneme_error *error)
+int store_create_check(const struct mneme_create_options *o, struct mneme_error *error)
 {
+	if (!o)
+		return 0;
 	if (o->shards & (o->shards - 1) || o->shards > MNEME_SHARDS_MAX)
 		return refuse(error, -EINVAL, "shards must be a power of two up to %d",
 			      MNEME_SHARDS_MAX);
@@ -209,7 +211,7 @@ int store_create(struct io *io, const struct mneme_create_options *options,
 				  .heap_pages = FIRST_PAGES,
 				  .clean = 1,
 				  .log_durable = FIRST_LSN};
-	int rc = create_check(&o, error);
+	int rc = store_create_check(&o, error);
 
 	if (rc < 0)
 		return rc;
@@ -246,7 +248,7 @@ int store_create(struct io *io, const struct mneme_create_options *options,
 
 struct super_found {
 	struct fmt_super super;
-	int whole, foreign_version;
+	int whole, is_foreign; /* foreign: of another version */
 };
 
 static int super_read(struct mneme *m, uint32_t copy, struct super_found *out)
@@ -268,7 +270,7 @@ static int super_read(struct mneme *m, uint32_t copy, struct super_found *out)
 	if (crc32c(0, page, FMT_PAGE_SIZE) != out->super.crc)
 		return 0;
 	out->whole = out->super.version == FMT_VERSION;
-	out->foreign_version = out->super.version != FMT_VERSION;
+	out->is_foreign = !out->whole;
 	return 0;
 }
 
@@ -304,7 +306,7 @@ static int space_read(struct mneme *m, const struct fmt_super *s, struct fmt_spa
 static int super_choose(struct mneme *m, struct fmt_space **table, struct mneme_error *error)
 {
 	struct super_found found[2];
-	int foreign = 0;
+	const struct fmt_super *foreign = NULL;
 
 	*table = NULL;
 	for (uint32_t i = 0; i < 2; i++) {
@@ -312,16 +314,16 @@ static int super_choose(struct mneme *m, struct fmt_space **table, struct mneme_
 		if (rc < 0)
 			return refuse(error, rc, "the superblock cannot be read: %s",
 				      strerror(-rc));
-		if (found[i].foreign_version)
-			foreign = found[i].super.version;
+		if (found[i].is_foreign)
+			foreign = &found[i].super;
 		if (found[i].whole && !super_sane(&found[i].super))
 			found[i].whole = 0;
 	}
 	if (foreign)
-		return refuse(
-			error, -EPROTONOSUPPORT,
-			"the store has format %d, this mnemefs knows format %d; use a newer one",
-			foreign, FMT_VERSION);
+		return refuse(error, -EPROTONOSUPPORT,
+			      "the store has format %u, this mnemefs knows format %d; use %s one",
+			      foreign->version, FMT_VERSION,
+			      foreign->version > FMT_VERSION ? "a newer" : "an older");
 	int newer = found[1].whole &&
 		    (!found[0].whole || found[1].super.generation > found[0].super.generation);
 	if (SEEDED_BUG(13))
@@ -349,6 +351,11 @@ static int super_choose(struct mneme *m, struct fmt_space **table, struct mneme_
 			"newer one",
 			(unsigned long long)(m->super.incompatible &
 					     ~(uint64_t)FMT_INCOMPAT_KNOWN));
+	if (m->super.compression > MNEME_COMPRESSION_ZSTD)
+		return refuse(error, -EPROTONOSUPPORT,
+			      "the store has compression %u, which this mnemefs does not know; use "
+			      "a newer one",
+			      m->super.compression);
 	return 0;
 }
 
@@ -414,8 +421,8 @@ static int recover(struct mneme *m, struct mneme_error *error)
 	if (rc == -EUCLEAN)
 		return refuse(
 			error, rc,
-			"the log is damaged; fsck.mnemefs tells more, a read-only copy of the "
-			"last checkpoint can be saved with it");
+			"the log is damaged; fsck.mnemefs -n says where; copy the store, then "
+			"fsck.mnemefs -y cuts the log off there and lists what is lost");
 	if (rc < 0)
 		return refuse(error, rc, "the log cannot be replayed: %s", strerror(-rc));
 	if (m->read_only)
@@ -452,6 +459,11 @@ static int heap_load(struct mneme *m, const struct fmt_space *table, uint64_t re
 
 	for (uint32_t g = 0; g < m->super.space_groups && rc == 0; g++)
 		rc = heap_load_group(&m->heap, g, &table[g]);
+	if (rc == -ENOENT)
+		return refuse(
+			error, rc,
+			"the file heap is missing, which holds everything in the store; put it "
+			"back, or restore the store from a backup");
 	if (rc < 0)
 		return refuse(error, rc, "the heap cannot be opened: %s",
 			      rc == -EUCLEAN ? "its space map is damaged" : strerror(-rc));
@@ -507,6 +519,25 @@ static int background_begin(struct mneme *m, struct mneme_error *error)
 		      : 0;
 }
 
+/* `arg` becomes 1 for a file that only a store has. */
+static int any_remains(void *arg, const char *name)
+{
+	*(int *)arg |= !strcmp(name, "heap") || !strcmp(name, "wal");
+	return 0;
+}
+
+int store_refuse_absent(struct io *io, struct mneme_error *error)
+{
+	int remains = 0;
+
+	(void)io->ops->list(io, "", any_remains, &remains);
+	return refuse(error, -ENOENT, "%s",
+		      remains ? "the file super of this store is missing, without which the rest "
+				"cannot be read, not even by fsck.mnemefs; put it back, or restore "
+				"the store from a backup"
+			      : "there is no mnemefs store here; mkfs.mnemefs makes one");
+}
+
 int store_open(struct io *io, const struct mneme_options *options,
 	       const struct store_tuning *tuning, struct mneme **out, struct mneme_error *error)
 {
@@ -529,11 +560,10 @@ int store_open(struct io *io, const struct mneme_options *options,
 		goto out;
 	rc = checkpoint_new(m);
 	if (rc < 0) {
-		refuse(error, rc,
-		       rc == -ENOENT ? "there is no mnemefs store here; mkfs.mnemefs "
-				       "makes one"
-				     : "the store cannot be opened: %s",
-		       strerror(-rc));
+		if (rc == -ENOENT)
+			store_refuse_absent(io, error);
+		else
+			refuse(error, rc, "the store cannot be opened: %s", strerror(-rc));
 		goto out;
 	}
 	rc = super_choose(m, &table, error);

@@ -180,6 +180,10 @@ struct store_tuning {
 	uint64_t heap_reserve; /* bytes of address space; 0: default */
 	int no_threads;        /* 1: no background thread; checkpoints only when asked for */
 };
+/* -EINVAL with its sentence for options that cannot be; NULL: the defaults. */
+int store_create_check(const struct mneme_create_options *options, struct mneme_error *error);
+/* Where there is no superblock: -ENOENT with what is missing and the way out. */
+int store_refuse_absent(struct io *io, struct mneme_error *error);
 int store_create(struct io *io, const struct mneme_create_options *options,
 		 struct mneme_error *error);
 /* Takes over `io`, also on failure. */

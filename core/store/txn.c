@@ -14,7 +14,8 @@
 #include <sys/random.h>
 #include <time.h>
 
-enum { RETRIES_BEFORE_ESCALATION = 8, BACKOFF_NS_FIRST = 2000, BACKOFF_NS_MAX = 1000000 };
+enum { RETRIES_BEFORE_ESCALATION = 8, TRIES_MAX = 64 };
+enum { BACKOFF_NS_FIRST = 2000, BACKOFF_NS_MAX = 1000000 };
 enum { ADMIT_PAGES = 512 };
 
 /* ---- pool ---- */
@@ -283,8 +284,7 @@ int mneme_txn_begin_locked(struct mneme *m, unsigned flags, const uint64_t *inod
 
 static int op_add(struct mneme_txn *txn, const struct commit_op *op, int copy_value)
 {
-	uint64_t bit = 1ull << (op->key.inode & txn->m->shard_mask);
-	int rc = txn_key_check(txn->m, &op->key);
+	int rc = txn ? txn_key_check(txn->m, &op->key) : -EINVAL;
 
 	if (rc == 0 && op->kind != FMT_OP_DELETE_RANGE)
 		rc = txn_bytes_check(op->value, op->length);
@@ -292,6 +292,7 @@ static int op_add(struct mneme_txn *txn, const struct commit_op *op, int copy_va
 		return rc;
 	if (txn->flags & MNEME_TXN_READ_ONLY)
 		return -EROFS;
+	uint64_t bit = 1ull << (op->key.inode & txn->m->shard_mask);
 	if (txn->is_locked && !(txn->lock_bits & bit))
 		return -EINVAL;
 	if ((uint64_t)op->offset + op->length > MNEME_VALUE_MAX || txn->count >= COMMIT_OPS_MAX ||
@@ -352,6 +353,8 @@ int mneme_txn_put_borrowed(struct mneme_txn *txn, const struct mneme_key *key, c
 int mneme_txn_put_parts(struct mneme_txn *txn, const struct mneme_key *key, const void *head,
 			size_t head_length, const void *tail, size_t tail_length)
 {
+	if (!txn)
+		return -EINVAL;
 	if (head_length > MNEME_VALUE_MAX || tail_length > MNEME_VALUE_MAX - head_length)
 		return -E2BIG;
 	if (txn_bytes_check(head, head_length) || txn_bytes_check(tail, tail_length))
@@ -402,7 +405,7 @@ int mneme_txn_delete(struct mneme_txn *txn, const struct mneme_key *key)
 int mneme_txn_delete_range(struct mneme_txn *txn, const struct mneme_key *first,
 			   const struct mneme_key *last)
 {
-	int rc = first ? txn_key_check(txn->m, last) : -EINVAL;
+	int rc = txn && first ? txn_key_check(txn->m, last) : -EINVAL;
 
 	if (rc < 0)
 		return rc;
@@ -544,7 +547,7 @@ int mneme_txn_run(struct mneme *m, mneme_txn_body *body, void *arg,
 
 	if (!body)
 		return -EINVAL;
-	for (unsigned attempt = 0;; attempt++) {
+	for (unsigned attempt = 0; attempt < TRIES_MAX; attempt++) {
 		struct mneme_txn *txn;
 		int rc = attempt < RETRIES_BEFORE_ESCALATION ? mneme_txn_begin(m, 0, &txn)
 							     : begin_bits(m, 0, all, &txn);
@@ -557,7 +560,7 @@ int mneme_txn_run(struct mneme *m, mneme_txn_body *body, void *arg,
 		}
 		if (rc != -EAGAIN)
 			return rc;
-		if (attempt < RETRIES_BEFORE_ESCALATION)
-			backoff(attempt, &random);
+		backoff(attempt, &random);
 	}
+	return -EAGAIN;
 }

@@ -210,7 +210,7 @@ int mneme_txn_get(struct mneme_txn *txn, const struct mneme_key *key, void *valu
 {
 	const void *base = NULL, *seen;
 	size_t base_length = 0;
-	int rc = length ? txn_key_check(txn->m, key) : -EINVAL;
+	int rc = txn && length ? txn_key_check(txn->m, key) : -EINVAL;
 
 	if (rc == 0)
 		rc = txn_bytes_check(value, capacity);
@@ -247,7 +247,7 @@ int mneme_txn_borrow(struct mneme_txn *txn, const struct mneme_key *key, const v
 {
 	const void *base = NULL;
 	size_t base_length = 0;
-	int rc = txn->is_locked && value && length ? txn_key_check(txn->m, key) : -EINVAL;
+	int rc = txn && txn->is_locked && value && length ? txn_key_check(txn->m, key) : -EINVAL;
 
 	if (rc == 0)
 		rc = shard_enter(txn, key->inode);
@@ -362,8 +362,7 @@ int mneme_txn_scan(struct mneme_txn *txn, const struct mneme_key *first,
 		   const struct mneme_key *last, uint64_t limit, mneme_scan_each *each, void *arg)
 {
 	struct merge g = {.txn = txn, .each = each, .arg = arg, .limit = limit};
-	uint64_t hash = txn->m->txns->hash_seed;
-	int rc = each ? txn_key_check(txn->m, first) : -EINVAL;
+	int rc = txn && each ? txn_key_check(txn->m, first) : -EINVAL;
 
 	if (rc == 0)
 		rc = txn_key_check(txn->m, last);
@@ -373,6 +372,7 @@ int mneme_txn_scan(struct mneme_txn *txn, const struct mneme_key *first,
 		rc = shard_enter(txn, first->inode);
 	if (rc < 0)
 		return rc;
+	uint64_t hash = txn->m->txns->hash_seed;
 	rc = txn_tree_scan(txn->m, first, last, 0, 0, merge_each, &g, &hash);
 	if (rc == 0)
 		rc = merge_own_before(&g, NULL);

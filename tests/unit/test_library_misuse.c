@@ -75,7 +75,8 @@ START_TEST(test_misuse_of_create)
 	says(mneme_create(path, &segment, &error), -EINVAL, &error, "segment");
 	says(mneme_create(path, &durability, &error), -EINVAL, &error, "durability");
 	says(mneme_create(path, &compression, &error), -EINVAL, &error, "compression");
-	ck_assert_int_eq(mneme_create(path, NULL, &error), 0); /* nothing was left there */
+	ck_assert_int_lt(access(path, F_OK), 0); /* no directory was left there */
+	ck_assert_int_eq(mneme_create(path, NULL, &error), 0);
 }
 END_TEST
 
@@ -124,6 +125,7 @@ START_TEST(test_misuse_of_single_operations)
 	ck_assert_int_eq(mneme_delete(m, NULL, 0), -EINVAL);
 	ck_assert_int_eq(mneme_delete(m, &too_long, 0), -ENAMETOOLONG);
 	ck_assert_int_eq(mneme_delete(m, &key, no_durability), -EINVAL);
+	ck_assert_int_eq(mneme_delete(m, &end, no_durability), -EINVAL);
 	ck_assert_int_eq(mneme_delete(m, &end, 0), -ENOENT);
 	ck_assert_int_eq(mneme_compare_and_swap(m, NULL, "a", 1, "b", 1, 0), -EINVAL);
 	ck_assert_int_eq(mneme_compare_and_swap(m, &key, "value", 5, NULL, 1, 0), -EINVAL);
@@ -171,12 +173,70 @@ START_TEST(test_misuse_of_scans_and_views)
 }
 END_TEST
 
+/* The batch ended at the largest key of a shard's last inode: what came behind it was the first inode. */
+START_TEST(test_scan_up_to_the_last_key_of_a_shard_ends)
+{
+	uint8_t sub[MNEME_SUBKEY_MAX];
+	struct mneme_key last_key = {.inode = UINT64_MAX - 5, .type = 0xff, .sub = sub};
+	struct mneme_key first = {.inode = UINT64_MAX - 5, .type = 0xff};
+	struct mneme_key behind = {.inode = UINT64_MAX, .type = 0xff};
+	unsigned count = 0;
+
+	memset(sub, 0xff, sizeof sub);
+	for (int i = 0; i < 64; i++) {
+		sub[0] = i < 63 ? i : 0xff;
+		last_key.sub_length = i < 63 ? 1 : MNEME_SUBKEY_MAX;
+		ck_assert_int_eq(mneme_put(m, &last_key, "v", 1, 0), 0);
+	}
+	ck_assert_int_eq(mneme_scan(m, &first, &behind, 1000, count_each, &count), 0);
+	ck_assert_uint_eq(count, 64);
+}
+END_TEST
+
 static int never(struct mneme_txn *txn, void *arg)
 {
 	(void)txn;
 	(void)arg;
 	return -ECANCELED;
 }
+
+static int asks_again(struct mneme_txn *txn, void *arg)
+{
+	(void)txn;
+	++*(unsigned *)arg;
+	return -EAGAIN;
+}
+
+/* It went round for ever, with all shards locked. */
+START_TEST(test_body_that_always_asks_for_another_try_ends)
+{
+	unsigned tries = 0;
+
+	ck_assert_int_eq(mneme_txn_run(m, asks_again, &tries, 0), -EAGAIN);
+	ck_assert_uint_eq(tries, 64);
+	ck_assert_int_eq(mneme_put(m, &key, "value", 5, 0), 0); /* nothing is locked */
+}
+END_TEST
+
+START_TEST(test_misuse_of_transactions_that_are_not_there)
+{
+	const void *value;
+	size_t length;
+
+	ck_assert_int_eq(mneme_txn_get(NULL, &key, NULL, 0, &length), -EINVAL);
+	ck_assert_int_eq(mneme_txn_put(NULL, &key, "v", 1), -EINVAL);
+	ck_assert_int_eq(mneme_txn_put_borrowed(NULL, &key, "v", 1), -EINVAL);
+	ck_assert_int_eq(mneme_txn_put_parts(NULL, &key, "v", 1, "w", 1), -EINVAL);
+	ck_assert_int_eq(mneme_txn_borrow(NULL, &key, &value, &length), -EINVAL);
+	ck_assert_int_eq(mneme_txn_patch_borrowed(NULL, &key, 0, "v", 1), -EINVAL);
+	ck_assert_int_eq(mneme_txn_truncate(NULL, &key, 0), -EINVAL);
+	ck_assert_int_eq(mneme_txn_delete(NULL, &key), -EINVAL);
+	ck_assert_int_eq(mneme_txn_delete_range(NULL, &key, &end), -EINVAL);
+	ck_assert_int_eq(mneme_txn_scan(NULL, &key, &end, 0, count_each, NULL), -EINVAL);
+	mneme_get_stats(m, NULL);
+	mneme_uuid(m, NULL);
+}
+END_TEST
 
 START_TEST(test_misuse_of_transactions)
 {
@@ -387,6 +447,9 @@ int main(void)
 	tcase_add_test(tc, test_misuse_of_open);
 	tcase_add_test(tc, test_misuse_of_single_operations);
 	tcase_add_test(tc, test_misuse_of_scans_and_views);
+	tcase_add_test(tc, test_scan_up_to_the_last_key_of_a_shard_ends);
+	tcase_add_test(tc, test_body_that_always_asks_for_another_try_ends);
+	tcase_add_test(tc, test_misuse_of_transactions_that_are_not_there);
 	tcase_add_test(tc, test_misuse_of_transactions);
 	tcase_add_test(tc, test_misuse_of_locked_and_read_only_transactions);
 	tcase_add_test(tc, test_misuse_of_durability_and_state);
