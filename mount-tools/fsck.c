@@ -109,8 +109,10 @@ static int conclude(const struct run *run)
 	else
 		printf("%s: %llu findings, %llu repaired, %llu left%s\n", run->store,
 		       (unsigned long long)r->findings, (unsigned long long)r->repaired, left,
-		       left && run->mode != MODE_YES ? "; fsck.mnemefs -y repairs what it can"
-						     : "");
+		       !left                   ? ""
+		       : left <= r->beyond     ? "; fsck.mnemefs cannot repair that"
+		       : run->mode != MODE_YES ? "; fsck.mnemefs -y repairs what it can"
+					       : "");
 	if (interrupted)
 		return EXIT_CANCELLED;
 	if (left)

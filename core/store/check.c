@@ -22,6 +22,7 @@ void check_find(struct check *c, enum check_class class, const char *format, ...
 		return;
 	c->result->findings++;
 	c->found |= 1u << class;
+	c->result->beyond += class == CHECK_BEYOND;
 	va_start(list, format);
 	int length = vsnprintf(text, sizeof text, format, list);
 	va_end(list);
@@ -89,7 +90,8 @@ static int files_open(struct check *c)
 		rc = c->io->ops->size(c->heap_file, &size);
 	if (rc == -ENOENT) {
 		check_find(c, CHECK_BEYOND,
-			   "the heap file is missing: everything in the store is lost");
+			   "the file heap is missing, which holds everything in the store: put it "
+			   "back, or restore the store from a backup");
 		rc = 0;
 	}
 	c->pages = size / FMT_PAGE_SIZE;
@@ -291,7 +293,7 @@ int mneme_check(const char *directory, unsigned flags, mneme_check_report *repor
 	*call.result = (struct mneme_check_result){0};
 	if (rc < 0)
 		return call_refuse(&call, rc, directory ? directory : "no directory was given");
-	rc = is_store(io) ? lock_take(&call, io) : call_refuse(&call, -ENOENT, directory);
+	rc = is_store(io) ? lock_take(&call, io) : store_refuse_absent(io, error);
 	if (rc == 0)
 		rc = store_check(io, call.flags, report, arg, call.result, error);
 	if (rc == 0)
