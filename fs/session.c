@@ -27,7 +27,7 @@
 
 #include "core/mneme_ioctl.h"
 
-enum { BUSY_GRACE_MS = 1000, BUSY_POLL_MS = 20 };
+enum { BUSY_GRACE_MS = 3000, BUSY_POLL_MS = 20 };
 enum { THREADS_DEFAULT = 10, QUEUE_DEPTH_DEFAULT = 8, BACKGROUND_MAX = 256 };
 
 struct fs_session {
