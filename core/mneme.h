@@ -183,7 +183,8 @@ MNEME_EXPORT int mneme_txn_begin(struct mneme *m, unsigned flags, struct mneme_t
 /* Locked: takes the shards of `inodes` (any order, duplicates allowed) at once and keeps them until
  * commit or abort; reads and writes are confined to those shards (-EINVAL else). For short
  * operations: no I/O and no waiting in between. A commit of it gives -EAGAIN only in the rare case
- * that memory or log space ran out in the middle and others came in between: begin anew then. */
+ * that memory or log space ran out in the middle, or a checkpoint had to be made (see durability), and
+ * others came in between: begin anew then. */
 MNEME_EXPORT int mneme_txn_begin_locked(struct mneme *m, unsigned flags, const uint64_t *inodes,
 					unsigned count, struct mneme_txn **out);
 /* As mneme_get, and sees this transaction's own writes. */
@@ -245,7 +246,14 @@ MNEME_EXPORT int mneme_view_scan(struct mneme *m, const struct mneme_key *first,
 				 mneme_scan_each *each, void *arg);
 MNEME_EXPORT void mneme_view_end(struct mneme *m, uint64_t inode);
 
-/* ---- durability ------------------------------------------------------------------------------- */
+/* ---- durability -------------------------------------------------------------------------------
+ * Operations of different durabilities may be mixed. The changes of one key become durable in the order
+ * in which they were made: a `buffered` or `strict` one of a key that may have changes in memory only,
+ * an event behind events of its run included, makes a checkpoint first, and the shard's `memory`
+ * operations are logged like `buffered` ones until the next checkpoint but one. Between different keys
+ * that is not so: a `strict` change that was computed from another key, which was put with `memory`, may
+ * be there after a crash without it. Put both in one transaction, give both the same durability, or call
+ * mneme_sync() in between. */
 
 /* Everything that returned before this call is durable when it returns 0. */
 MNEME_EXPORT int mneme_sync(struct mneme *m);

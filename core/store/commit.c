@@ -10,6 +10,7 @@
 #include "core/store/value.h"
 #include "pool/check.h"
 #include "pool/layers.h"
+#include "simd/crc32c.h"
 
 #include <errno.h>
 
@@ -384,6 +385,50 @@ static void ops_apply(struct mneme *m, const struct commit_op *ops, uint32_t cou
 	}
 }
 
+static uint32_t key_hash(const struct mneme_key *key)
+{
+	return crc32c(0, key_bytes, store_encode_key(key, key_bytes));
+}
+
+/* Whether a shard logs its changes for the time being, whatever their durability. */
+static int ops_are_logged(struct mneme *m, const struct commit_op *ops, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (store_shard(m, ops[i].key.inode)->unlogged_keys.logged_until >= store_epoch(m))
+			return 1;
+	return 0;
+}
+
+/* What is to be logged goes ahead of no unlogged change of the same key. What takes a key away depends
+ * on nothing that was there. */
+static int ops_wait(struct mneme *m, const struct commit_op *ops, uint32_t count)
+{
+	/* relaxed: an older one only makes somebody wait */
+	uint64_t durable = atomic_load_explicit(&m->wal.generation, memory_order_relaxed);
+	int rc = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct unlogged *u = &store_shard(m, ops[i].key.inode)->unlogged_keys;
+		if (!unlogged_any(u, durable) || ops[i].kind == FMT_OP_DELETE ||
+		    ops[i].kind == FMT_OP_DELETE_RANGE)
+			continue;
+		if (unlogged_may_have(u, durable, key_hash(&ops[i].key))) {
+			u->logged_until = store_epoch(m) + 1;
+			rc = -EINPROGRESS;
+		}
+	}
+	return rc;
+}
+
+static void op_note_unlogged(struct mneme *m, struct shard *s, const struct commit_op *op)
+{
+	s->unlogged = 1;
+	if (op->kind == FMT_OP_DELETE_RANGE)
+		unlogged_note_all(&s->unlogged_keys, store_epoch(m));
+	else
+		unlogged_note(&s->unlogged_keys, store_epoch(m), key_hash(&op->key));
+}
+
 int commit_apply(struct mneme *m, const struct commit_op *ops, uint32_t count, unsigned flags,
 		 int log, uint64_t *lsn)
 {
@@ -396,6 +441,11 @@ int commit_apply(struct mneme *m, const struct commit_op *ops, uint32_t count, u
 	if (rc == 0)
 		rc = ops_check(ops, count, &record_bytes);
 	if (rc < 0 || count == 0)
+		return rc;
+	log |= ops_are_logged(m, ops, count);
+	if (log)
+		rc = ops_wait(m, ops, count);
+	if (rc < 0)
 		return rc;
 	promised = (record_bytes + 7) & ~7u;
 	if (log) {
@@ -420,7 +470,8 @@ int commit_apply(struct mneme *m, const struct commit_op *ops, uint32_t count, u
 	for (uint32_t i = 0; i < count; i++) {
 		struct shard *s = store_shard(m, ops[i].key.inode);
 		s->version++;
-		s->unlogged |= !log;
+		if (!log)
+			op_note_unlogged(m, s, &ops[i]);
 	}
 	/* relaxed: a statistic; only this thread writes it now */
 	atomic_store_explicit(&first->commits,
@@ -521,6 +572,9 @@ int commit_make_room(struct mneme *m, int why)
 		if (rc == -ENOSPC) /* no room for a segment: a checkpoint gives some back */
 			rc = checkpoint_run(m);
 		break;
+	case -EINPROGRESS:
+		rc = checkpoint_run(m);
+		break;
 	case -ENOBUFS:
 		credits_return(m);
 		if (m->dirty.budget_max >= CREDIT_ARENA_MIN)
@@ -575,7 +629,8 @@ int commit_single(struct mneme *m, const struct commit_op *op, enum mneme_durabi
 		lock_write_done(&s->lock);
 		if (rc == 0)
 			return commit_finish(m, durability, lsn);
-	} while ((rc == -EAGAIN || rc == -ENOBUFS || (rc == -ENOSPC && !commit_gives_up(++full))) &&
+	} while ((rc == -EAGAIN || rc == -ENOBUFS || rc == -EINPROGRESS ||
+		  (rc == -ENOSPC && !commit_gives_up(++full))) &&
 		 (rc = commit_make_room(m, rc)) == 0);
 	return rc;
 }

@@ -4,8 +4,9 @@
  * Invariants: either all operations take effect and are in one log record, or none. Resources are
  *            promised first (log buffer, arena, heap space), paths are prepared, then nothing fails.
  * Threading: the caller holds all shards of the operations for writing.
- * Failure:   -EAGAIN log buffer full, -ENOBUFS arena full, -ENOSPC heap full: unlock, call
- *            commit_make_room() with that, try again. Else -ENOMEM, -EUCLEAN, -EIO, -EROFS, -E2BIG.
+ * Failure:   -EAGAIN log buffer full, -ENOBUFS arena full, -ENOSPC heap full, -EINPROGRESS unlogged
+ *            changes of the same keys have to be durable first: unlock, call commit_make_room() with
+ *            that, try again. Else -ENOMEM, -EUCLEAN, -EIO, -EROFS, -E2BIG.
  */
 #ifndef MNEME_CORE_STORE_COMMIT_H
 #define MNEME_CORE_STORE_COMMIT_H
@@ -27,7 +28,8 @@ struct commit_op {
 	uint32_t offset; /* of a patch; new length of a truncate */
 };
 
-/* With `log` 0 nothing is logged. *lsn receives the position behind the record (0: not logged). */
+/* With `log` 0 nothing is logged, unless a shard does for the time being (unlogged.h). *lsn receives the
+ * position behind the record (0: not logged). */
 int commit_apply(struct mneme *m, const struct commit_op *ops, uint32_t count, unsigned flags,
 		 int log, uint64_t *lsn);
 /* For replay: no log, no limits but memory. */
@@ -39,7 +41,7 @@ int commit_pack(struct mneme *m, struct page_key key, const struct fmt_value *wa
 		const void *packed, uint32_t length);
 /* After so many tries on a full disk, this thread's last transaction is refused. */
 int commit_gives_up(int tries);
-/* Called without locks after one of the three codes above, with that code, by the thread that met it:
+/* Called without locks after one of the four codes above, with that code, by the thread that met it:
  * 0 to try again, or why it is of no use. */
 int commit_make_room(struct mneme *m, int why);
 /* Sees to it that so many heap pages are free. */

@@ -21,6 +21,7 @@
 #include "core/store/heap.h"
 #include "core/store/io.h"
 #include "core/store/page.h"
+#include "core/store/unlogged.h"
 #include "core/store/wal.h"
 
 #include <pthread.h>
@@ -49,6 +50,7 @@ struct shard {
 	_Atomic uint64_t commits;       /* [A] written under the lock */
 	uint32_t unlogged;              /* [lock] changes in this epoch that are in no log */
 	uint32_t unlogged_closed;       /* [lock] the same in epochs that are not durable yet */
+	struct unlogged unlogged_keys;  /* [lock] */
 	struct dirty_list open;         /* [lock] slots of the open epoch */
 	struct freed_list freed;        /* [lock] in the open epoch */
 	struct dirty_list closed;       /* [checkpoint] */

@@ -498,7 +498,7 @@ int mneme_txn_commit(struct mneme_txn *txn, enum mneme_durability asked)
 		/* a checkpoint that frees a little each time does not make a full disk larger */
 		if (rc == -ENOSPC && commit_gives_up(++full))
 			break;
-		if (rc == -EXFULL || rc == -ENOBUFS || rc == -ENOSPC) {
+		if (rc == -EXFULL || rc == -ENOBUFS || rc == -EINPROGRESS || rc == -ENOSPC) {
 			rc = commit_make_room(m, rc == -EXFULL ? -EAGAIN : rc);
 			if (rc < 0)
 				break;

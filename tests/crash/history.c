@@ -354,8 +354,12 @@ int history_try(struct history *h, const struct op *op, int *faulted)
 	int expected = expected_result(op, &before), rc = run_op(h, op, &before);
 	h->returned[i] = sim_events(h->disk);
 	*faulted = rc != expected;
-	if (rc == 0)
+	h->logged[i] = op->durability != MNEME_DURABILITY_MEMORY;
+	if (rc == 0) {
 		h->acknowledged[i] = 1;
+		if (op->kind < OP_PACK)
+			h->logged[i] = mneme_lsn_last(h->m) != 0;
+	}
 	if (rc < 0 && !*faulted)
 		h->ops[i].count = 0;
 	if (*faulted && h->m) {
@@ -422,16 +426,11 @@ void history_end(struct history *h)
 
 /* ---- what a crash may leave ---- */
 
-static int is_logged(const struct op *op)
-{
-	return op->durability != MNEME_DURABILITY_MEMORY;
-}
-
 void history_model(const struct history *h, uint32_t c, uint32_t p, struct model *out)
 {
 	model_copy(out, &h->base);
 	for (uint32_t i = 0; i < p; i++)
-		if (i < c || is_logged(&h->ops[i]))
+		if (i < c || h->logged[i])
 			apply_op(out, &h->ops[i]);
 }
 
@@ -442,7 +441,7 @@ void history_compute(struct history *h)
 		history_model(h, c, c, &model);
 		h->sums[c][c] = model_sum(&model);
 		for (uint32_t p = c; p < h->count; p++) {
-			if (is_logged(&h->ops[p]))
+			if (h->logged[p])
 				apply_op(&model, &h->ops[p]);
 			h->sums[c][p + 1] = model_sum(&model);
 		}

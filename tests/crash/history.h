@@ -3,7 +3,8 @@
  * Purpose:   sequences of operations on a store on the simulated disk, and what a crash may leave
  *            of them.
  * Rule:      a crash leaves the state at a checkpoint c (every operation before it), and then those
- *            of the operations c <= i < p that are logged (all but MNEME_DURABILITY_MEMORY). A
+ *            of the operations c <= i < p that are logged: all but MNEME_DURABILITY_MEMORY, and of
+ *            those the ones that the engine says it logged, behind a conflict with a logged one. A
  *            strict operation that returned raises the least p; a sync, checkpoint or close that
  *            returned raises the least c and p. A pack changes nothing and promises nothing. So
  *            without memory operations the state is a prefix of the history.
@@ -48,7 +49,8 @@ struct history {
 	struct op ops[HISTORY_MAX];
 	uint64_t begun[HISTORY_MAX]; /* events of the disk before and after an operation */
 	uint64_t returned[HISTORY_MAX];
-	int acknowledged[HISTORY_MAX];                   /* it returned 0 */
+	int acknowledged[HISTORY_MAX]; /* it returned 0 */
+	int logged[HISTORY_MAX];
 	uint64_t opened;                                 /* events when the first open returned */
 	uint64_t sums[HISTORY_MAX + 1][HISTORY_MAX + 1]; /* [c][p] */
 };

@@ -170,6 +170,127 @@ START_TEST(test_transaction_is_as_durable_as_its_strictest_key)
 }
 END_TEST
 
+/* ---- mixed durabilities ---- */
+
+/* What `work` does in a process that is gone then, as with kill -9. */
+static void killed_after(void (*work)(void))
+{
+	int status;
+
+	ck_assert_int_eq(mneme_close(m), 0);
+	pid_t child = fork();
+	if (child == 0) {
+		if (mneme_open(directory, &slow, &m, NULL) < 0)
+			_exit(1);
+		work();
+		_exit(0);
+	}
+	ck_assert_int_gt(child, 0);
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_int_eq(status, 0);
+	ck_assert_int_eq(mneme_open(directory, &slow, &m, NULL), 0);
+}
+
+static void must(int rc)
+{
+	if (rc < 0)
+		_exit(2);
+}
+
+static void event_add(enum mneme_durability durability)
+{
+	must(mneme_log_append(m, "run", 3, "event", 5, NULL, durability));
+}
+
+static void events_in_memory_then_strict(void)
+{
+	event_add(MNEME_DURABILITY_STRICT);
+	event_add(MNEME_DURABILITY_MEMORY);
+	event_add(MNEME_DURABILITY_MEMORY);
+	event_add(MNEME_DURABILITY_STRICT);
+	event_add(MNEME_DURABILITY_STRICT);
+}
+
+/* The events in between were missing, so the chain was broken for good. */
+START_TEST(test_strict_event_behind_those_in_memory_is_there_with_them)
+{
+	uint64_t count = 0;
+
+	killed_after(events_in_memory_then_strict);
+	ck_assert_int_eq(mneme_log_verify(m, "run", 3, &count, NULL), 0);
+	ck_assert_uint_eq(count, 5);
+}
+END_TEST
+
+static const struct mneme_key patched = {
+	.inode = 100, .type = MNEME_TYPE_USER, .sub = "p", .sub_length = 1};
+
+static void patch_strictly(void)
+{
+	struct mneme_txn *txn;
+
+	must(mneme_txn_begin(m, 0, &txn));
+	must(mneme_txn_patch_borrowed(txn, &patched, 4, "bb", 2));
+	must(mneme_txn_commit(txn, MNEME_DURABILITY_STRICT));
+}
+
+static void put_in_memory_then_patch(void)
+{
+	must(mneme_put(m, &patched, "aaaaaaaa", 8, MNEME_DURABILITY_MEMORY));
+	patch_strictly();
+}
+
+static void remove_in_memory_then_patch(void)
+{
+	struct mneme_key behind = {.inode = 102};
+	struct mneme_txn *txn;
+
+	must(mneme_txn_begin(m, 0, &txn));
+	must(mneme_txn_delete_range(txn, &patched, &behind));
+	must(mneme_txn_commit(txn, MNEME_DURABILITY_MEMORY));
+	patch_strictly();
+}
+
+static void patched_is(const char *wanted, size_t length)
+{
+	char value[16];
+	size_t seen;
+
+	ck_assert_int_eq(mneme_get(m, &patched, value, sizeof value, &seen), 0);
+	ck_assert_uint_eq(seen, length);
+	ck_assert_int_eq(memcmp(value, wanted, length), 0);
+}
+
+START_TEST(test_strict_patch_is_there_with_what_it_is_put_upon)
+{
+	killed_after(put_in_memory_then_patch);
+	patched_is("aaaabbaa", 8);
+	killed_after(remove_in_memory_then_patch);
+	patched_is("\0\0\0\0bb", 6);
+}
+END_TEST
+
+START_TEST(test_mixed_durabilities_cost_few_checkpoints)
+{
+	struct mneme_key other = {
+		.inode = 100, .type = MNEME_TYPE_USER, .sub = "other", .sub_length = 5};
+	struct mneme_stats stats;
+
+	for (int i = 0; i < 100; i++) {
+		ck_assert_int_eq(mneme_put(m, &other, "v", 1, MNEME_DURABILITY_MEMORY), 0);
+		ck_assert_int_eq(mneme_put(m, &patched, "v", 1, MNEME_DURABILITY_BUFFERED), 0);
+	}
+	mneme_get_stats(m, &stats);
+	ck_assert_uint_eq(stats.checkpoints, 0); /* keys that have nothing to do with each other */
+	for (int i = 0; i < 100; i++) {
+		ck_assert_int_eq(mneme_put(m, &other, "v", 1, MNEME_DURABILITY_BUFFERED), 0);
+		ck_assert_int_eq(mneme_put(m, &other, "v", 1, MNEME_DURABILITY_MEMORY), 0);
+	}
+	mneme_get_stats(m, &stats);
+	ck_assert_uint_eq(stats.checkpoints, 1);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("library_durability");
@@ -180,6 +301,9 @@ int main(void)
 	tcase_add_test(tc, test_default_of_a_range_that_is_not_set_needs_no_room);
 	tcase_add_test(tc, test_removed_range_is_as_durable_as_the_strictest_inode_of_it);
 	tcase_add_test(tc, test_transaction_is_as_durable_as_its_strictest_key);
+	tcase_add_test(tc, test_strict_event_behind_those_in_memory_is_there_with_them);
+	tcase_add_test(tc, test_strict_patch_is_there_with_what_it_is_put_upon);
+	tcase_add_test(tc, test_mixed_durabilities_cost_few_checkpoints);
 	suite_add_tcase(s, tc);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);
