@@ -36,6 +36,17 @@ unchanged() # damaged superblock and bitmap: found, and nothing written
 repaired() { status 1 fsck.mnemefs -y "$store" && status 0 fsck.mnemefs -n "$store"; }
 same_files() { diff -r "$(dirname "$0")" "$mnt/a/b/$(basename "$(dirname "$0")")"; }
 
+# No superblock: -n promises no repair. No file of that name: no new store is advised.
+hopeless()
+{
+	cp -r "$store" "$work/copy" && dd if=/dev/zero of="$work/copy/super" bs=8192 count=1 conv=notrunc status=none
+	status 4 fsck.mnemefs -n "$work/copy" | tee "$work/said"
+	grep -q 'cannot repair that' "$work/said" && ! grep -q -- '-y repairs' "$work/said" || return 1
+	rm "$work/copy/super"
+	status 8 fsck.mnemefs -n "$work/copy" 2>&1 | tee "$work/said"
+	grep -q 'the file super of this store is missing' "$work/said" && ! grep -q mkfs "$work/said"
+}
+
 [ "${MNEME_TEST_ON:-}" != tmpfs ] || skip_all "a tmpfs has no store to check"
 store_new
 store_mount
@@ -46,6 +57,7 @@ check usage usage
 check help help
 check no_store no_store
 check clean clean
+check hopeless hopeless
 check n_changes_nothing unchanged
 check y_repairs repaired
 store_mount
