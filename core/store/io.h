@@ -27,6 +27,10 @@ enum io_open_flags {
 	IO_EXCLUSIVE = 4, /* with IO_CREATE: -EEXIST if it is there */
 };
 
+/* A reader's mark: of one that is opening the store, and the largest of one that has it open. */
+#define IO_MARK_OPENING 0
+#define IO_MARK_MAX (1ull << 48)
+
 struct io;
 struct io_file; /* an open file; owned by the caller of open until close */
 
@@ -80,8 +84,17 @@ struct io_ops {
 	 * the text that names it ("" lets io_describe_process() fill it in): it is written into the
 	 * file. -EBUSY when another writer has the lock: `holder` then receives that writer's text
 	 * (NUL-terminated). A reader passes NULL: readers and one writer may coexist; only writers
-	 * exclude each other. Released by destroy, or by the death of the process. Once an io. */
+	 * exclude each other. Released by destroy, or by the death of the process. Once an io.
+	 * A reader receives the mark IO_MARK_OPENING; none where there is no lock file: such a store
+	 * never had a writer, and nothing in it is reached or used again. */
 	int (*lock)(struct io *io, const char *name, char *holder, size_t holder_size);
+	/* A reader says what it reaches: every io of the store sees its mark until the next one takes
+	 * the place, destroy, or the death of the process. At most IO_MARK_MAX. */
+	int (*mark)(struct io *io, uint64_t mark);
+	/* 1 when another io has a mark from `first` to `last`, 0 when none has, or -errno. */
+	int (*marked)(struct io *io, uint64_t first, uint64_t last);
+	/* 1 when another io is the writer; 0 when none is, or it cannot be known. */
+	int (*has_writer)(struct io *io);
 	/* The writer that has the lock will let go of it soon: another one's lock() waits for that, up
 	 * to a minute, instead of failing. NULL: not supported. */
 	void (*closing)(struct io *io);

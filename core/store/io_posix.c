@@ -30,9 +30,9 @@
 
 enum { PAGE = 4096 };
 
-/* Bytes of the lock file that are locked: writers exclude each other on the first; readers share
- * the second, which nobody takes exclusively. */
-enum { LOCK_BYTE_WRITER = 0, LOCK_BYTE_READER = 1, LOCK_BYTE_CLOSING = 2 };
+/* Bytes of the lock file that are locked: writers exclude each other on the first; a reader with
+ * mark n shares byte n from LOCK_BYTE_MARKS on, which nobody takes exclusively. */
+enum { LOCK_BYTE_WRITER = 0, LOCK_BYTE_CLOSING = 2, LOCK_BYTE_MARKS = 16 };
 enum { CLOSING_POLL_US = 10000, CLOSING_POLLS = 6000 }; /* a minute */
 
 static uint64_t page_round_up(uint64_t bytes)
@@ -441,12 +441,22 @@ static int lock_byte(int fd, short type, off_t byte)
 	return rc == -EAGAIN || rc == -EACCES ? -EBUSY : rc;
 }
 
-static int holder_is_closing(int fd)
+/* 1 when another description's lock is in the way of one of that type, 0, or -errno. */
+static int range_is_locked(int fd, short type, off_t first, off_t length)
 {
 	struct flock range = {
-		.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = LOCK_BYTE_CLOSING, .l_len = 1};
+		.l_type = type, .l_whence = SEEK_SET, .l_start = first, .l_len = length};
+	int rc;
 
-	return !fcntl(fd, F_OFD_GETLK, &range) && range.l_type != F_UNLCK;
+	do
+		rc = fcntl(fd, F_OFD_GETLK, &range) ? -errno : 0;
+	while (rc == -EINTR);
+	return rc ? rc : range.l_type != F_UNLCK;
+}
+
+static int holder_is_closing(int fd)
+{
+	return range_is_locked(fd, F_RDLCK, LOCK_BYTE_CLOSING, 1) > 0;
 }
 
 /* Waits for a writer that is about to let go, not for any other. */
@@ -469,22 +479,57 @@ static void posix_closing(struct io *io)
 		(void)lock_byte(self->lock_file, F_WRLCK, LOCK_BYTE_CLOSING);
 }
 
-/* A reader without the right to open the lock file, or on a store that never had a writer, needs
- * none: it excludes nobody. */
+/* On a read-only medium the lock file can be opened and locked as anywhere. */
 static int lock_reader(struct posix_io *self, const char *name)
 {
 	int fd = openat(self->directory, name, O_RDONLY | O_CLOEXEC);
 	int rc;
 
 	if (fd < 0)
-		return errno == ENOENT || errno == EACCES ? 0 : -errno;
-	rc = lock_byte(fd, F_RDLCK, LOCK_BYTE_READER);
+		return errno == ENOENT ? 0 : -errno;
+	rc = lock_byte(fd, F_RDLCK, LOCK_BYTE_MARKS + IO_MARK_OPENING);
 	if (rc) {
 		close(fd);
 		return rc;
 	}
 	self->lock_file = fd;
+	self->mark = IO_MARK_OPENING;
 	return 0;
+}
+
+static int posix_mark(struct io *io, uint64_t mark)
+{
+	struct posix_io *self = posix_io(io);
+
+	CHECK(mark <= IO_MARK_MAX);
+	if (self->lock_file < 0 || mark == self->mark)
+		return 0;
+	/* The new one first: at no time is there none. */
+	int rc = lock_byte(self->lock_file, F_RDLCK, LOCK_BYTE_MARKS + (off_t)mark);
+	if (rc == 0)
+		rc = lock_byte(self->lock_file, F_UNLCK, LOCK_BYTE_MARKS + (off_t)self->mark);
+	if (rc == 0)
+		self->mark = mark;
+	return rc;
+}
+
+static int posix_marked(struct io *io, uint64_t first, uint64_t last)
+{
+	struct posix_io *self = posix_io(io);
+
+	CHECK(first <= last && last <= IO_MARK_MAX);
+	if (self->lock_file < 0)
+		return 0;
+	return range_is_locked(self->lock_file, F_WRLCK, LOCK_BYTE_MARKS + (off_t)first,
+			       (off_t)(last - first + 1));
+}
+
+static int posix_has_writer(struct io *io)
+{
+	struct posix_io *self = posix_io(io);
+
+	return self->lock_file >= 0 &&
+	       range_is_locked(self->lock_file, F_RDLCK, LOCK_BYTE_WRITER, 1) > 0;
 }
 
 static void read_holder(int fd, char *holder, size_t holder_size)
@@ -629,6 +674,9 @@ const struct io_ops io_posix_ops = {
 	.sync_dir = posix_sync_dir,
 	.list = posix_list,
 	.lock = posix_lock,
+	.mark = posix_mark,
+	.marked = posix_marked,
+	.has_writer = posix_has_writer,
 	.closing = posix_closing,
 	.space = posix_space,
 	.destroy = posix_destroy,

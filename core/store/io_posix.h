@@ -16,6 +16,7 @@ struct posix_io {
 	struct io io;  /* first member */
 	int directory; /* [I] O_PATH-like directory descriptor */
 	int lock_file; /* [map_lock of nobody: lock() is called once] -1 until lock() */
+	uint64_t mark; /* [one thread opens a store] of a reader with a lock file */
 };
 
 struct posix_file {

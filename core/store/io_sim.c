@@ -578,6 +578,9 @@ static const struct io_ops sim_ops = {
 	.sync_dir = sim_op_sync_dir,
 	.list = sim_op_list,
 	.lock = sim_op_lock,
+	.mark = sim_op_mark,
+	.marked = sim_op_marked,
+	.has_writer = sim_op_has_writer,
 	.space = sim_op_space,
 	.destroy = sim_destroy,
 };
@@ -710,6 +713,14 @@ void sim_each_file(struct sim *sim, void (*each)(void *arg, const char *name, ui
 		if (name.inode != SIM_IS_DIRECTORY)
 			each(arg, name.text, size);
 	}
+}
+
+void sim_set_reader(struct sim *sim, int present, uint64_t mark)
+{
+	pthread_mutex_lock(&sim->mutex);
+	sim->has_reader = present;
+	sim->reader_mark = mark;
+	pthread_mutex_unlock(&sim->mutex);
 }
 
 void sim_limit(struct sim *sim, uint64_t bytes)

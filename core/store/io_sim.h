@@ -81,6 +81,9 @@ int sim_file(struct sim *sim, const char *name, uint8_t **bytes, uint64_t *size)
 /* Calls each with every file name of the disk. */
 void sim_each_file(struct sim *sim, void (*each)(void *arg, const char *name, uint64_t size),
 		   void *arg);
+/* Makes every io of the disk believe in a reader with that mark, or in none. The marks of its own readers
+ * are not seen. */
+void sim_set_reader(struct sim *sim, int present, uint64_t mark);
 /* Total allocated bytes at which allocate, truncate-grow and extending writes give -ENOSPC (0: no
  * limit). */
 void sim_limit(struct sim *sim, uint64_t bytes);

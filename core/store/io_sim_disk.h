@@ -135,6 +135,8 @@ struct sim {
 	uint64_t limit;
 	const struct sim_io *writer; /* holder of the lock file */
 	char holder[256];
+	int has_reader; /* as sim_set_reader() said */
+	uint64_t reader_mark;
 };
 
 struct sim_name *sim_names_find(const struct sim_names *names, const char *text);
@@ -182,6 +184,9 @@ int sim_op_sync_dir(struct io *io, const char *name);
 int sim_op_list(struct io *io, const char *name, int (*each)(void *arg, const char *name),
 		void *arg);
 int sim_op_lock(struct io *io, const char *name, char *holder, size_t holder_size);
+int sim_op_mark(struct io *io, uint64_t mark);
+int sim_op_marked(struct io *io, uint64_t first, uint64_t last);
+int sim_op_has_writer(struct io *io);
 int sim_op_space(struct io *io, uint64_t *free_bytes, uint64_t *total_bytes);
 
 #endif

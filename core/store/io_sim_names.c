@@ -281,6 +281,33 @@ out:
 	return rc;
 }
 
+int sim_op_mark(struct io *io, uint64_t mark)
+{
+	(void)io;
+	(void)mark;
+	return 0;
+}
+
+int sim_op_marked(struct io *io, uint64_t first, uint64_t last)
+{
+	struct sim *sim = sim_io_of(io)->sim;
+
+	pthread_mutex_lock(&sim->mutex);
+	int found = sim->has_reader && first <= sim->reader_mark && sim->reader_mark <= last;
+	pthread_mutex_unlock(&sim->mutex);
+	return found;
+}
+
+int sim_op_has_writer(struct io *io)
+{
+	struct sim_io *self = sim_io_of(io);
+
+	pthread_mutex_lock(&self->sim->mutex);
+	int found = self->sim->writer && self->sim->writer != self;
+	pthread_mutex_unlock(&self->sim->mutex);
+	return found;
+}
+
 int sim_op_space(struct io *io, uint64_t *free_bytes, uint64_t *total_bytes)
 {
 	struct sim *sim = sim_io_of(io)->sim;

@@ -364,6 +364,41 @@ START_TEST(test_io_lock_ends_with_its_process)
 }
 END_TEST
 
+START_TEST(test_io_marks_of_readers_are_seen_until_the_next_or_the_end)
+{
+	char holder[128] = "";
+	struct io *reader;
+
+	if (!begin(_i))
+		return;
+	ck_assert_int_eq(open_kind(_i, &reader), 0);
+	/* Before there was a writer there is nothing to be told. */
+	ck_assert_int_eq(reader->ops->lock(reader, "lock", NULL, 0), 0);
+	ck_assert_int_eq(reader->ops->mark(reader, 7), 0);
+	ck_assert_int_eq(reader->ops->has_writer(reader), 0);
+	reader->ops->destroy(reader);
+	ck_assert_int_eq(io->ops->lock(io, "lock", holder, sizeof(holder)), 0);
+	ck_assert_int_eq(io->ops->marked(io, 0, IO_MARK_MAX), 0);
+	ck_assert_int_eq(open_kind(_i, &reader), 0);
+	ck_assert_int_eq(reader->ops->lock(reader, "lock", NULL, 0), 0);
+	ck_assert_int_eq(reader->ops->has_writer(reader), 1);
+	ck_assert_int_eq(io->ops->has_writer(io), 0);
+	ck_assert_int_eq(io->ops->marked(io, IO_MARK_OPENING, IO_MARK_OPENING), 1);
+	ck_assert_int_eq(io->ops->marked(io, 1, IO_MARK_MAX), 0);
+	ck_assert_int_eq(reader->ops->mark(reader, 7), 0);
+	ck_assert_int_eq(io->ops->marked(io, 0, 6), 0);
+	ck_assert_int_eq(io->ops->marked(io, 8, IO_MARK_MAX), 0);
+	ck_assert_int_eq(io->ops->marked(io, 7, 7), 1);
+	ck_assert_int_eq(reader->ops->mark(reader, IO_MARK_MAX), 0);
+	ck_assert_int_eq(io->ops->marked(io, 0, IO_MARK_MAX - 1), 0);
+	ck_assert_int_eq(io->ops->marked(io, 0, IO_MARK_MAX), 1);
+	ck_assert_int_eq(reader->ops->marked(reader, 0, IO_MARK_MAX), 0); /* its own */
+	reader->ops->destroy(reader);
+	ck_assert_int_eq(io->ops->marked(io, 0, IO_MARK_MAX), 0);
+	finish();
+}
+END_TEST
+
 static void *lock_it(void *arg)
 {
 	char holder[128] = "";
@@ -568,6 +603,8 @@ int main(void)
 	add_common(tc);
 	tcase_add_loop_test(tc, test_io_lock_ends_with_its_process, 0, REAL_KINDS);
 	tcase_add_loop_test(tc, test_io_lock_waits_for_a_writer_that_closes, 0, REAL_KINDS);
+	tcase_add_loop_test(tc, test_io_marks_of_readers_are_seen_until_the_next_or_the_end, 0,
+			    REAL_KINDS);
 	tcase_add_loop_test(tc, test_io_warm_operations_allocate_nothing, 0, REAL_KINDS);
 	tcase_add_loop_test(tc, test_io_running_out_of_memory_is_an_errno, 0, REAL_KINDS);
 	suite_add_tcase(suite, tc);
