@@ -77,7 +77,12 @@ struct mneme_create_options {
 };
 
 struct mneme_options {
-	int read_only; /* 1: no lock, no log, no change; sees the last checkpoint and log */
+	/* 1: changes nothing. Shows the last checkpoint and the log as they are when it is opened, and
+	 * nothing that comes later; also beside a writer, and after it. As long as it is open, the
+	 * pages of that state are not used again: what a writer deletes or overwrites meanwhile gives no
+	 * space back before its next checkpoint after the close, and on a full disk -ENOSPC comes
+	 * sooner. The close is also that of a process that dies. */
+	int read_only;
 	uint64_t dirty_bytes_max; /* dirty arena; default 512 MiB, 4 MiB to 64 GiB */
 	/* resident bytes of the heap map; default: what the rest of the process leaves of 768 MiB, but
 	 * at least 128 MiB */

@@ -52,6 +52,7 @@ void checkpoint_free(struct mneme *m)
 
 	if (!c)
 		return;
+	held_free(&c->held);
 	if (c->super_file)
 		m->io->ops->close(c->super_file);
 	alloc_free(c->super_page);
@@ -207,36 +208,13 @@ static int bitmap_write(struct mneme *m, uint32_t group, uint64_t generation, ui
 			     (begin + g->copy) * FMT_PAGE_SIZE);
 }
 
-/* Gives what the closed epoch freed to `give`. The pages of a list that cannot be read stay in use. */
-static void freed_give(struct mneme *m, void (*give)(struct heap *, uint64_t page, uint32_t count))
-{
-	for (uint32_t i = 0; i < m->shard_count; i++) {
-		struct freed_list *f = &m->shards[i].closed_freed;
-		for (uint64_t k = 0; k < f->count; k++) {
-			uint64_t page = f->items[k] & FMT_ADDRESS_MASK;
-			uint32_t count = f->items[k] >> 40 & 0xffff;
-			const struct fmt_scatter *list = NULL;
-			int error = 0;
-			if (!(f->items[k] & FMT_SCATTERED)) {
-				give(&m->heap, page, count);
-				continue;
-			}
-			list = heap_scatter(&m->heap, page, count, &error);
-			if (!list)
-				continue;
-			for (uint32_t n = 0; n < count; n++)
-				give(&m->heap, list->pages[n], 1);
-			give(&m->heap, page, 1);
-		}
-	}
-}
-
 static int bitmaps_write(struct mneme *m, uint64_t generation, uint64_t pages)
 {
 	uint32_t groups = (pages + FMT_GROUP_PAGES - 1) / FMT_GROUP_PAGES;
 	int rc = 0;
 
-	freed_give(m, heap_free_on_disk);
+	for (uint32_t i = 0; i < m->shard_count; i++)
+		freed_give(&m->heap, &m->shards[i].closed_freed, heap_free_on_disk);
 	for (uint32_t g = 0; g < groups && rc == 0; g++)
 		if (m->heap.groups[g].changed ||
 		    m->heap.groups[g].disk_extent != heap_group_extent(pages, g))
@@ -299,11 +277,17 @@ static void super_write_again(struct mneme *m)
 		store_fail(m, rc, "the second superblock could not be written");
 }
 
+/* What only older states reach. Readers of them have said so before they read a superblock; this is asked
+ * when the new one can be read. */
 static void release_pages(struct mneme *m)
 {
-	freed_give(m, heap_free_now);
-	for (uint32_t i = 0; i < m->shard_count; i++)
+	held_release(m);
+	if (held_add_freed(m))
+		return;
+	for (uint32_t i = 0; i < m->shard_count; i++) {
+		freed_give(&m->heap, &m->shards[i].closed_freed, heap_free_now);
 		m->shards[i].closed_freed.count = 0;
+	}
 }
 
 static void release(struct mneme *m, uint64_t lsn)

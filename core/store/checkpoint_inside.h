@@ -6,6 +6,7 @@
 #define MNEME_CORE_STORE_CHECKPOINT_INSIDE_H
 
 #include "core/store/checkpoint.h"
+#include "core/store/held.h"
 #include "core/store/value.h"
 
 enum { STAGE_BYTES = 1 << 20 };
@@ -35,6 +36,7 @@ struct checkpoint {
 	uint32_t table_groups;      /* [run] */
 	uint8_t *compressed;        /* [run] FMT_VALUE_MAX bytes */
 	struct stage stage;         /* [run] */
+	struct held held;           /* [run] */
 	struct {
 		_Atomic uint64_t count, pages, ns_last, freeze_ns_last, freeze_ns_max;
 	} stats;                    /* [A] written under `run` alone */

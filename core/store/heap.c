@@ -311,6 +311,37 @@ int heap_alloc(struct heap *h, uint32_t want, uint32_t least, uint64_t *page)
 	return (int)count;
 }
 
+uint64_t heap_free_runs(struct heap *h, uint64_t *items)
+{
+	uint64_t pages = atomic_load_explicit(&h->pages, memory_order_relaxed), runs = 0;
+
+	lock_write(&h->lock);
+	for (uint32_t group = 0; group < heap_groups(h); group++) {
+		uint32_t extent = heap_group_extent(pages, group), first, count;
+		for (uint32_t at = FMT_GROUP_FIRST;
+		     (count = run_find(&h->groups[group], at, extent, extent, 1, &first));
+		     at = first + count) {
+			if (items)
+				items[runs] = ((uint64_t)group * FMT_GROUP_PAGES + first) |
+					      (uint64_t)count << 40;
+			runs++;
+		}
+	}
+	lock_write_done(&h->lock);
+	return runs;
+}
+
+void heap_take(struct heap *h, uint64_t page, uint32_t count)
+{
+	struct heap_group *g = &h->groups[page / FMT_GROUP_PAGES];
+
+	lock_write(&h->lock);
+	bits_set(g->bits, page % FMT_GROUP_PAGES, count);
+	g->free -= count;
+	lock_write_done(&h->lock);
+	atomic_fetch_sub_explicit(&h->free, count, memory_order_relaxed);
+}
+
 void heap_free_on_disk(struct heap *h, uint64_t page, uint32_t count)
 {
 	struct heap_group *g = &h->groups[page / FMT_GROUP_PAGES];

@@ -2,9 +2,9 @@
 /*
  * Purpose:   the heap file: which pages are free, where they are mapped, which were verified.
  * Invariants: `bits` has a page set while anything may still read it: the last durable checkpoint,
- *            the open epoch, a reader. `disk` is what the next checkpoint will write: pages freed in
- *            the epoch that it closes are clear there already. So a page that the last durable
- *            superblock reaches is never handed out. Free pages promised to dirty slots
+ *            the open epoch, a reader (held.h). `disk` is what the next checkpoint will write: pages
+ *            freed in the epoch that it closes are clear there already. So a page that the last
+ *            durable superblock reaches is never handed out. Free pages promised to dirty slots
  *            (`promised`) never exceed the free pages there are and those that the checkpoint has in
  *            hand, and a slot's promise is enough to place it page by page, so a checkpoint never
  *            lacks space, however the free pages lie.
@@ -52,7 +52,8 @@ struct heap {
 	pthread_mutex_t grow;      /* one grower at a time; held over I/O, no other lock inside */
 };
 
-/* Opens STORE/heap and maps `pages` of it. The bitmaps come by heap_load_group. */
+/* Opens STORE/heap and maps `pages` of it. The bitmaps come by heap_load_group; who only reads needs
+ * none. */
 int heap_open(struct heap *h, struct io *io, int read_only, uint64_t reserve, uint64_t pages);
 void heap_close(struct heap *h);
 /* Pages of the group that lie inside a file of `pages`. */
@@ -68,6 +69,10 @@ int heap_promise(struct heap *h, uint64_t pages, uint64_t keep);
 void heap_unpromise(struct heap *h, uint64_t pages);
 /* Hands out up to `want` pages in one run, at least `least`: the count, or -ENOSPC. */
 int heap_alloc(struct heap *h, uint32_t want, uint32_t least, uint64_t *page);
+/* The runs of free pages, as items of a freed_list (store.h): how many; `items` may be NULL. */
+uint64_t heap_free_runs(struct heap *h, uint64_t *items);
+/* Takes a run of free pages out of use, in memory alone, until heap_free_now(). */
+void heap_take(struct heap *h, uint64_t page, uint32_t count);
 /* Freed in the epoch being closed: not in the next checkpoint, but still not to be handed out. */
 void heap_free_on_disk(struct heap *h, uint64_t page, uint32_t count);
 /* Can be handed out again. */

@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 enum { FIRST_LSN = 4096, FIRST_PAGES = 512, KEEP_PAGES = 128, HOLDER_SIZE = 160 };
+enum { SUPER_TRIES = 64, SUPER_PAUSE_US = 1000 };
 enum {
 	SUPER_FILE_BYTES = 2 * FMT_PAGE_SIZE,
 	SPACE_BYTES = FMT_SPACE_MAX * sizeof(struct fmt_space)
@@ -303,7 +304,7 @@ static int space_read(struct mneme *m, const struct fmt_super *s, struct fmt_spa
 	return rc == -ENODATA ? 0 : rc;
 }
 
-static int super_choose(struct mneme *m, struct fmt_space **table, struct mneme_error *error)
+static int super_try(struct mneme *m, struct fmt_space **table, struct mneme_error *error)
 {
 	struct super_found found[2];
 	const struct fmt_super *foreign = NULL;
@@ -359,6 +360,27 @@ static int super_choose(struct mneme *m, struct fmt_space **table, struct mneme_
 	return 0;
 }
 
+/* A writer may write one place while a reader reads the other, so that the older superblock is all
+ * that is found whole, though its pages were used again before this reader had its mark; or write a
+ * space table while that is read. Found twice in a row, the superblock is one that counted meanwhile. */
+static int super_choose(struct mneme *m, struct fmt_space **table, struct mneme_error *error)
+{
+	int rc = super_try(m, table, error);
+
+	for (int i = 0; m->read_only && i < SUPER_TRIES && (rc == 0 || rc == -EUCLEAN); i++) {
+		uint64_t generation = rc == 0 ? m->super.generation : 0;
+		alloc_free(*table);
+		rc = super_try(m, table, error);
+		if (rc == 0 ? m->super.generation == generation : !m->io->ops->has_writer(m->io))
+			return rc;
+		usleep(SUPER_PAUSE_US);
+	}
+	return rc || !m->read_only ? rc
+				   : refuse(error, -EBUSY,
+					    "the writer makes checkpoints faster than the "
+					    "superblock can be read; try again");
+}
+
 /* ---- opening ---- */
 
 static void options_fill(struct mneme *m, const struct mneme_options *given)
@@ -384,8 +406,14 @@ static int lock_take(struct mneme *m, struct mneme_error *error)
 {
 	char host[64] = "", holder[HOLDER_SIZE];
 
-	if (m->read_only)
-		return 0;
+	if (m->read_only) {
+		int rc = m->io->ops->lock(m->io, "lock", NULL, 0);
+		return rc < 0 ? refuse(error, rc,
+				       "the lock file cannot be used to tell a writer of this "
+				       "reader: %s",
+				       strerror(-rc))
+			      : 0;
+	}
 	gethostname(host, sizeof host - 1);
 	snprintf(holder, sizeof holder, "process %d on %s", (int)getpid(), host);
 	int rc = m->io->ops->lock(m->io, "lock", holder, sizeof holder);
@@ -457,7 +485,8 @@ static int heap_load(struct mneme *m, const struct fmt_space *table, uint64_t re
 	       !reserve && bytes > HEAP_RESERVE_LEAST)
 		bytes /= 4;
 
-	for (uint32_t g = 0; g < m->super.space_groups && rc == 0; g++)
+	/* A reader needs no space map, and a writer may write it meanwhile. */
+	for (uint32_t g = 0; g < m->super.space_groups && rc == 0 && !m->read_only; g++)
 		rc = heap_load_group(&m->heap, g, &table[g]);
 	if (rc == -ENOENT)
 		return refuse(
@@ -571,6 +600,8 @@ int store_open(struct io *io, const struct mneme_options *options,
 		goto out;
 	shards_init(m);
 	rc = heap_load(m, table, tuning ? tuning->heap_reserve : 0, error);
+	if (rc == 0 && !m->read_only && (rc = held_begin(m)) < 0)
+		refuse(error, rc, "what a reader reaches cannot be held: %s", strerror(-rc));
 	if (rc == 0)
 		rc = roots_check(m, error);
 	if (rc < 0)
@@ -596,6 +627,8 @@ int store_open(struct io *io, const struct mneme_options *options,
 	rc = recover(m, error);
 	if (rc == 0)
 		rc = ranges_load(m, error);
+	if (rc == 0 && m->read_only && (rc = io->ops->mark(io, m->super.generation)) < 0)
+		refuse(error, rc, "the lock file cannot be used: %s", strerror(-rc));
 	if (rc == 0 && !(tuning && tuning->no_threads))
 		rc = background_begin(m, error);
 	m->open_ns = clock_now(CLOCK_MONOTONIC) - begin;

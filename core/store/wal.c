@@ -185,8 +185,14 @@ int wal_prepare(struct wal *w)
 void wal_recycle(struct wal *w, uint64_t lsn)
 {
 	uint32_t kept = 0;
+	int opening = w->io->ops->marked(w->io, IO_MARK_OPENING, IO_MARK_OPENING);
 
 	pthread_mutex_lock(&w->segments);
+	/* One that has been stopped in the midst of it may not stop the log too: its open will fail. */
+	if (opening && w->retired_count < WAL_SEGMENTS_MAX / 2) {
+		pthread_mutex_unlock(&w->segments);
+		return;
+	}
 	for (uint32_t i = 0; i < w->retired_count; i++) {
 		struct wal_retired r = w->retired[i];
 		/* Until a segment is in use, the newest old one shows where the log ends. */

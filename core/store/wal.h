@@ -121,7 +121,8 @@ static inline uint64_t wal_next(const struct wal *w)
 
 /* Leaves a stuck block out that a durable checkpoint at `lsn` covers. */
 void wal_leave_out(struct wal *w, uint64_t lsn);
-/* Segments that end at or before `lsn` become spare. */
+/* Segments that end at or before `lsn` become spare, unless a reader is opening the store: it may
+ * replay from an older checkpoint. The next call finds them again. */
 void wal_recycle(struct wal *w, uint64_t lsn);
 /* Removes spare segments but for WAL_SPARES_QUIET: how many. */
 uint32_t wal_trim(struct wal *w);
@@ -142,7 +143,9 @@ void wal_name(uint32_t file, char name[IO_NAME_MAX]);
  * records stay valid until then. *end receives the LSN behind the last
  * whole block, *sequence the highest sequence seen. With `adopt` the segments found are put on the
  * lists of `w`. -EUCLEAN: a bad block lies before one that proves it was durable, or the log does not
- * reach back to `from` or on to `durable`, or it knows a newer checkpoint than `generation`. */
+ * reach back to `from` or on to `durable`, or it knows a newer checkpoint than `generation`.
+ * Without `adopt` there may be a writer, whose log goes on meanwhile: what is newer than what was
+ * replayed is then no damage, and spare segments may vanish. */
 typedef int wal_each(void *arg, uint64_t lsn_end, const struct fmt_record *record);
 int wal_replay(struct wal *w, uint64_t from, uint64_t durable, uint64_t generation, int adopt,
 	       wal_each *each, void *arg, uint64_t *end, uint64_t *sequence);

@@ -39,7 +39,14 @@ struct replay {
 	wal_each *each;
 	void *arg;
 	int adopt;
+	int had_writer; /* when it began */
 };
+
+/* A writer appends to the log, and makes checkpoints, while it is read. */
+static int beside_writer(const struct replay *r)
+{
+	return !r->adopt && (r->had_writer || r->w->io->ops->has_writer(r->w->io));
+}
 
 static int found_add(void *arg, const char *name)
 {
@@ -106,8 +113,8 @@ static int segment_head_read(struct replay *r, struct found *f)
 
 	wal_name(f->file, name);
 	int rc = io->ops->open(r->w->io, name, IO_READ, &file);
-	if (rc < 0)
-		return rc;
+	if (rc < 0) /* a spare one, gone since the names were read */
+		return rc == -ENOENT && !r->adopt ? 0 : rc;
 	rc = io->ops->size(file, &f->size);
 	if (rc == 0 && f->size >= sizeof bytes)
 		rc = io_read_full(file, io, bytes, sizeof bytes, 0);
@@ -175,7 +182,7 @@ static int segment_follow(struct replay *r, struct found *f)
 		chain = b->crc;
 		offset += (b->length + 7) & ~7ull;
 		r->at = b->lsn + ((b->length + 7) & ~7ull);
-		if (b->generation > r->generation)
+		if (b->generation > r->generation && !beside_writer(r))
 			return -EUCLEAN;
 		rc = block_replay(r, b);
 		if (rc < 0)
@@ -204,9 +211,11 @@ static int segments_check_end(struct replay *r)
 		if (r->found[i].left)
 			continue;
 		int rc = segment_read(r, &r->found[i]);
+		if (rc == -ENOENT && !r->adopt)
+			continue;
 		if (rc < 0)
 			return rc;
-		if (segment_proves_more(r, &r->found[i]) && !SEEDED_BUG(6))
+		if (segment_proves_more(r, &r->found[i]) && !SEEDED_BUG(6) && !beside_writer(r))
 			return -EUCLEAN;
 	}
 	return 0;
@@ -295,7 +304,8 @@ int wal_replay(struct wal *w, uint64_t from, uint64_t durable, uint64_t generati
 			   .generation = generation,
 			   .each = each,
 			   .arg = arg,
-			   .adopt = adopt};
+			   .adopt = adopt,
+			   .had_writer = !adopt && w->io->ops->has_writer(w->io)};
 	int rc = w->io->ops->list(w->io, "wal", found_add, &r);
 
 	for (uint32_t i = 0; rc == 0 && i < r.count; i++)
@@ -307,7 +317,7 @@ int wal_replay(struct wal *w, uint64_t from, uint64_t durable, uint64_t generati
 	rc = segments_follow(&r);
 	if (rc == 0 && r.reached < durable)
 		rc = -EUCLEAN;
-	if (rc == 0)
+	if (rc == 0 && !r.had_writer)
 		rc = segments_check_end(&r);
 	if (rc == 0 && adopt && !SEEDED_BUG(11))
 		rc = segments_settle(&r);

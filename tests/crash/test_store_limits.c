@@ -327,6 +327,73 @@ static void full_begin(void)
 	memset(kept, 0, sizeof kept);
 }
 
+/* What a reader of the first state reaches is given back to nobody: room ends, nothing else does. */
+START_TEST(test_store_full_disk_beside_a_reader)
+{
+	enum { KEY_BYTES = 16384, ROUNDS = 2 * FULL_DISK / KEY_BYTES };
+	int rc = 0;
+
+	full_begin();
+	ck_assert_int_eq(full_put(0, KEY_BYTES, 1), 0);
+	ck_assert_int_eq(mneme_checkpoint(m), 0);
+	sim_set_reader(disk, 1, 1);
+	for (uint32_t i = 0; i < ROUNDS && rc == 0; i++) {
+		rc = full_put(0, KEY_BYTES, i);
+		if (rc == 0 && mneme_checkpoint(m) < 0)
+			break;
+	}
+	ck_assert_int_eq(rc, -ENOSPC);
+	full_compare();
+	full_reopen();
+	full_compare();
+	sim_set_reader(disk, 0, 0);
+	for (uint32_t i = 0; i < ROUNDS; i++) {
+		ck_assert_int_eq(full_put(0, KEY_BYTES, i), 0);
+		ck_assert_int_eq(mneme_checkpoint(m), 0);
+	}
+	full_compare();
+	close_and_check();
+	sim_free(disk);
+}
+END_TEST
+
+/* One that is opening needs the log from its checkpoint on: no segment of it is used again. */
+START_TEST(test_store_keeps_the_log_for_a_reader_that_is_opening)
+{
+	struct mneme *reader;
+	struct mneme_options options = {.read_only = 1};
+	struct store_tuning tuning = {.no_threads = 1, .heap_reserve = 64 << 20};
+	struct mneme_error error = {.message = ""};
+	uint8_t *super, *now, old[2 * FMT_PAGE_SIZE];
+	uint64_t size;
+	struct io *io;
+
+	begin();
+	memset(kept, 0, sizeof kept);
+	ck_assert_int_eq(full_put(0, 3000, 1), 0);
+	ck_assert_int_eq(mneme_checkpoint(m), 0);
+	ck_assert_int_eq(sim_file(disk, "super", &super, &size), 0);
+	memcpy(old, super, sizeof old); /* what the reader has read */
+	sim_set_reader(disk, 1, IO_MARK_OPENING);
+	for (uint32_t i = 0; i < 200; i++) {
+		ck_assert_int_eq(full_put(1, 16000, i), 0);
+		ck_assert_int_eq(mneme_sync(m), 0);
+		if (i == 100)
+			ck_assert_int_eq(mneme_checkpoint(m), 0);
+	}
+	ck_assert_int_eq(sim_file(disk, "super", &now, &size), 0);
+	memcpy(now, old, sizeof old);
+	ck_assert_int_eq(sim_io_new(disk, &io), 0);
+	int rc = store_open(io, &options, &tuning, &reader, &error);
+	ck_assert_msg(rc == 0, "%s", error.message);
+	store_abandon(m);
+	m = reader;
+	full_compare();
+	ck_assert_int_eq(mneme_close(m), 0);
+	sim_free(disk);
+}
+END_TEST
+
 /* Flips a bit in each list of pages: the check and every reader notice. */
 static void lists_damage(void)
 {
@@ -601,4 +668,6 @@ UNIT_MAIN("store_limits", test_store_full_disk_refuses_no_delete_of_several_thre
 	  test_store_transaction_needs_more_pages_than_are_free,
 	  test_store_transaction_larger_than_the_arena, test_store_full_disk_with_scattered_pages,
 	  test_store_full_disk_crashes, test_store_range_larger_than_the_arena,
-	  test_store_segments_are_used_again, test_store_transaction_of_many_puts)
+	  test_store_segments_are_used_again, test_store_transaction_of_many_puts,
+	  test_store_full_disk_beside_a_reader,
+	  test_store_keeps_the_log_for_a_reader_that_is_opening)
