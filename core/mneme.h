@@ -84,7 +84,7 @@ struct mneme_options {
 	 * sooner. The close is also that of a process that dies. */
 	int read_only;
 	uint64_t dirty_bytes_max; /* dirty arena; default 512 MiB, 4 MiB to 64 GiB */
-	/* resident bytes of the heap map; default: what the rest of the process leaves of 768 MiB, but
+	/* resident bytes of the heap map; default: what the rest of the process leaves of 640 MiB, but
 	 * at least 128 MiB */
 	uint64_t mapped_bytes_max;
 	uint32_t flush_ms;    /* group commit of `buffered`: time; default 100 */

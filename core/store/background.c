@@ -24,9 +24,10 @@ enum {
 	LATE_MS = 1000,
 	MAP_MS_LEAST = 20,
 	MAP_MS_MOST = 500,
+	MAP_TURNS = 1024,
 	MAP_PIECE = 16 << 20,
 	MAP_LEAST = 128 << 20,
-	RESIDENT_MOST = 768 << 20,
+	RESIDENT_MOST = 640 << 20,
 	PACK_REST = 9, /* times the length of a step: the rest before the next one */
 	PACK_REST_MS = 10,
 	PACK_CROWDED_MS = 1000,
@@ -47,7 +48,8 @@ struct background {
 	struct work flush_task, spare_task, checkpoint_task;
 	struct mneme *m;               /* [I] */
 	uint64_t map_ms;               /* [map's alarm] until it looks again */
-	uint64_t map_hand;             /* [map's alarm] byte of the map where dropping goes on */
+	uint64_t map_hand;             /* [map_busy] byte of the map where dropping goes on */
+	_Atomic int map_busy;          /* [A] somebody looks at the map */
 	_Atomic int flush_armed;       /* [A] */
 	_Atomic int flush_queued;      /* [A] flush_task is the bridge's */
 	_Atomic int spare_queued;      /* [A] spare_task is */
@@ -118,22 +120,42 @@ static void map_drop_some(struct background *b)
 }
 
 /* Keeps the mapped part of the heap within its share of memory: the page cache keeps the bytes, so
- * what is dropped comes back without the disk. Looks often as long as much is mapped. */
-static void map_limit(void *arg, int status)
+ * what is dropped comes back without the disk. Returns whether half of the share or more is used. */
+static int map_look(struct background *b)
 {
-	struct background *b = arg;
 	uint64_t files = 0, rest = 0, most = 0;
 
-	(void)status;
+	if (!flag_raise(&b->map_busy))
+		return 1;
 	if (resident_read(&files, &rest) == 0) {
 		most = map_most(b->m, rest);
 		if (files > most)
 			map_drop_some(b);
 	}
-	b->map_ms = files > most / 2 ? MAP_MS_LEAST : 2 * b->map_ms;
+	atomic_store_explicit(&b->map_busy, 0, memory_order_release);
+	return files > most / 2;
+}
+
+/* Looks often as long as much is mapped. */
+static void map_limit(void *arg, int status)
+{
+	struct background *b = arg;
+
+	(void)status;
+	b->map_ms = map_look(b) ? MAP_MS_LEAST : 2 * b->map_ms;
 	if (b->map_ms > MAP_MS_MOST)
 		b->map_ms = MAP_MS_MOST;
 	bridge_periodic_at(b->map, bridge_now_ns() + b->map_ms * MS);
+}
+
+void background_touched(struct mneme *m)
+{
+	static _Thread_local unsigned turns;
+
+	/* A turn maps up to 64 KiB, what the kernel has of a page's surroundings. */
+	if (++turns % MAP_TURNS == 0 && m->background &&
+	    atomic_load_explicit(&m->heap.pages, memory_order_relaxed) * FMT_PAGE_SIZE > MAP_LEAST)
+		(void)map_look(m->background);
 }
 
 static void spare_run(struct bridge_task *task, int status)
@@ -330,6 +352,7 @@ void background_poke(struct mneme *m)
 	checkpoint_ask(b);
 	if (flag_raise(&b->old_armed))
 		bridge_periodic_at(b->old, bridge_now_ns() + m->options.checkpoint_ms * MS);
+	background_touched(m);
 }
 
 /* ---- start and end ---- */
