@@ -177,19 +177,17 @@ CASE(program_runs_from_here)
 CASE(program_that_runs_cannot_be_written)
 {
 	EQ(system("cp /bin/sleep ./s"), 0);
+	int ends[2];
+	char none;
+	OK(pipe2(ends, O_CLOEXEC));
 	pid_t child = OK(fork());
 	if (child == 0) {
 		execl("./s", "s", "30", NULL);
 		_exit(1);
 	}
-	int fd = -1;
-	for (int i = 0; i < 100; i++) { /* until it has been started */
-		fd = open("s", O_WRONLY);
-		if (fd < 0)
-			break;
-		close(fd);
-		let_time_pass();
-	}
+	OK(close(ends[1]));
+	EQ(read(ends[0], &none, 1), 0); /* it runs: an open before that would keep it from starting */
+	int fd = open("s", O_WRONLY);
 	int code = errno;
 	OK(kill(child, SIGKILL));
 	OK(waitpid(child, NULL, 0));
