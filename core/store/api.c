@@ -307,8 +307,12 @@ static unsigned unlogged(struct mneme *m)
 	for (uint32_t i = 0; i < m->shard_count; i++) {
 		struct shard *s = &m->shards[i];
 		lock_read(&s->lock);
-		found |= (s->unlogged ? UNLOGGED_OPEN : 0) |
-			 (s->unlogged_closed ? UNLOGGED_CLOSED : 0);
+		/* relaxed: an older one only makes somebody wait */
+		uint64_t durable = atomic_load_explicit(&m->wal.generation, memory_order_relaxed);
+		if (unlogged_in(&s->unlogged, store_epoch(m)))
+			found |= UNLOGGED_OPEN;
+		else if (unlogged_any(&s->unlogged, durable))
+			found |= UNLOGGED_CLOSED;
 		lock_read_done(&s->lock);
 	}
 	return found;

@@ -4,6 +4,7 @@
  *            what calls it is in background.c.
  */
 #include "core/store/checkpoint_inside.h"
+#include "core/store/clock.h"
 #include "core/store/packer.h"
 #include "core/store/packing.h"
 #include "pool/alloc.h"
@@ -11,17 +12,8 @@
 #include "simd/crc32c.h"
 
 #include <errno.h>
-#include <time.h>
 
 enum { SPARE_GROUPS = 4 }; /* by which the heap may grow during a checkpoint */
-
-static uint64_t clock_ns(clockid_t clock)
-{
-	struct timespec t;
-
-	clock_gettime(clock, &t);
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
 
 /* ---- making ---- */
 
@@ -86,8 +78,6 @@ static uint64_t freeze(struct mneme *m)
 		s->freed_moved = 0;
 		s->cursor = 0;
 		s->closed_root = s->root;
-		s->unlogged_closed |= s->unlogged;
-		s->unlogged = 0;
 	}
 	uint64_t lsn = wal_next(&m->wal);
 	atomic_fetch_add_explicit(&m->epoch, 1, memory_order_relaxed);
@@ -292,11 +282,6 @@ static void release_pages(struct mneme *m)
 
 static void release(struct mneme *m, uint64_t lsn)
 {
-	for (uint32_t i = 0; i < m->shard_count; i++) {
-		lock_write(&m->shards[i].lock);
-		m->shards[i].unlogged_closed = 0;
-		lock_write_done(&m->shards[i].lock);
-	}
 	release_pages(m);
 	atomic_store_explicit(&m->wal.generation, m->super.generation, memory_order_relaxed);
 	atomic_store_explicit(&m->checkpoint->log_begin, lsn, memory_order_relaxed);

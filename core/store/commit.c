@@ -394,7 +394,7 @@ static uint32_t key_hash(const struct mneme_key *key)
 static int ops_are_logged(struct mneme *m, const struct commit_op *ops, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++)
-		if (store_shard(m, ops[i].key.inode)->unlogged_keys.logged_until >= store_epoch(m))
+		if (store_shard(m, ops[i].key.inode)->unlogged.logged_until >= store_epoch(m))
 			return 1;
 	return 0;
 }
@@ -408,7 +408,7 @@ static int ops_wait(struct mneme *m, const struct commit_op *ops, uint32_t count
 	int rc = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
-		struct unlogged *u = &store_shard(m, ops[i].key.inode)->unlogged_keys;
+		struct unlogged *u = &store_shard(m, ops[i].key.inode)->unlogged;
 		if (!unlogged_any(u, durable) || ops[i].kind == FMT_OP_DELETE ||
 		    ops[i].kind == FMT_OP_DELETE_RANGE)
 			continue;
@@ -422,11 +422,10 @@ static int ops_wait(struct mneme *m, const struct commit_op *ops, uint32_t count
 
 static void op_note_unlogged(struct mneme *m, struct shard *s, const struct commit_op *op)
 {
-	s->unlogged = 1;
 	if (op->kind == FMT_OP_DELETE_RANGE)
-		unlogged_note_all(&s->unlogged_keys, store_epoch(m));
+		unlogged_note_all(&s->unlogged, store_epoch(m));
 	else
-		unlogged_note(&s->unlogged_keys, store_epoch(m), key_hash(&op->key));
+		unlogged_note(&s->unlogged, store_epoch(m), key_hash(&op->key));
 }
 
 int commit_apply(struct mneme *m, const struct commit_op *ops, uint32_t count, unsigned flags,
@@ -558,7 +557,9 @@ int commit_make_heap_room(struct mneme *m, uint64_t pages)
 
 int commit_gives_up(int tries)
 {
-	return tries == (wanted_flags & MNEME_TXN_MAY_FILL ? 64 : 4);
+	enum { TRIES = 4, TRIES_TO_DELETE = 64 };
+
+	return tries == (wanted_flags & MNEME_TXN_MAY_FILL ? TRIES_TO_DELETE : TRIES);
 }
 
 int commit_make_room(struct mneme *m, int why)

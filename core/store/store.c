@@ -8,6 +8,7 @@
  * Failure:   every refusal has a sentence that names the way out.
  */
 #include "core/store/store.h"
+#include "core/store/clock.h"
 #include "core/store/background.h"
 #include "core/store/checkpoint_inside.h"
 #include "core/store/commit.h"
@@ -25,7 +26,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { FIRST_LSN = 4096, FIRST_PAGES = 512, KEEP_PAGES = 128, HOLDER_SIZE = 160 };
@@ -50,14 +50,6 @@ static int refuse(struct mneme_error *error, int rc, const char *format, ...)
 		va_end(list);
 	}
 	return rc;
-}
-
-static uint64_t clock_now(clockid_t clock)
-{
-	struct timespec t;
-
-	clock_gettime(clock, &t);
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
 }
 
 int store_fail(struct mneme *m, int rc, const char *what)
@@ -221,7 +213,7 @@ int store_create(struct io *io, const struct mneme_create_options *options,
 	super.durability = o.durability ? o.durability : MNEME_DURABILITY_BUFFERED;
 	super.compression = o.compression;
 	super.incompatible = o.compression == MNEME_COMPRESSION_ZSTD ? FMT_INCOMPAT_ZSTD : 0;
-	super.created_ns = super.written_ns = clock_now(CLOCK_REALTIME);
+	super.created_ns = super.written_ns = clock_ns(CLOCK_REALTIME);
 	for (int i = 0; i < FMT_SHARDS_MAX; i++)
 		super.inode_next[i] = 1;
 	if (getrandom(super.uuid, sizeof super.uuid, 0) != sizeof super.uuid)
@@ -572,7 +564,7 @@ int store_open(struct io *io, const struct mneme_options *options,
 {
 	struct mneme *m = alloc_aligned(128, sizeof *m);
 	struct fmt_space *table = NULL;
-	uint64_t begin = clock_now(CLOCK_MONOTONIC);
+	uint64_t begin = clock_ns(CLOCK_MONOTONIC);
 	int rc;
 
 	if (!m) {
@@ -631,7 +623,7 @@ int store_open(struct io *io, const struct mneme_options *options,
 		refuse(error, rc, "the lock file cannot be used: %s", strerror(-rc));
 	if (rc == 0 && !(tuning && tuning->no_threads))
 		rc = background_begin(m, error);
-	m->open_ns = clock_now(CLOCK_MONOTONIC) - begin;
+	m->open_ns = clock_ns(CLOCK_MONOTONIC) - begin;
 out:
 	alloc_free(table);
 	if (rc < 0)
@@ -672,7 +664,7 @@ static int is_settled(const struct mneme *m)
 	if (!m->super.clean || wal_next(&m->wal) != m->super.lsn)
 		return 0;
 	for (uint32_t i = 0; i < m->shard_count; i++)
-		if (m->shards[i].unlogged)
+		if (unlogged_any(&m->shards[i].unlogged, m->super.generation))
 			return 0;
 	return 1;
 }

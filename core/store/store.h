@@ -48,9 +48,7 @@ struct shard {
 	uint64_t arena_credit;          /* [lock] pages promised in advance, see commit.c */
 	uint64_t heap_credit;           /* [lock] */
 	_Atomic uint64_t commits;       /* [A] written under the lock */
-	uint32_t unlogged;              /* [lock] changes in this epoch that are in no log */
-	uint32_t unlogged_closed;       /* [lock] the same in epochs that are not durable yet */
-	struct unlogged unlogged_keys;  /* [lock] */
+	struct unlogged unlogged;       /* [lock] changes that are in no log and not durable yet */
 	struct dirty_list open;         /* [lock] slots of the open epoch */
 	struct freed_list freed;        /* [lock] in the open epoch */
 	struct dirty_list closed;       /* [checkpoint] */

@@ -11,7 +11,7 @@ static uint64_t *bits_of(struct unlogged *u, uint64_t epoch)
 {
 	uint64_t *bits = u->bits[epoch & 1];
 
-	if (u->epochs[epoch & 1] != epoch) {
+	if (!unlogged_in(u, epoch)) {
 		memset(bits, 0, sizeof u->bits[0]);
 		u->epochs[epoch & 1] = epoch;
 	}

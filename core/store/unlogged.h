@@ -32,4 +32,10 @@ static inline int unlogged_any(const struct unlogged *u, uint64_t durable)
 	return u->epochs[0] > durable || u->epochs[1] > durable;
 }
 
+/* Whether there is one of this epoch. */
+static inline int unlogged_in(const struct unlogged *u, uint64_t epoch)
+{
+	return u->epochs[epoch & 1] == epoch;
+}
+
 #endif

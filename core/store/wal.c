@@ -3,6 +3,7 @@
  * Purpose:   append, group commit and segments of the log; see wal.h.
  */
 #include "core/store/wal.h"
+#include "core/store/clock.h"
 #include "pool/alloc.h"
 #include "pool/check.h"
 #include "simd/crc32c.h"
@@ -16,7 +17,6 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 static uint64_t align8(uint64_t n)
@@ -67,14 +67,6 @@ void wal_fini(struct wal *w)
 	alloc_free(w->spare);
 	pthread_mutex_destroy(&w->segments);
 	memset(w, 0, sizeof *w);
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
 /* ---- segments ---- */
@@ -452,11 +444,12 @@ static void crowd_gather(struct wal *w)
 
 	if (before >= w->crowd)
 		return;
-	uint64_t begin = now_ns(), longest = w->flush_ns / 2, shortest = w->flush_ns / 32;
+	uint64_t begin = clock_ns(CLOCK_MONOTONIC), longest = w->flush_ns / 2,
+		 shortest = w->flush_ns / 32;
 	uint64_t patience = w->patience_ns < longest ? w->patience_ns : longest;
 	do
 		sched_yield();
-	while (records_now(w) < w->crowd && now_ns() - begin < patience);
+	while (records_now(w) < w->crowd && clock_ns(CLOCK_MONOTONIC) - begin < patience);
 	if (records_now(w) - before > (w->crowd - before) / 2)
 		w->patience_ns = longest;
 	else
@@ -467,9 +460,9 @@ static void crowd_gather(struct wal *w)
 static int flush_crowd(struct wal *w)
 {
 	crowd_gather(w);
-	uint64_t begin = now_ns();
+	uint64_t begin = clock_ns(CLOCK_MONOTONIC);
 	int rc = flush(w);
-	int64_t error = (int64_t)(now_ns() - begin) - (int64_t)w->flush_ns;
+	int64_t error = (int64_t)(clock_ns(CLOCK_MONOTONIC) - begin) - (int64_t)w->flush_ns;
 	w->flush_ns += error / 8;
 	/* relaxed: a hint */
 	w->crowd = atomic_load_explicit(&w->waiters, memory_order_relaxed) + 1;
