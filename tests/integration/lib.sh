@@ -166,3 +166,13 @@ store_check()
 	[ "${MNEME_TEST_ON:-}" != tmpfs ] || return 0
 	fsck.mnemefs -n "$store" >"$work/fsck.log" 2>&1 || { cat "$work/fsck.log"; return 1; }
 }
+
+# says_no PATTERN COMMAND...: it fails, and what it says matches.
+says_no()
+{
+	local pattern=$1
+	shift
+	"$@" >"$work/said" 2>&1 && { echo "it succeeds"; return 1; }
+	cat "$work/said"
+	grep -qiE -- "$pattern" "$work/said"
+}

@@ -3,34 +3,26 @@
 # The tools' life cycle: make, mount, unmount, mount again, refuse, say why, end by signal.
 . "$(dirname "$0")/lib.sh"
 
-says() { # PATTERN COMMAND...: it fails, and what it says matches
-	local pattern=$1
-	shift
-	"$@" >"$work/said" 2>&1 && { echo "it succeeds"; return 1; }
-	cat "$work/said"
-	grep -qiE -- "$pattern" "$work/said"
-}
-
-check no_store_is_said says 'nowhere' timeout 10 mnemefs "$work/nowhere" "$work" -f
-check usage_is_said says 'usage|--help' timeout 10 mnemefs
+check no_store_is_said says_no 'nowhere' timeout 10 mnemefs "$work/nowhere" "$work" -f
+check usage_is_said says_no 'usage|--help' timeout 10 mnemefs
 mkdir "$work/plain" "$work/full"
 echo x >"$work/full/file"
-check foreign_directory_is_no_store says 'store' timeout 10 mnemefs "$work/plain" "$work" -f
-check mkfs_keeps_what_is_there says '.' mkfs.mnemefs "$work/full"
+check foreign_directory_is_no_store says_no 'store' timeout 10 mnemefs "$work/plain" "$work" -f
+check mkfs_keeps_what_is_there says_no '.' mkfs.mnemefs "$work/full"
 check mkfs_kept_it test "$(cat "$work/full/file")" = x
 store_new
-check mkfs_twice_is_refused says '.' mkfs.mnemefs "$store"
+check mkfs_twice_is_refused says_no '.' mkfs.mnemefs "$store"
 check fsck_of_a_new_store store_check
 mkdir -p "$mnt"
-check no_mount_point_is_said says 'absent' timeout 10 mnemefs "$store" "$work/absent" -f
-check unknown_option_is_named says 'nosuchoption' timeout 10 mnemefs "$store" "$mnt" -f -o nosuchoption
+check no_mount_point_is_said says_no 'absent' timeout 10 mnemefs "$store" "$work/absent" -f
+check unknown_option_is_named says_no 'nosuchoption' timeout 10 mnemefs "$store" "$mnt" -f -o nosuchoption
 store_mount
 echo content >"$mnt/file"
 mkdir "$mnt/dir"
 check type_in_mount_table grep -q " $mnt .* - fuse.mnemefs $store " /proc/self/mountinfo
-check second_mount_names_the_holder says "$daemon" timeout 10 mnemefs "$store" "$work/plain" -f
+check second_mount_names_the_holder says_no "$daemon" timeout 10 mnemefs "$store" "$work/plain" -f
 command -v fsck.mnemefs >/dev/null &&
-	check fsck_of_a_mounted_store_is_refused says '.' fsck.mnemefs -y "$store"
+	check fsck_of_a_mounted_store_is_refused says_no '.' fsck.mnemefs -y "$store"
 check df df "$mnt"
 check sync sync "$mnt"
 store_unmount
@@ -41,13 +33,13 @@ store_unmount
 
 store_mount ro
 check read_only_reads test "$(cat "$mnt/file")" = content
-check read_only_refuses_to_write says 'read-only' sh -c "echo x >'$mnt/file'"
-check read_only_refuses_to_make says 'read-only' mkdir "$mnt/new"
+check read_only_refuses_to_write says_no 'read-only' sh -c "echo x >'$mnt/file'"
+check read_only_refuses_to_make says_no 'read-only' mkdir "$mnt/new"
 store_unmount
 
 store_mount noexec,nosuid,nodev
 cp /bin/true "$mnt/true"
-check noexec_is_kept says 'permission denied' "$mnt/true"
+check noexec_is_kept says_no 'permission denied' "$mnt/true"
 store_unmount
 
 daemon_mode() { # without -f: returns when the mount is there
@@ -90,7 +82,7 @@ not_connected() # within a second: the kernel closes the daemon's rings a little
 {
 	local i
 	for i in $(seq 10); do
-		says 'not connected' timeout 1 stat "$mnt/other" && return 0
+		says_no 'not connected' timeout 1 stat "$mnt/other" && return 0
 		sleep 0.1
 	done
 	return 1

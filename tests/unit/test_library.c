@@ -2,26 +2,24 @@
 /* Purpose: a program that knows nothing but mneme.h and links the shared library. */
 #include <mneme.h>
 
-#include <check.h>
+#include "library.h"
+#include "unit.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static char directory[64];
+static char directory[FOLDER_SIZE];
 
 static void directory_make(void)
 {
-	strcpy(directory, "/tmp/test_library.XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(directory));
+	folder_make(directory);
 }
 
 static void directory_remove(void)
 {
-	char command[96];
-
-	snprintf(command, sizeof command, "rm -r %s", directory);
-	ck_assert_int_eq(system(command), 0);
+	folder_remove(directory);
 }
 
 START_TEST(test_library_stores_and_finds_again)
@@ -73,7 +71,7 @@ START_TEST(test_library_refuses_what_is_no_store_with_a_sentence)
 {
 	struct mneme_error error = {""};
 	struct mneme *m;
-	char path[96];
+	char path[PATH_SIZE];
 
 	ck_assert_int_eq(mneme_open(directory, NULL, &m, &error), -ENOENT);
 	ck_assert_ptr_nonnull(strstr(error.message, "mkfs.mnemefs"));
@@ -122,7 +120,7 @@ static void store_with_a_pair(void)
 
 static void file_rename(const char *from, const char *to)
 {
-	char a[96], b[96];
+	char a[PATH_SIZE], b[PATH_SIZE];
 
 	snprintf(a, sizeof a, "%s/%s", directory, from);
 	snprintf(b, sizeof b, "%s/%s", directory, to);
@@ -158,7 +156,7 @@ static void super_set(long offset, uint32_t value, int is_whole)
 {
 	static uint8_t page[4096];
 	uint32_t crc;
-	char path[96];
+	char path[PATH_SIZE];
 
 	snprintf(path, sizeof path, "%s/super", directory);
 	FILE *f = fopen(path, "r+");
@@ -191,20 +189,8 @@ START_TEST(test_library_refuses_what_a_superblock_says_that_it_does_not_know)
 }
 END_TEST
 
-int main(void)
-{
-	Suite *s = suite_create("library");
-	TCase *tc = tcase_create("library");
-	tcase_add_checked_fixture(tc, directory_make, directory_remove);
-	tcase_add_test(tc, test_library_stores_and_finds_again);
-	tcase_add_test(tc, test_library_says_who_holds_the_store);
-	tcase_add_test(tc, test_library_refuses_what_is_no_store_with_a_sentence);
-	tcase_add_test(tc, test_library_names_the_file_that_is_missing);
-	tcase_add_test(tc, test_library_refuses_what_a_superblock_says_that_it_does_not_know);
-	suite_add_tcase(s, tc);
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+UNIT_MAIN_WITH("library", directory_make, directory_remove, test_library_stores_and_finds_again,
+	       test_library_says_who_holds_the_store,
+	       test_library_refuses_what_is_no_store_with_a_sentence,
+	       test_library_names_the_file_that_is_missing,
+	       test_library_refuses_what_a_superblock_says_that_it_does_not_know)

@@ -6,7 +6,9 @@
  */
 #include <mneme.h>
 
-#include <check.h>
+#include "library.h"
+#include "unit.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -19,24 +21,17 @@
 
 enum { PAGE = 4096, ORDERS = 6 };
 
-static char directory[300];
+static char directory[FOLDER_SIZE];
 static uint8_t value[MNEME_VALUE_MAX], found[MNEME_VALUE_MAX];
 
 static void directory_make(void)
 {
-	const char *base = getenv("TMPDIR");
-
-	snprintf(directory, sizeof directory, "%.250s/test_library_crash.XXXXXX",
-		 base ? base : "/tmp");
-	ck_assert_ptr_nonnull(mkdtemp(directory));
+	folder_make(directory);
 }
 
 static void directory_remove(void)
 {
-	char command[320];
-
-	snprintf(command, sizeof command, "rm -r '%s'", directory);
-	ck_assert_int_eq(system(command), 0);
+	folder_remove(directory);
 }
 
 static struct mneme *store_open_with(const struct mneme_options *options)
@@ -123,7 +118,7 @@ END_TEST
 START_TEST(test_library_second_superblock_is_as_new_as_the_first)
 {
 	struct mneme_create_options create = {.durability = MNEME_DURABILITY_MEMORY};
-	char path[320];
+	char path[PATH_SIZE];
 	uint8_t byte;
 
 	ck_assert_int_eq(mneme_create(directory, &create, NULL), 0);
@@ -154,7 +149,7 @@ END_TEST
 START_TEST(test_library_tables_of_space_have_their_room_from_the_beginning)
 {
 	enum { TABLES = 3 << 20 };
-	char path[320];
+	char path[PATH_SIZE];
 	struct stat st;
 
 	snprintf(path, sizeof path, "%s/probe", directory);
@@ -202,8 +197,7 @@ START_TEST(test_library_arena_of_blocks_that_are_hardly_used)
 		for (uint32_t i = 0; i < count; i++) {
 			struct mneme_key key = key_of(&numbers[i]);
 			if (in_block == 1 ? i : i % in_block)
-				ck_assert_int_eq(
-					mneme_delete(m, &key, MNEME_DURABILITY_MEMORY), 0);
+				ck_assert_int_eq(mneme_delete(m, &key, MNEME_DURABILITY_MEMORY), 0);
 		}
 	}
 	ck_assert_int_eq(mneme_close(m), 0);
@@ -222,22 +216,9 @@ START_TEST(test_library_arena_larger_than_can_be_is_refused_by_name)
 }
 END_TEST
 
-int main(void)
-{
-	Suite *s = suite_create("library_crash");
-	TCase *tc = tcase_create("all");
-
-	tcase_set_timeout(tc, 120);
-	tcase_add_checked_fixture(tc, directory_make, directory_remove);
-	tcase_add_test(tc, test_library_sync_beside_a_checkpoint_keeps_what_is_in_memory);
-	tcase_add_test(tc, test_library_second_superblock_is_as_new_as_the_first);
-	tcase_add_test(tc, test_library_tables_of_space_have_their_room_from_the_beginning);
-	tcase_add_test(tc, test_library_arena_of_blocks_that_are_hardly_used);
-	tcase_add_test(tc, test_library_arena_larger_than_can_be_is_refused_by_name);
-	suite_add_tcase(s, tc);
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+UNIT_MAIN_WITH("library_crash", directory_make, directory_remove,
+	       test_library_sync_beside_a_checkpoint_keeps_what_is_in_memory,
+	       test_library_second_superblock_is_as_new_as_the_first,
+	       test_library_tables_of_space_have_their_room_from_the_beginning,
+	       test_library_arena_of_blocks_that_are_hardly_used,
+	       test_library_arena_larger_than_can_be_is_refused_by_name)

@@ -5,7 +5,9 @@
  */
 #include <mneme.h>
 
-#include <check.h>
+#include "library.h"
+#include "unit.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +17,7 @@
 
 enum { DEFAULT, MEMORY, BUFFERED, STRICT };
 
-static char directory[64];
+static char directory[FOLDER_SIZE];
 static struct mneme *m;
 /* The log is flushed, and a checkpoint made, only where something asks for it. */
 static const struct mneme_options slow = {
@@ -25,19 +27,15 @@ static void directory_make(void)
 {
 	struct mneme_create_options options = {.shards = 2};
 
-	strcpy(directory, "/tmp/test_durab.XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(directory));
+	folder_make(directory);
 	ck_assert_int_eq(mneme_create(directory, &options, NULL), 0);
 	ck_assert_int_eq(mneme_open(directory, &slow, &m, NULL), 0);
 }
 
 static void directory_remove(void)
 {
-	char command[96];
-
 	ck_assert_int_eq(mneme_close(m), 0);
-	snprintf(command, sizeof command, "rm -r %s", directory);
-	ck_assert_int_eq(system(command), 0);
+	folder_remove(directory);
 }
 
 static void reopen(void)
@@ -291,23 +289,11 @@ START_TEST(test_mixed_durabilities_cost_few_checkpoints)
 }
 END_TEST
 
-int main(void)
-{
-	Suite *s = suite_create("library_durability");
-	TCase *tc = tcase_create("library_durability");
-	tcase_add_checked_fixture(tc, directory_make, directory_remove);
-	tcase_set_timeout(tc, 60);
-	tcase_add_test(tc, test_overlapping_ranges_mean_the_same_after_a_reopening);
-	tcase_add_test(tc, test_default_of_a_range_that_is_not_set_needs_no_room);
-	tcase_add_test(tc, test_removed_range_is_as_durable_as_the_strictest_inode_of_it);
-	tcase_add_test(tc, test_transaction_is_as_durable_as_its_strictest_key);
-	tcase_add_test(tc, test_strict_event_behind_those_in_memory_is_there_with_them);
-	tcase_add_test(tc, test_strict_patch_is_there_with_what_it_is_put_upon);
-	tcase_add_test(tc, test_mixed_durabilities_cost_few_checkpoints);
-	suite_add_tcase(s, tc);
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+UNIT_MAIN_WITH("library_durability", directory_make, directory_remove,
+	       test_overlapping_ranges_mean_the_same_after_a_reopening,
+	       test_default_of_a_range_that_is_not_set_needs_no_room,
+	       test_removed_range_is_as_durable_as_the_strictest_inode_of_it,
+	       test_transaction_is_as_durable_as_its_strictest_key,
+	       test_strict_event_behind_those_in_memory_is_there_with_them,
+	       test_strict_patch_is_there_with_what_it_is_put_upon,
+	       test_mixed_durabilities_cost_few_checkpoints)

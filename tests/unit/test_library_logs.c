@@ -5,7 +5,9 @@
  */
 #include <mneme.h>
 
-#include <check.h>
+#include "library.h"
+#include "unit.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +15,7 @@
 
 enum { HEAD_SIZE = 8 + MNEME_HASH_SIZE, EVENTS = 5 };
 
-static char directory[64];
+static char directory[FOLDER_SIZE];
 static struct mneme *m;
 static const struct mneme_key head = {
 	.type = MNEME_TYPE_LOG_HEAD, .sub = "run", .sub_length = 3}; /* one shard: inode 0 */
@@ -22,8 +24,7 @@ static void store_make(void)
 {
 	struct mneme_create_options options = {.shards = 1};
 
-	strcpy(directory, "/tmp/test_logs.XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(directory));
+	folder_make(directory);
 	ck_assert_int_eq(mneme_create(directory, &options, NULL), 0);
 	ck_assert_int_eq(mneme_open(directory, NULL, &m, NULL), 0);
 	for (int i = 0; i < EVENTS; i++)
@@ -32,11 +33,8 @@ static void store_make(void)
 
 static void store_remove(void)
 {
-	char command[96];
-
 	ck_assert_int_eq(mneme_close(m), 0);
-	snprintf(command, sizeof command, "rm -r %s", directory);
-	ck_assert_int_eq(system(command), 0);
+	folder_remove(directory);
 }
 
 static struct mneme_key event_key(unsigned sequence, uint8_t sub[12])
@@ -145,21 +143,7 @@ START_TEST(test_log_head_of_another_size_is_found)
 }
 END_TEST
 
-int main(void)
-{
-	Suite *s = suite_create("library_logs");
-	TCase *tc = tcase_create("library_logs");
-	tcase_add_checked_fixture(tc, store_make, store_remove);
-	tcase_add_test(tc, test_log_head_with_a_false_hash_is_found);
-	tcase_add_test(tc, test_log_cut_off_together_with_its_head_is_found);
-	tcase_add_test(tc, test_log_head_cut_back_overwrites_no_event);
-	tcase_add_test(tc, test_log_without_its_last_event_is_found);
-	tcase_add_test(tc, test_log_head_removed_overwrites_no_event);
-	tcase_add_test(tc, test_log_head_of_another_size_is_found);
-	suite_add_tcase(s, tc);
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+UNIT_MAIN_WITH("library_logs", store_make, store_remove, test_log_head_with_a_false_hash_is_found,
+	       test_log_cut_off_together_with_its_head_is_found,
+	       test_log_head_cut_back_overwrites_no_event, test_log_without_its_last_event_is_found,
+	       test_log_head_removed_overwrites_no_event, test_log_head_of_another_size_is_found)

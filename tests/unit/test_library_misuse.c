@@ -5,7 +5,9 @@
  */
 #include <mneme.h>
 
-#include <check.h>
+#include "library.h"
+#include "unit.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char base[64], directory[80];
+static char base[FOLDER_SIZE], directory[FOLDER_SIZE + 8];
 static struct mneme *m;
 static uint8_t large[MNEME_VALUE_MAX + 1];
 static char long_sub[MNEME_SUBKEY_MAX + 1];
@@ -27,8 +29,7 @@ static const enum mneme_durability no_durability = 4;
 
 static void store_make(void)
 {
-	strcpy(base, "/tmp/test_misuse.XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(base));
+	folder_make(base);
 	snprintf(directory, sizeof directory, "%s/store", base);
 	ck_assert_int_eq(mneme_create(directory, NULL, NULL), 0);
 	ck_assert_int_eq(mneme_open(directory, NULL, &m, NULL), 0);
@@ -37,15 +38,14 @@ static void store_make(void)
 
 static void store_remove(void)
 {
-	char command[96], value[8];
+	char value[8];
 	size_t length;
 
 	/* whatever was tried: the store goes on, and holds what it held */
 	ck_assert_int_eq(mneme_get(m, &key, value, sizeof value, &length), 0);
 	ck_assert_uint_eq(length, 5);
 	ck_assert_int_eq(mneme_close(m), 0);
-	snprintf(command, sizeof command, "rm -r %s", base);
-	ck_assert_int_eq(system(command), 0);
+	folder_remove(base);
 }
 
 static void says(int rc, int wanted, const struct mneme_error *error, const char *words)
@@ -61,7 +61,7 @@ START_TEST(test_misuse_of_create)
 				    durability = {.durability = 9},
 				    compression = {.compression = 2};
 	struct mneme_error error = {""};
-	char path[128];
+	char path[PATH_SIZE];
 
 	says(mneme_create(NULL, NULL, &error), -EINVAL, &error, "directory");
 	says(mneme_create("", NULL, &error), -ENOENT, &error, "No such file");
@@ -85,7 +85,7 @@ START_TEST(test_misuse_of_open)
 	struct mneme_options io = {.io = "paper"}, durability = {.durability = no_durability};
 	struct mneme_error error = {""};
 	struct mneme *other = NULL;
-	char path[128];
+	char path[PATH_SIZE];
 
 	says(mneme_open(NULL, NULL, &other, &error), -EINVAL, &error, "directory");
 	says(mneme_open(directory, NULL, NULL, &error), -EINVAL, &error, "out");
@@ -437,29 +437,11 @@ START_TEST(test_misuse_of_check_and_models)
 }
 END_TEST
 
-int main(void)
-{
-	Suite *s = suite_create("library_misuse");
-	TCase *tc = tcase_create("library_misuse");
-	tcase_add_checked_fixture(tc, store_make, store_remove);
-	tcase_set_timeout(tc, 30);
-	tcase_add_test(tc, test_misuse_of_create);
-	tcase_add_test(tc, test_misuse_of_open);
-	tcase_add_test(tc, test_misuse_of_single_operations);
-	tcase_add_test(tc, test_misuse_of_scans_and_views);
-	tcase_add_test(tc, test_scan_up_to_the_last_key_of_a_shard_ends);
-	tcase_add_test(tc, test_body_that_always_asks_for_another_try_ends);
-	tcase_add_test(tc, test_misuse_of_transactions_that_are_not_there);
-	tcase_add_test(tc, test_misuse_of_transactions);
-	tcase_add_test(tc, test_misuse_of_locked_and_read_only_transactions);
-	tcase_add_test(tc, test_misuse_of_durability_and_state);
-	tcase_add_test(tc, test_misuse_of_pairs_and_logs);
-	tcase_add_test(tc, test_misuse_of_a_read_only_store);
-	tcase_add_test(tc, test_misuse_of_check_and_models);
-	suite_add_tcase(s, tc);
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+UNIT_MAIN_WITH("library_misuse", store_make, store_remove, test_misuse_of_create,
+	       test_misuse_of_open, test_misuse_of_single_operations,
+	       test_misuse_of_scans_and_views, test_scan_up_to_the_last_key_of_a_shard_ends,
+	       test_body_that_always_asks_for_another_try_ends,
+	       test_misuse_of_transactions_that_are_not_there, test_misuse_of_transactions,
+	       test_misuse_of_locked_and_read_only_transactions,
+	       test_misuse_of_durability_and_state, test_misuse_of_pairs_and_logs,
+	       test_misuse_of_a_read_only_store, test_misuse_of_check_and_models)
