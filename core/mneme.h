@@ -122,8 +122,9 @@ enum mneme_type {
 	MNEME_TYPE_VECTOR = 0x40,  /* sub: part */
 	MNEME_TYPE_PASSAGE = 0x44, /* sub: part */
 	MNEME_TYPE_WORDS = 0x48,
-	MNEME_TYPE_LINK = 0x50, /* sub: edge type, target */
-	MNEME_TYPE_BACKLINK = 0x54,
+	MNEME_TYPE_LINK = 0x50,       /* sub: kind, place: where a file leads */
+	MNEME_TYPE_BACKLINK = 0x54,   /* sub: inode, kind, place: what leads here */
+	MNEME_TYPE_MENTION = 0x56,    /* sub: name hash, inode that has it in a link */
 	MNEME_TYPE_COLLECTION = 0x58, /* settings of a directory */
 	MNEME_TYPE_KV = 0x60,         /* sub: user key */
 	MNEME_TYPE_LOG = 0x68,        /* sub: run, sequence */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   the on-disk format of the filesystem's own records: what the values under the keys of
- *            MNEME_TYPE_INODE, DENTRY, PARENT, XATTR, SYMLINK, CHUNK and ORPHAN mean.
+ *            MNEME_TYPE_INODE, DENTRY, PARENT, XATTR, SYMLINK, CHUNK, LINK, BACKLINK, MENTION and
+ *            ORPHAN mean.
  * Invariants: all integers little-endian, except the numbers inside sub-keys, which are big-endian so
  *            that they sort. Reserved bytes are zero.
  *
@@ -13,12 +14,21 @@
  *   (i, SYMLINK, -)                           the target, 1..4095 bytes
  *   (i, CHUNK, index 8 BE)                    file bytes [index * 16 KiB ...); shorter: zeros follow;
  *                                             no bytes: zeros, reserved by fallocate; missing: a hole
+ *   (i, LINK, kind 1, place 8 BE)             struct names_link, then its label: what i says of where
+ *                                             it leads, 1..NAMES_LABEL_MAX bytes
+ *   (i, BACKLINK, from 8 BE, kind 1, place 8 BE)   empty: that link of `from` leads to i
+ *   (s, MENTION, position 8 BE, i 8 BE)       empty: a label of i has a name with that position (without
+ *                                             .md or .txt); s = position >> 8 mod shards
  *   (s, ORPHAN, i 8 BE)                       empty; s = shard of i. i has no name, remove it when
  *                                             nobody has it open, at the latest at the next mount
  *
  *   position = hash of the name (55 bits, keyed with the store's uuid) << 8 | discriminator. It is
  *   also the readdir cookie, so a listing goes on where it was, whatever is made or removed.
  *   Positions below NAMES_POSITION_FIRST are "." (1) and ".." (2).
+ *
+ *   place = position of the label as if it were a name, and a discriminator. A link is there if and
+ *   only if the backlink is, unless it leads nowhere (to 0), and with all its mentions. Hard links need
+ *   no more than their PARENT keys.
  *
  *   Every inode but the root and the orphans has at least one PARENT key; nlink of a file is the
  *   number of them. A directory has exactly one, `parent` names it, nlink is 2 + subdirectories and
@@ -46,6 +56,8 @@ enum {
 	NAMES_POSITION_FIRST = 256,
 	NAMES_DISCRIMINATORS = 256,
 	NAMES_GENERATION_MIN = 1,
+	NAMES_LABEL_MAX = 1023,
+	NAMES_WEIGHT_ONE = 1 << 15, /* the weight 1.0 of a link */
 };
 #define NAMES_FILE_SIZE_MAX (UINT64_C(16) << 40)
 
@@ -57,6 +69,7 @@ enum names_state {
 	NAMES_GUARDED = 8, /* of the root: the store has, or had, immutable or append-only files */
 	NAMES_HAS_ROBOTS = 16, /* user.xdg.robots.index */
 	NAMES_HAS_VECTOR = 32, /* user.mneme.vector */
+	NAMES_HAS_LINKS = 64,  /* has, or had, user.mneme.link.* */
 };
 
 #define NAMES_ROBOTS "user.xdg.robots.index" /* "false": not to be indexed, nor what is below */
@@ -96,6 +109,23 @@ struct names_dentry {
 };
 _Static_assert(sizeof(struct names_dentry) == 16, "dentry record");
 _Static_assert(offsetof(struct names_dentry, type) == 8, "dentry record");
+
+/* The first byte of a LINK's sub-key. */
+enum names_link_kind {
+	NAMES_LINK_EXPLICIT = 1, /* user.mneme.link.LABEL */
+	NAMES_LINK_WIKI = 2,     /* [[label]] */
+	NAMES_LINK_MARKDOWN = 3, /* [text](label) */
+	NAMES_LINK_SYMLINK = 4,  /* the target */
+	NAMES_LINK_KINDS,
+};
+
+struct names_link {
+	uint64_t to;     /* inode; 0: nowhere */
+	uint16_t weight; /* 1..NAMES_WEIGHT_ONE */
+	uint8_t reserved[6];
+};
+_Static_assert(sizeof(struct names_link) == 16, "link record");
+_Static_assert(offsetof(struct names_link, weight) == 8, "link record");
 
 static inline void names_put_be64(uint8_t out[8], uint64_t number)
 {
@@ -139,6 +169,42 @@ static inline struct mneme_key names_key_parent(uint64_t inode, uint64_t directo
 	names_put_be64(sub + 8, position);
 	return (struct mneme_key){
 		.inode = inode, .type = MNEME_TYPE_PARENT, .sub = sub, .sub_length = 16};
+}
+
+/* `sub` has NAMES_LINK_SUB or NAMES_BACKLINK_SUB bytes. */
+enum { NAMES_LINK_SUB = 9, NAMES_BACKLINK_SUB = 17, NAMES_MENTION_SUB = 16 };
+
+static inline struct mneme_key names_key_link(uint64_t from, uint8_t kind, uint64_t place,
+					      uint8_t *sub)
+{
+	sub[0] = kind;
+	names_put_be64(sub + 1, place);
+	return (struct mneme_key){
+		.inode = from, .type = MNEME_TYPE_LINK, .sub = sub, .sub_length = NAMES_LINK_SUB};
+}
+
+static inline struct mneme_key names_key_backlink(uint64_t to, uint64_t from, uint8_t kind,
+						  uint64_t place, uint8_t *sub)
+{
+	names_put_be64(sub, from);
+	sub[8] = kind;
+	names_put_be64(sub + 9, place);
+	return (struct mneme_key){.inode = to,
+				  .type = MNEME_TYPE_BACKLINK,
+				  .sub = sub,
+				  .sub_length = NAMES_BACKLINK_SUB};
+}
+
+/* `sub` has NAMES_MENTION_SUB bytes. */
+static inline struct mneme_key names_key_mention(uint32_t shards, uint64_t position, uint64_t from,
+						 uint8_t *sub)
+{
+	names_put_be64(sub, position);
+	names_put_be64(sub + 8, from);
+	return (struct mneme_key){.inode = position >> 8 & (shards - 1),
+				  .type = MNEME_TYPE_MENTION,
+				  .sub = sub,
+				  .sub_length = NAMES_MENTION_SUB};
 }
 
 /* Hash of a name as a position with discriminator 0 (SipHash-2-4 of Aumasson and Bernstein, keyed

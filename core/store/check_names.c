@@ -16,10 +16,7 @@
 
 enum { PASSES_MAX = 6, CLIMB_MAX = 1 << 20 };
 
-/* One finding; `repair` is what repairing it gave (0: done), or 1 where it was not tried. */
-static void find(struct names_check *n, int repair, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-static void find(struct names_check *n, int repair, const char *format, ...)
+void names_find(struct names_check *n, int repair, const char *format, ...)
 {
 	char text[MNEME_MESSAGE_SIZE];
 	va_list list;
@@ -100,9 +97,9 @@ static void see_parent(struct names_check *n, const struct names_row *row)
 		}
 	}
 	if (!n->records_only)
-		find(n, REPAIR(n, names_delete(n, &row->key)),
-		     "inode %llu refers to a name that is not there, or is another's",
-		     (unsigned long long)row->key.inode);
+		names_find(n, REPAIR(n, names_delete(n, &row->key)),
+			   "inode %llu refers to a name that is not there, or is another's",
+			   (unsigned long long)row->key.inode);
 }
 
 /* What is wrong with a directory entry in itself; NULL if nothing. */
@@ -140,21 +137,21 @@ static void check_target(struct names_check *n, const struct names_row *row,
 	s->entries++;
 	s->subdirectories += S_ISDIR(target->mode);
 	if (!names_has(n, &parent))
-		find(n, REPAIR(n, names_put_empty(n, &parent)),
-		     "directory %llu: inode %llu does not refer back to its name '%.*s'",
-		     (unsigned long long)s->inode, (unsigned long long)entry->inode,
-		     entry->name_length, name);
+		names_find(n, REPAIR(n, names_put_empty(n, &parent)),
+			   "directory %llu: inode %llu does not refer back to its name '%.*s'",
+			   (unsigned long long)s->inode, (unsigned long long)entry->inode,
+			   entry->name_length, name);
 	if (entry->type == (target->mode & S_IFMT) >> 12)
 		return;
 	struct names_dentry right = *entry;
 	right.type = (target->mode & S_IFMT) >> 12;
 	memcpy(value, row->value, sizeof value);
 	memcpy(value, &right, sizeof right);
-	find(n,
-	     REPAIR(n,
-		    mneme_put(n->m, &row->key, value, row->value_length, MNEME_DURABILITY_DEFAULT)),
-	     "directory %llu: '%.*s' has the type of another kind of file",
-	     (unsigned long long)s->inode, entry->name_length, name);
+	names_find(n,
+		   REPAIR(n, mneme_put(n->m, &row->key, value, row->value_length,
+				       MNEME_DURABILITY_DEFAULT)),
+		   "directory %llu: '%.*s' has the type of another kind of file",
+		   (unsigned long long)s->inode, entry->name_length, name);
 }
 
 static void see_entry(struct names_check *n, const struct names_row *row)
@@ -181,9 +178,9 @@ static void see_entry(struct names_check *n, const struct names_row *row)
 	int done = REPAIR(n, names_delete(n, &row->key));
 	s->dropped += done == 0;
 	s->entries += done != 0;
-	find(n, done, "directory %llu: the entry '%.*s' %s", (unsigned long long)s->inode,
-	     row->value_length > sizeof entry ? (int)(row->value_length - sizeof entry) : 0,
-	     (const char *)row->value + sizeof entry, problem);
+	names_find(n, done, "directory %llu: the entry '%.*s' %s", (unsigned long long)s->inode,
+		   row->value_length > sizeof entry ? (int)(row->value_length - sizeof entry) : 0,
+		   (const char *)row->value + sizeof entry, problem);
 }
 
 static void see_chunk(struct names_check *n, const struct names_row *row)
@@ -193,9 +190,9 @@ static void see_chunk(struct names_check *n, const struct names_row *row)
 	size_t length = row->value_length;
 
 	if (index > NAMES_FILE_SIZE_MAX / MNEME_CHUNK_SIZE || length > MNEME_CHUNK_SIZE) {
-		find(n, REPAIR(n, names_delete(n, &row->key)),
-		     "inode %llu has bytes at a place where no file has any",
-		     (unsigned long long)s->inode);
+		names_find(n, REPAIR(n, names_delete(n, &row->key)),
+			   "inode %llu has bytes at a place where no file has any",
+			   (unsigned long long)s->inode);
 		return;
 	}
 	uint64_t start = index * MNEME_CHUNK_SIZE;
@@ -205,7 +202,8 @@ static void see_chunk(struct names_check *n, const struct names_row *row)
 		size_t keep = s->record.size > start ? s->record.size - start : 0;
 		int cuts = !(n->flags & MNEME_CHECK_LOSE_NOTHING);
 		int done = cuts ? REPAIR(n, names_cut_chunk(n, row, keep)) : 1;
-		find(n, done, "inode %llu has bytes behind its end", (unsigned long long)s->inode);
+		names_find(n, done, "inode %llu has bytes behind its end",
+			   (unsigned long long)s->inode);
 		if (done == 0) {
 			s->dropped++;
 			length = keep;
@@ -227,8 +225,8 @@ static void see_orphan(struct names_check *n, const struct names_row *row)
 	if (row->key.sub_length == 8 && names_record(n, names_get_be64(row->sub), &record) == 0 &&
 	    record.nlink == 0)
 		return;
-	find(n, REPAIR(n, names_delete(n, &row->key)),
-	     "an inode that is there no more, or has names, is marked for removal");
+	names_find(n, REPAIR(n, names_delete(n, &row->key)),
+		   "an inode that is there no more, or has names, is marked for removal");
 }
 
 /* ---- inodes ---- */
@@ -255,9 +253,9 @@ static int number_differs(struct names_check *n, const char *what, uint64_t is, 
 	if (is == right)
 		return 0;
 	if (!expected) /* it differs because of a repair that was just made */
-		find(n, names_repairs(n) ? 0 : 1, "inode %llu: %s is %llu, it should be %llu",
-		     (unsigned long long)n->seen.inode, what, (unsigned long long)is,
-		     (unsigned long long)right);
+		names_find(n, names_repairs(n) ? 0 : 1, "inode %llu: %s is %llu, it should be %llu",
+			   (unsigned long long)n->seen.inode, what, (unsigned long long)is,
+			   (unsigned long long)right);
 	return 1;
 }
 
@@ -301,11 +299,12 @@ static void check_place(struct names_check *n)
 	if (!is_root && !s->parents) {
 		if (s->record.nlink == 0 && names_has(n, &orphan))
 			return; /* goes at the next mount */
-		find(n, REPAIR(n, names_save(n, s)), "inode %llu (%s of %llu bytes) has no name%s",
-		     (unsigned long long)s->inode,
-		     S_ISDIR(s->record.mode) ? "a directory" : "a file",
-		     (unsigned long long)s->record.size,
-		     names_repairs(n) ? ": it is put into lost+found" : "");
+		names_find(n, REPAIR(n, names_save(n, s)),
+			   "inode %llu (%s of %llu bytes) has no name%s",
+			   (unsigned long long)s->inode,
+			   S_ISDIR(s->record.mode) ? "a directory" : "a file",
+			   (unsigned long long)s->record.size,
+			   names_repairs(n) ? ": it is put into lost+found" : "");
 		return;
 	}
 	if (check_numbers(n, &fixed) && names_repairs(n))
@@ -313,11 +312,13 @@ static void check_place(struct names_check *n)
 	if (is_root || !S_ISDIR(s->record.mode))
 		return;
 	if (s->parents > 1)
-		find(n, 1, "directory %llu has more than one name", (unsigned long long)s->inode);
+		names_find(n, 1, "directory %llu has more than one name",
+			   (unsigned long long)s->inode);
 	else if (fixed.parent == s->record.parent && !is_connected(n, s->inode))
-		find(n, REPAIR(n, names_save(n, s)),
-		     "directory %llu does not hang below the root%s", (unsigned long long)s->inode,
-		     names_repairs(n) ? ": it is put into lost+found" : "");
+		names_find(n, REPAIR(n, names_save(n, s)),
+			   "directory %llu does not hang below the root%s",
+			   (unsigned long long)s->inode,
+			   names_repairs(n) ? ": it is put into lost+found" : "");
 }
 
 static void inode_end(struct names_check *n)
@@ -327,8 +328,8 @@ static void inode_end(struct names_check *n)
 	if (!s->any)
 		return;
 	if (!s->has_record) {
-		find(n, REPAIR(n, names_make_record(n, s)), "inode %llu has keys, but no record",
-		     (unsigned long long)s->inode);
+		names_find(n, REPAIR(n, names_make_record(n, s)),
+			   "inode %llu has keys, but no record", (unsigned long long)s->inode);
 		return;
 	}
 	if (n->records_only)
@@ -336,9 +337,9 @@ static void inode_end(struct names_check *n)
 	if (s->inode / n->shards >=
 	    atomic_load_explicit(&n->m->shards[s->inode & (n->shards - 1)].inode_next,
 				 memory_order_relaxed))
-		find(n, REPAIR(n, names_skip_inode(n, s->inode)),
-		     "inode %llu has a number that would be handed out again",
-		     (unsigned long long)s->inode);
+		names_find(n, REPAIR(n, names_skip_inode(n, s->inode)),
+			   "inode %llu has a number that would be handed out again",
+			   (unsigned long long)s->inode);
 	check_place(n);
 }
 
@@ -349,10 +350,14 @@ static void see_row(struct names_check *n, const struct names_row *row)
 	if (row->key.inode < n->shards) {
 		if (row->key.type == MNEME_TYPE_ORPHAN)
 			see_orphan(n, row);
+		else if (row->key.type == MNEME_TYPE_MENTION)
+			check_links_row(n, row);
 		return;
 	}
-	if (row->key.type > MNEME_TYPE_CHUNK)
+	if (row->key.type > MNEME_TYPE_CHUNK) {
+		check_links_row(n, row);
 		return;
+	}
 	if (!s->any || s->inode != row->key.inode) {
 		inode_end(n);
 		*s = (struct names_seen){.inode = row->key.inode, .any = 1};

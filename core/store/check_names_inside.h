@@ -56,6 +56,12 @@ static inline int names_repairs(const struct names_check *n)
 	return (n->flags & STORE_CHECK_REPAIR) != 0;
 }
 
+/* One finding; `repair` is what repairing it gave (0: done), or 1 where it was not tried. */
+void names_find(struct names_check *n, int repair, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+/* Looks at a LINK, BACKLINK or MENTION key (check_links.c). */
+void check_links_row(struct names_check *n, const struct names_row *row);
+
 /* Copies the record of an inode: 0, -ENOENT, -EUCLEAN (it is none) or -errno. */
 int names_record(struct names_check *n, uint64_t inode, struct names_inode *out);
 /* The entry at a position of a directory, and its name (NAMES_NAME_MAX bytes; may be NULL). */

@@ -5,6 +5,7 @@
  *            and repair a store in a directory.
  * Threading: one thread a test.
  */
+#include "core/links.h"
 #include "core/names.h"
 #include "core/store/check.h"
 #include "core/store/check_names.h"
@@ -112,6 +113,22 @@ static void put_file(struct mneme *m, uint64_t inode, uint64_t parent, uint32_t 
 					.generation = 1});
 }
 
+/* A link of FILE_Y to FILE_X and one that leads nowhere. */
+static void links_make(struct mneme *m)
+{
+	struct links none = {0}, links = {0};
+	struct mneme_txn *txn;
+
+	ck_assert_int_eq(links_add(&links, uuid, NAMES_LINK_WIKI, 100, "../../x", 7), 0);
+	ck_assert_int_eq(links_add(&links, uuid, NAMES_LINK_MARKDOWN, 200, "nosuch.md", 9), 0);
+	links.list[0].to = FILE_X;
+	links_sort(&links);
+	ck_assert_int_eq(links_begin(m, links_shards(m, FILE_Y, &none, &links), 0, &txn), 0);
+	ck_assert_int_eq(links_write(m, txn, FILE_Y, &none, &links), 0);
+	ck_assert_int_eq(mneme_txn_commit(txn, MNEME_DURABILITY_BUFFERED), 0);
+	links_fini(&links);
+}
+
 static void tree_make(struct mneme *m)
 {
 	struct mneme_key key = names_key(LINK_L, MNEME_TYPE_SYMLINK);
@@ -137,6 +154,7 @@ static void tree_make(struct mneme *m)
 					.size = 6,
 					.parent = ROOT,
 					.generation = 1});
+	links_make(m);
 }
 
 static struct mneme *store_on(struct sim *sim)
@@ -332,6 +350,92 @@ static void seed_inode_number(struct mneme *m)
 	change_inode(m, ROOT, 0, 1, 0);
 }
 
+static struct mneme_key link_key(const char *label, uint8_t *sub)
+{
+	return names_key_link(FILE_Y, strchr(label, 'x') ? NAMES_LINK_WIKI : NAMES_LINK_MARKDOWN,
+			      position_of(label), sub);
+}
+
+static struct mneme_key backlink_key(uint64_t to, uint8_t *sub)
+{
+	return names_key_backlink(to, FILE_Y, NAMES_LINK_WIKI, position_of("../../x"), sub);
+}
+
+static void seed_lost_link(struct mneme *m)
+{
+	uint8_t sub[NAMES_LINK_SUB];
+	struct mneme_key key = link_key("../../x", sub);
+
+	delete_key(m, &key);
+}
+
+static void seed_lost_backlink(struct mneme *m)
+{
+	uint8_t sub[NAMES_BACKLINK_SUB];
+	struct mneme_key key = backlink_key(FILE_X, sub);
+
+	delete_key(m, &key);
+}
+
+static void seed_foreign_backlink(struct mneme *m)
+{
+	uint8_t sub[NAMES_BACKLINK_SUB];
+	struct mneme_key key = backlink_key(LINK_L, sub);
+
+	ck_assert_int_eq(put(m, &key, "", 0), 0);
+}
+
+static void seed_link_to_nothing(struct mneme *m)
+{
+	struct {
+		struct names_link record;
+		char label[7];
+	} __attribute__((packed)) value = {.record = {.to = 99 * SHARDS, .weight = 100}};
+	uint8_t sub[NAMES_LINK_SUB];
+	struct mneme_key key = link_key("../../x", sub);
+
+	memcpy(value.label, "../../x", 7);
+	ck_assert_int_eq(put(m, &key, &value, sizeof value), 0);
+}
+
+static void seed_link_that_is_none(struct mneme *m)
+{
+	uint8_t sub[NAMES_LINK_SUB];
+	struct mneme_key key = link_key("nosuch.md", sub);
+
+	ck_assert_int_eq(put(m, &key, "short", 5), 0);
+}
+
+static void seed_link_of_no_file(struct mneme *m)
+{
+	struct {
+		struct names_link record;
+		char label[7];
+	} __attribute__((packed)) value = {.record = {.to = FILE_X, .weight = 100}};
+	uint8_t sub[NAMES_LINK_SUB];
+	struct mneme_key key =
+		names_key_link(99 * SHARDS, NAMES_LINK_WIKI, position_of("../../x"), sub);
+
+	memcpy(value.label, "../../x", 7);
+	ck_assert_int_eq(put(m, &key, &value, sizeof value), 0);
+}
+
+static void seed_lost_mention(struct mneme *m)
+{
+	uint8_t sub[NAMES_MENTION_SUB];
+	struct mneme_key key = names_key_mention(SHARDS, position_of("nosuch"), FILE_Y, sub);
+
+	delete_key(m, &key);
+}
+
+static void seed_foreign_mention(struct mneme *m)
+{
+	uint8_t sub[NAMES_MENTION_SUB];
+	struct mneme_key key = names_key_mention(SHARDS, position_of("other"), FILE_Y, sub);
+
+	ck_assert_int_eq(put(m, &key, "", 0), 0);
+}
+
 struct seed {
 	void (*edit)(struct mneme *m);
 	const char *says;
@@ -358,6 +462,14 @@ static const struct seed seeds[] = {
 	{seed_orphan_mark, "is marked for removal", "x"},
 	{seed_circle, "does not hang below the root", "lost+found"},
 	{seed_chunk_far_out, "at a place where no file has any", "x"},
+	{seed_lost_link, "notes a link from somewhere", "x"},
+	{seed_lost_backlink, "does not know that the link '../../x'", "x"},
+	{seed_foreign_backlink, "notes a link from somewhere", "l"},
+	{seed_link_to_nothing, "leads to an inode that is not there", "x"},
+	{seed_link_that_is_none, "has a link that is none", "x"},
+	{seed_link_of_no_file, "has a link that belongs to no file", "x"},
+	{seed_lost_mention, "a name in the link 'nosuch.md' is not watched for", "x"},
+	{seed_foreign_mention, "is watched for that is in no link", "x"},
 	{seed_inode_number, "would be handed out again", "far"},
 };
 
