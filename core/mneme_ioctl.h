@@ -176,6 +176,50 @@ struct mneme_ioc_batch {
 	__u8 data[];
 };
 
+/* A link of this file, as setting (UNLINK: removing) its attribute user.mneme.link.LABEL. data: the
+ * label, a path from the file's directory, or with a / in front from the root of the mount.
+ * ENAMETOOLONG: the attribute's name is longer than 255 bytes. UNLINK: ENODATA where there is no such
+ * link. */
+struct mneme_ioc_link {
+	__u32 version;
+	float weight; /* in (0, 1]; UNLINK: 0 */
+	__u32 label_length;
+	__u32 reserved;
+	__u8 data[];
+};
+
+/* The links of this file, in both directions, as far as the caller could read the other end. Fills
+ * from the link number `first` on as many as fit: `count`, data_length, and `more`, how many follow
+ * them. What was saved in the file before is among them. */
+struct mneme_ioc_links {
+	__u32 version;
+	__u32 first;
+	__u32 count;
+	__u32 more;
+	__u32 data_length;
+	__u32 reserved[3];
+	__u8 data[];
+};
+
+#define MNEME_IOC_LINK_EXPLICIT 1
+#define MNEME_IOC_LINK_WIKI 2
+#define MNEME_IOC_LINK_MARKDOWN 3
+#define MNEME_IOC_LINK_SYMLINK 4
+#define MNEME_IOC_LINK_HARD 5 /* another name of this file */
+
+/* One link; the next one begins at the next multiple of 8 behind its data. data: the path of the
+ * other end from the root of the mount, then the label as it is where the link comes from. */
+struct mneme_ioc_link_entry {
+	__u64 inode; /* the other end; 0: the label leads nowhere (that the caller could read) */
+	float weight;
+	__u8 kind;
+	__u8 back; /* 1: it leads here */
+	__u16 path_length;
+	__u16 label_length;
+	__u16 reserved[3];
+	__u8 data[];
+};
+
 enum mneme_ioc_number {
 	MNEME_IOC_NR_IDENTITY = 1,
 	MNEME_IOC_NR_STATS = 2,
@@ -190,6 +234,9 @@ enum mneme_ioc_number {
 	MNEME_IOC_NR_WRITE = 0x30,
 	MNEME_IOC_NR_SEARCH = 0x40,
 	MNEME_IOC_NR_SEARCH_BATCH = 0x41,
+	MNEME_IOC_NR_LINK = 0x50,
+	MNEME_IOC_NR_UNLINK = 0x51,
+	MNEME_IOC_NR_LINKS = 0x52,
 };
 
 #define MNEME_IOC_IDENTITY _IOR(MNEME_IOC_MAGIC, MNEME_IOC_NR_IDENTITY, struct mneme_ioc_identity)

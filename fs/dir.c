@@ -212,6 +212,7 @@ static void handle_link(fuse_req_t req, fuse_ino_t nodeid, fuse_ino_t newparent,
 		return;
 	}
 	node_set_orphan(op.fs->nodes, inodes[0], 0);
+	fs_named(op.fs, name);
 	op_reply_entry(&op, inodes[0], &inode);
 }
 

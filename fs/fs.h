@@ -109,6 +109,8 @@ int fs_commit(struct fs *fs, struct mneme_txn *txn, enum mneme_durability durabi
 
 /* After a commit that changed a file's bytes: its memory follows. */
 void fs_touch(struct fs *fs, uint64_t ino);
+/* After a commit that gave an inode this name: links may lead to it now. */
+void fs_named(struct fs *fs, const char *name);
 
 /* -ENOENT: no such inode; -EUCLEAN: not a record. */
 int inode_load(struct mneme_txn *txn, uint64_t ino, struct names_inode *out);
@@ -137,6 +139,10 @@ int inode_drop_privileges(struct mneme_txn *txn, uint64_t ino, struct names_inod
 void inode_touch_atime(struct fs *fs, uint64_t ino, const struct names_inode *seen);
 /* Tells the kernel that attributes it may cache have changed. */
 void fs_invalidate_attr(struct fs *fs, uint64_t ino);
+
+/* Sets an attribute as setxattr(2) of that caller would (`value` NULL: removes it), when he may write
+ * to the file. */
+int fs_set_xattr(struct op *op, uint64_t ino, const char *name, const void *value, size_t length);
 
 /* Handlers, by file. */
 void attr_set_handlers(struct fuse_lowlevel_ops *ops);

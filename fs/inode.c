@@ -71,6 +71,12 @@ void fs_touch(struct fs *fs, uint64_t ino)
 		memory_touch(fs->memory, ino);
 }
 
+void fs_named(struct fs *fs, const char *name)
+{
+	if (fs->memory)
+		memory_named(fs->memory, name);
+}
+
 int inode_load(struct mneme_txn *txn, uint64_t ino, struct names_inode *out)
 {
 	struct mneme_key key = names_key(ino, MNEME_TYPE_INODE);

@@ -253,6 +253,11 @@ static int answer_data(struct op *op, uint64_t ino, unsigned number, void *data,
 		return ioctl_search(op, ino, data, size);
 	case MNEME_IOC_NR_SEARCH_BATCH:
 		return ioctl_search_batch(op, ino, data, size);
+	case MNEME_IOC_NR_LINK:
+	case MNEME_IOC_NR_UNLINK:
+		return ioctl_link(op, ino, number, data, size);
+	case MNEME_IOC_NR_LINKS:
+		return ioctl_links(op, ino, data, size);
 	default:
 		return -ENOTTY;
 	}

@@ -33,6 +33,11 @@ size_t ioctl_search_size(const struct memory_answer *answer);
 void ioctl_search_write(const struct memory_answer *answer, struct mneme_ioc_search *out,
 			size_t size);
 
+/* Links of the file `ino`: one more or less, or all of them. */
+int ioctl_link(struct op *op, uint64_t ino, unsigned number, const struct mneme_ioc_link *link,
+	       size_t size);
+int ioctl_links(struct op *op, uint64_t ino, struct mneme_ioc_links *links, size_t size);
+
 /* -EINVAL for an unknown one. */
 int ioctl_durability(uint8_t durability, enum mneme_durability *out);
 

@@ -226,10 +226,14 @@ static void make_and_reply(struct op *op, struct make *make)
 {
 	int err = make_inode(op, make);
 
-	if (err)
+	if (err) {
 		op_reply_error(op, err);
-	else
-		op_reply_entry(op, make->ino, &make->inode);
+		return;
+	}
+	if (make->target)
+		fs_touch(op->fs, make->ino);
+	fs_named(op->fs, make->name);
+	op_reply_entry(op, make->ino, &make->inode);
 }
 
 static void handle_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
@@ -284,6 +288,8 @@ static void create_and_reply(struct op *op, struct make *make, struct fuse_file_
 		op_reply_error(op, err);
 		return;
 	}
+	if (make->name)
+		fs_named(op->fs, make->name);
 	fi->keep_cache = 1;
 	fi->direct_io = wants_direct(op->fs, fi->flags) ? 1 : 0;
 	fi->noflush = 1;

@@ -5,6 +5,7 @@
 #include "fs/fs.h"
 
 #include "fs/reaper.h"
+#include "core/links.h"
 #include "core/memory/memory.h"
 #include "pool/alloc.h"
 
@@ -82,7 +83,7 @@ abort:
 	return err;
 }
 
-/* Removes all keys of the inode and its ORPHAN key. */
+/* Removes all keys of the inode and its ORPHAN key. -EBUSY: links are to go first. */
 static int remove_rest_try(struct fs *fs, uint64_t ino)
 {
 	struct names_inode inode;
@@ -97,6 +98,11 @@ static int remove_rest_try(struct fs *fs, uint64_t ino)
 		err = -EEXIST;
 	if (err && err != -ENOENT)
 		goto abort;
+	err = links_any(txn, ino);
+	if (err) {
+		err = err > 0 ? -EBUSY : err;
+		goto abort;
+	}
 	struct mneme_key first = {.inode = ino};
 	struct mneme_key last = {.inode = ino, .type = 0xff};
 	struct mneme_key orphan =
@@ -115,12 +121,22 @@ abort:
 	return err;
 }
 
+static void look_again(void *arg, uint64_t from)
+{
+	fs_touch(arg, from);
+}
+
 static int remove_rest(struct fs *fs, uint64_t ino)
 {
 	int err = -EAGAIN;
 
-	for (int i = 0; i < FS_TRIES && err == -EAGAIN; i++)
+	for (int i = 0; i < FS_TRIES && err == -EAGAIN; i++) {
 		err = remove_rest_try(fs, ino);
+		if (err == -EBUSY) {
+			err = links_forget(fs->engine, ino, look_again, fs);
+			err = err ? err : -EAGAIN;
+		}
+	}
 	return err;
 }
 

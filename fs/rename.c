@@ -275,6 +275,26 @@ static int rename_try(struct fs *fs, struct rename *r)
 	return fs_commit(fs, txn, MNEME_DURABILITY_DEFAULT, inodes, count);
 }
 
+/* What new names and places mean to the memories. */
+static void memory_follow(struct fs *fs, const struct rename *r)
+{
+	const struct end *from = &r->from, *to = &r->to;
+
+	if (from->directory != to->directory)
+		memory_opt(fs->memory, 1);
+	if (memory_is_vector_name(from->name) || memory_is_vector_name(to->name)) {
+		fs_touch(fs, from->dentry.inode); /* what it holds follows from its name */
+		if (to->dentry.inode)
+			fs_touch(fs, to->dentry.inode);
+	}
+	memory_named(fs->memory, to->name);
+	memory_moved(fs->memory, from->dentry.inode);
+	if (r->flags & RENAME_EXCHANGE) {
+		memory_named(fs->memory, from->name);
+		memory_moved(fs->memory, to->dentry.inode);
+	}
+}
+
 static void handle_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
 			  const char *newname, unsigned flags)
 {
@@ -305,13 +325,8 @@ static void handle_rename(fuse_req_t req, fuse_ino_t parent, const char *name, f
 		err = rename_try(fs, &r);
 	if (err == -ECANCELED)
 		err = 0;
-	if (!err && fs->memory && r.from.directory != r.to.directory)
-		memory_opt(fs->memory, 1);
-	if (!err && fs->memory && (memory_is_vector_name(name) || memory_is_vector_name(newname))) {
-		fs_touch(fs, r.from.dentry.inode); /* what it holds follows from its name */
-		if (r.to.dentry.inode)
-			fs_touch(fs, r.to.dentry.inode);
-	}
+	if (!err && fs->memory)
+		memory_follow(fs, &r);
 	if (!err && r.gone && node_set_orphan(fs->nodes, r.gone, 1))
 		reaper_remove(fs, r.gone);
 	op_reply_error(&op, err);

@@ -298,14 +298,17 @@ static void close_session(struct fs_session *session)
 	node_table_free(fs->nodes);
 }
 
-static int open_memory(struct fs *fs, const char *store, struct mneme_error *error)
+static int open_memory(struct fs *fs, const char *store, const char *mounted_at,
+		       struct mneme_error *error)
 {
-	struct memory_options options = {.store = store, .read_only = fs->options.read_only};
+	struct memory_options options = {
+		.store = store, .read_only = fs->options.read_only, .mounted_at = mounted_at};
 
 	return memory_open(fs->engine, &options, &fs->memory, error);
 }
 
-static int open_parts(struct fs *fs, const char *store, struct mneme_error *error)
+static int open_parts(struct fs *fs, const char *store, const char *mounted_at,
+		      struct mneme_error *error)
 {
 	struct buffers_config config;
 	struct names_inode inode;
@@ -334,7 +337,7 @@ static int open_parts(struct fs *fs, const char *store, struct mneme_error *erro
 	if (!err)
 		err = reaper_new(fs, &fs->reaper);
 	if (!err && !fs->options.no_memory)
-		err = open_memory(fs, store, error);
+		err = open_memory(fs, store, mounted_at, error);
 	if (!err && !fs->options.read_only)
 		err = reaper_recover(fs);
 	if (err && !error->message[0])
@@ -389,7 +392,7 @@ int fs_session_open(const char *store, const char *directory, const struct fs_op
 		alloc_free(session);
 		return err;
 	}
-	err = open_parts(&session->fs, store, error);
+	err = open_parts(&session->fs, store, session->directory, error);
 	if (!err)
 		err = new_session(session, store, error);
 	if (!err && directory)

@@ -179,6 +179,11 @@ struct change {
 	int drop_sgid; /* of an access ACL that is set: the caller may not keep it */
 };
 
+static int is_link(const char *name)
+{
+	return !strncmp(name, MEMORY_LINK_PREFIX, sizeof(MEMORY_LINK_PREFIX) - 1);
+}
+
 /* Notes in the record whether the attribute is there. */
 static void note_state(struct names_inode *inode, const char *name, int there)
 {
@@ -187,8 +192,11 @@ static void note_state(struct names_inode *inode, const char *name, int there)
 		       : !strcmp(name, CAPABILITY_NAME)   ? NAMES_HAS_CAPABILITY
 		       : !strcmp(name, NAMES_ROBOTS)      ? NAMES_HAS_ROBOTS
 		       : !strcmp(name, MEMORY_OWN_VECTOR) ? NAMES_HAS_VECTOR
+		       : is_link(name)                    ? NAMES_HAS_LINKS
 							  : 0;
 
+	if (!there && bit == NAMES_HAS_LINKS)
+		return; /* there may be others */
 	inode->state = there ? inode->state | bit : inode->state & ~bit;
 }
 
@@ -262,10 +270,21 @@ static void memory_follow(struct fs *fs, const struct change *change)
 {
 	if (!strcmp(change->name, NAMES_ROBOTS))
 		memory_opt(fs->memory, 0);
-	else if (!strcmp(change->name, MEMORY_OWN_VECTOR))
+	else if (!strcmp(change->name, MEMORY_OWN_VECTOR) || is_link(change->name))
 		fs_touch(fs, change->ino);
 	else if (is_setting(change->name))
 		memory_settings_changed(fs->memory);
+}
+
+static int link_prepare(struct fs *fs, const struct change *change)
+{
+	struct names_inode inode;
+	uint16_t weight;
+	int err = inode_read(fs, change->ino, &inode);
+
+	if (!err && (!S_ISREG(inode.mode) || !change->name[sizeof(MEMORY_LINK_PREFIX) - 1]))
+		err = S_ISREG(inode.mode) ? -EINVAL : -EPERM;
+	return err ? err : memory_link_weight(change->value, change->length, &weight);
 }
 
 /* Attributes that memories read have to say something. A vector becomes what is stored: f32. */
@@ -276,6 +295,8 @@ static int memory_prepare(struct fs *fs, struct change *change)
 
 	if (is_setting(change->name))
 		return memory_setting_check(change->name, change->value, change->length);
+	if (is_link(change->name))
+		return link_prepare(fs, change);
 	if (strcmp(change->name, MEMORY_OWN_VECTOR))
 		return 0;
 	float *vector = op_temporary(MEMORY_DIM_MAX * sizeof(*vector));
@@ -337,6 +358,14 @@ static int must_drop_sgid(struct op *op, uint64_t ino, const char *name)
 	if (inode_read(op->fs, ino, &inode) || !(inode.mode & S_ISGID))
 		return 0;
 	return !fs_caller_in_group(op->req, inode.gid);
+}
+
+int fs_set_xattr(struct op *op, uint64_t ino, const char *name, const void *value, size_t length)
+{
+	struct change change = {.ino = ino, .name = name, .value = value, .length = length};
+	int err = op->fs->memory && value ? memory_prepare(op->fs, &change) : 0;
+
+	return err ? err : change_xattr(op->fs, &change);
 }
 
 static void handle_setxattr(fuse_req_t req, fuse_ino_t nodeid, const char *name, const char *value,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   mneme: finds memories on a mount, says how it goes with them, and keeps pairs and logs.
+ * Purpose:   mneme: finds memories on a mount, links them, says how it goes with them, and keeps pairs
+ *            and logs.
  * Failure:   status 0: found; 1: nothing found; 2: an error or wrong usage, with a sentence.
  */
 #include "mount-tools/mneme_tool.h"
@@ -12,8 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct tool_verb *const verbs[] = {&verb_search, &verb_near, &verb_status, &verb_sync,
-						&verb_stats,  &verb_kv,   &verb_log};
+static const struct tool_verb *const verbs[] = {&verb_search, &verb_near,  &verb_status,
+						&verb_sync,   &verb_stats, &verb_kv,
+						&verb_log,    &verb_link,  &verb_unlink};
 enum { VERBS = sizeof(verbs) / sizeof(verbs[0]) };
 
 static const char head[] =
@@ -204,8 +206,9 @@ int main(int argc, char **argv)
 	}
 	const struct tool_verb *verb = verb_find(name);
 	if (!*name)
-		return tool_fail("say what to do: search, near, status, sync, stats, kv or log "
-				 "(mneme --help)");
+		return tool_fail(
+			"say what to do: search, near, link, status, sync, stats, kv or log "
+			"(mneme --help)");
 	if (!verb)
 		return tool_fail("there is no verb '%s' (mneme --help)", name);
 	options.filters = json_object();

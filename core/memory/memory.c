@@ -242,6 +242,8 @@ int memory_open(struct mneme *engine, const struct memory_options *options, stru
 	mem->engine = engine;
 	mem->quiet_ms = options->quiet_ms ? options->quiet_ms : QUIET_MS;
 	mem->read_only = options->read_only;
+	if (options->mounted_at && strlen(options->mounted_at) < sizeof mem->mounted_at)
+		strcpy(mem->mounted_at, options->mounted_at);
 	pthread_rwlock_init(&mem->index, NULL);
 	if (pending_init(&mem->pending) == 0)
 		rc = embedder_choose(mem, options, error);

@@ -2,7 +2,7 @@
 /*
  * Purpose:   memories: keeps passages, vectors and words of every text file current, and searches them.
  * Records:   (i, PASSAGE, -): struct memory_state, then a reason. (i, PASSAGE, part 4 BE):
- *            struct memory_part. (i, VECTOR, part 4 BE): the vector, f16.
+ *            struct memory_part. (i, VECTOR, part 4 BE): the vector, f16. Links: core/links.h.
  * Invariants: records are the truth; the search indexes are derived from them at open and live in
  *            memory. All records of a file change in one transaction, which checks that the file still
  *            has the version that was read; a file whose version differs is pending, also after a
@@ -65,6 +65,7 @@ struct memory_options {
 	const char *model; /* model file; NULL: $MNEME_MODEL, STORE/model, then none */
 	uint32_t quiet_ms; /* after the last change before a file is embedded; 0: 150 */
 	int read_only;
+	const char *mounted_at; /* what symbolic links may begin with; or NULL */
 };
 
 /* Builds the indexes from the records, finds what is pending, starts to embed it. */
@@ -82,11 +83,27 @@ void memory_touch(struct memory *mem, uint64_t inode);
 /* After user.xdg.robots.index of an inode was set or removed, or (`moved`) an inode got into another
  * directory: what is opted out is found no more from now on; its records follow. Cheap. */
 void memory_opt(struct memory *mem, int moved);
+/* A name has appeared in some directory: links that mention it are looked at again. Cheap. */
+void memory_named(struct memory *mem, const char *name);
+/* The file has got into another directory, or another name: so its links are. Cheap. */
+void memory_moved(struct memory *mem, uint64_t inode);
+/* An attribute of a file that is a link: the label follows. Its value is the weight, a number in
+ * (0, 1], or empty: 1. -EINVAL. */
+#define MEMORY_LINK_PREFIX "user.mneme.link."
+int memory_link_weight(const void *value, size_t length, uint16_t *weight);
 /* The file is gone for good: removes it from the indexes. Its records go with its inode's keys. */
 void memory_drop(struct memory *mem, uint64_t inode);
 /* Embeds the file now if it is pending (0: all pending files). Everything that was touched before is
  * searchable and its records are committed when it returns. */
 int memory_sync(struct memory *mem, uint64_t inode);
+
+/* Non-zero: the caller may read that file by a name in that directory. */
+typedef int memory_allow(void *arg, uint64_t inode, uint64_t directory);
+/* The path from a directory to a file below it (MEMORY_PATH_MAX bytes), by a name that is not opted
+ * out and that the caller may use (`allow` NULL: any). *next is 0 for the first such name, and what
+ * the call before left there for the one behind it. -EXDEV: there is none (more). */
+int memory_path(struct memory *mem, uint64_t inode, uint64_t directory, memory_allow *allow,
+		void *arg, int *next, char *path);
 
 /* What user.mneme.state says: "indexed", "pending", "skipped: why", "error: why". */
 int memory_describe(struct memory *mem, uint64_t inode, char *text, size_t size);
@@ -127,9 +144,6 @@ enum memory_mode {
 	MEMORY_LEXICAL,
 	MEMORY_SIMILAR, /* as VECTOR, scored by the similarity itself */
 };
-
-/* Non-zero: the caller may read that file by a name in that directory. */
-typedef int memory_allow(void *arg, uint64_t inode, uint64_t directory);
 
 enum memory_filter_kind {
 	MEMORY_FILTER_NAME,      /* value: a pattern of filter_glob() */

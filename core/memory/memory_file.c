@@ -282,6 +282,8 @@ static int records_write(struct memory_job *j, struct mneme_txn *txn)
 		return rc;
 	if (now.version != j->record.version)
 		return -ESTALE;
+	if (!now.nlink)
+		return -ENOENT;
 	last.type++;
 	rc = mneme_txn_delete_range(txn, &key, &last);
 	if (rc == 0)
@@ -294,23 +296,46 @@ static int records_write(struct memory_job *j, struct mneme_txn *txn)
 	return rc == 0 ? parts_put(j, txn) : rc;
 }
 
+/* The passages and the links in one transaction. 1: links have changed. */
+static int records_commit_once(struct memory_job *j)
+{
+	struct mneme *engine = j->mem->engine;
+	struct links old = {0}, new = {0};
+	const struct links none = {0};
+	struct mneme_txn *txn;
+	int rc = links_load(engine, j->inode, &old);
+
+	if (rc == 0)
+		rc = memory_links_gather(j->mem, j->inode, &j->record, &old, &new);
+	int differ = rc == 0 && !links_equal(&old, &new);
+	if (rc == 0)
+		rc = links_begin(engine,
+				 links_shards(engine, j->inode, differ ? &old : &none,
+					      differ ? &new : &none),
+				 0, &txn);
+	if (rc == 0) {
+		rc = records_write(j, txn);
+		if (rc == 0 && differ)
+			rc = links_write(engine, txn, j->inode, &old, &new);
+		if (rc == 0)
+			rc = mneme_txn_commit(txn, MNEME_DURABILITY_DEFAULT);
+		else
+			mneme_txn_abort(txn);
+	}
+	links_fini(&old);
+	links_fini(&new);
+	return rc < 0 ? rc : differ;
+}
+
 static int records_commit(struct memory_job *j)
 {
 	int rc;
 
-	do {
-		struct mneme_txn *txn;
-		rc = mneme_txn_begin_locked(j->mem->engine, 0, &j->inode, 1, &txn);
-		if (rc < 0)
-			return rc;
-		rc = records_write(j, txn);
-		if (rc < 0) {
-			mneme_txn_abort(txn);
-			return rc;
-		}
-		rc = mneme_txn_commit(txn, MNEME_DURABILITY_DEFAULT);
-	} while (rc == -EAGAIN);
-	return rc;
+	do
+		rc = records_commit_once(j);
+	while (rc == -EAGAIN);
+	/* a name that came between the look and the commit */
+	return rc == 1 ? memory_links_refresh(j->mem, j->inode) : rc;
 }
 
 /* Files that are no texts are written often (databases, images): their record then stays. */
@@ -386,6 +411,14 @@ static int vectors_take(struct memory_job *j)
 	return 1;
 }
 
+/* Nothing but its links can have changed. */
+static int is_indexed(const struct memory_job *j)
+{
+	return j->old.status == MEMORY_INDEXED && j->old.version == j->record.version &&
+	       j->old.model == j->mem->model && j->old.dim == j->mem->dim && j->old.parts &&
+	       memory_index_holds(j->mem, j->inode, j->record.version, j->old.parts);
+}
+
 static int step_cut(struct memory_job *j)
 {
 	char reason[MEMORY_REASON_MAX];
@@ -404,6 +437,8 @@ static int step_cut(struct memory_job *j)
 	rc = vectors_take(j);
 	if (rc)
 		return rc;
+	if (is_indexed(j))
+		return memory_links_refresh(j->mem, j->inode);
 	if (j->record.size == 0)
 		return skip(j, "empty");
 	if (j->record.size > MEMORY_FILE_MAX) {
@@ -428,8 +463,8 @@ static int step_store(struct memory_job *j)
 	if (j->count) /* of the bytes that are committed, or the version is another one by now */
 		rc = memory_words_count(mem, mem->work.words, j->inode, j->parts[j->count - 1].end,
 					&mem->work.bag);
-	if (rc == 0 && !is_skipped_again(j))
-		rc = records_commit(j);
+	if (rc == 0)
+		rc = is_skipped_again(j) ? memory_links_refresh(mem, j->inode) : records_commit(j);
 	if (rc == 0 && j->count)
 		LAYER(index, rc = memory_index_put(mem, j->inode, j->record.version, &mem->work.bag,
 						   j->count, j->vectors));
@@ -443,6 +478,11 @@ int memory_job_new(struct memory *mem, uint64_t inode, struct memory_job **out)
 	struct memory_job *j = alloc_zeroed(1, sizeof *j);
 	int rc = j ? memory_inode(mem->engine, inode, &j->record) : -ENOMEM;
 
+	if (rc == 0 && S_ISLNK(j->record.mode) && j->record.nlink) {
+		rc = memory_links_refresh(mem, inode);
+		alloc_free(j);
+		return rc < 0 ? rc : -ENOENT;
+	}
 	if (rc == 0 && (!S_ISREG(j->record.mode) || j->record.nlink == 0))
 		rc = -ENOENT;
 	if (rc == -ENOENT) {

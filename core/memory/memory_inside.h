@@ -6,6 +6,7 @@
 #define MNEME_CORE_MEMORY_MEMORY_INSIDE_H
 
 #include "core/bridge/bridge.h"
+#include "core/links.h"
 #include "core/memory/questions.h"
 #include "core/memory/embedder.h"
 #include "core/memory/memory.h"
@@ -107,7 +108,9 @@ struct memory {
 	uint64_t changes;       /* [index] how often a file was put or removed */
 	int is_loaded;          /* [I] the open got as far as that */
 	_Atomic int has_errors; /* [A] some file could not be embedded: it is tried again at open */
-	_Atomic int hides;      /* [A] some inode has, or had, user.xdg.robots.index */
+	_Atomic int mentions;   /* [A] some file has, or had, a link */
+	char mounted_at[MEMORY_PATH_MAX]; /* [I] "": nowhere */
+	_Atomic int hides;                /* [A] some inode has, or had, user.xdg.robots.index */
 	_Atomic uint64_t
 		opted; /* [A] ms; when to compare what is opted out with the states; 0: never */
 	_Atomic uint64_t embedded, searches, search_ns, embed_ns, files, reread;
@@ -131,6 +134,17 @@ int memory_place(struct memory *mem, uint64_t inode, const struct memory_query *
 /* The inode that a path of names leads to from a directory, without following links. Empty names
  * count for nothing. -ENOENT. */
 int memory_walk(struct memory *mem, uint64_t from, const char *path, uint64_t *inode);
+
+/* The links that a file has by what it says, sorted; `new` is initialised. `old`: those that are
+ * stored. */
+int memory_links_gather(struct memory *mem, uint64_t inode, const struct names_inode *record,
+			const struct links *old, struct links *new);
+/* Brings the links that are stored in line with what the file says now. */
+int memory_links_refresh(struct memory *mem, uint64_t inode);
+/* At the open: what is mentioned is looked at again, unless the indexes are of now. */
+int memory_links_load(struct memory *mem, int caught_up);
+/* The directories that an inode has a name in, `max` at most: how many. -ENOENT: none. */
+int memory_parents(struct memory *mem, uint64_t inode, uint64_t *directories, uint32_t max);
 
 /* One file from bytes to records and indexes. One step at a time, of all jobs. */
 struct memory_job;

@@ -35,7 +35,7 @@ static int walk_take(void *arg, const struct mneme_key *key, const void *value, 
 	memcpy(&inode, value, sizeof inode);
 	if (inode.state & NAMES_HAS_ROBOTS)
 		atomic_store_explicit(&w->mem->hides, 1, memory_order_relaxed);
-	if (!S_ISREG(inode.mode) || !inode.nlink)
+	if ((!S_ISREG(inode.mode) && !S_ISLNK(inode.mode)) || !inode.nlink)
 		return 0;
 	if (w->count == w->capacity) {
 		uint32_t capacity = w->capacity ? 2 * w->capacity : 4096;
@@ -49,7 +49,7 @@ static int walk_take(void *arg, const struct mneme_key *key, const void *value, 
 	return 0;
 }
 
-/* All regular files. Looks at one key of each inode, never at their bytes. */
+/* All regular files and symbolic links. Looks at one key of each inode, never at their bytes. */
 static int walk_run(struct walk *w)
 {
 	uint32_t shards = mneme_shards(w->mem->engine);
@@ -154,6 +154,10 @@ static int file_load(struct memory *mem, uint64_t inode)
 		memory_index_remove(mem, inode);
 		return 0;
 	}
+	if (rc == 0 && !mem->read_only && (S_ISLNK(record.mode) || record.state & NAMES_HAS_LINKS))
+		rc = pending_add(&mem->pending, inode, 0); /* nobody knows when they were set */
+	if (rc == 0 && S_ISLNK(record.mode))
+		return 0;
 	if (rc == 0)
 		rc = rows_load(mem, inode);
 	if (rc == 1) {
@@ -233,6 +237,8 @@ int memory_load(struct memory *mem)
 	int rc = memory_snapshot_load(mem);
 
 	int caught_up = rc == 1; /* but for what users brought: no file of ours has it */
+	if (rc >= 0 && memory_links_load(mem, caught_up) < 0)
+		rc = -EIO;
 	if (rc < 0 || (caught_up && !memory_rows_are_there(mem)))
 		return rc < 0 ? rc : 0;
 	rc = walk_run(&w);

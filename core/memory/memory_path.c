@@ -143,6 +143,17 @@ uint64_t memory_parent(struct memory *mem, uint64_t inode)
 	return names_find(mem->engine, inode, &first, 1) < 0 ? 0 : first.directory;
 }
 
+int memory_parents(struct memory *mem, uint64_t inode, uint64_t *directories, uint32_t max)
+{
+	static _Thread_local struct name names[NAMES_LOOKED_AT]; /* handlers have 3 KiB of stack */
+	int count = names_find(mem->engine, inode, names,
+			       max < NAMES_LOOKED_AT ? max : NAMES_LOOKED_AT);
+
+	for (int i = 0; i < count; i++)
+		directories[i] = names[i].directory;
+	return count;
+}
+
 /* Does this inode itself say that it is not to be indexed? */
 static int opts_out(struct mneme *engine, uint64_t inode)
 {
@@ -201,8 +212,9 @@ int memory_is_hidden(struct memory *mem, uint64_t inode)
 	return count > 0;
 }
 
-int memory_place(struct memory *mem, uint64_t inode, const struct memory_query *q, char *path,
-		 size_t size)
+/* By name *next or one behind it; *next is then behind that. */
+static int place(struct memory *mem, uint64_t inode, const struct memory_query *q, int *next,
+		 char *path, size_t size)
 {
 	static _Thread_local struct name names[NAMES_LOOKED_AT]; /* as above */
 	int count = names_find(mem->engine, inode, names, NAMES_LOOKED_AT);
@@ -210,16 +222,33 @@ int memory_place(struct memory *mem, uint64_t inode, const struct memory_query *
 	if (count > 0 && atomic_load_explicit(&mem->hides, memory_order_relaxed) &&
 	    opts_out(mem->engine, inode))
 		return -EXDEV;
-	for (int i = 0; i < count; i++) {
+	for (int i = *next; i < count; i++) {
 		size_t at = size - 1;
 		path[at] = 0;
 		if (walk_up(mem, names[i], q->scope, path, &at) || !filter_name(q, path + at) ||
 		    (q->allow && !q->allow(q->allow_arg, inode, names[i].directory)))
 			continue;
 		memmove(path, path + at, size - at);
+		*next = i + 1;
 		return 0;
 	}
 	return count < 0 ? count : -EXDEV;
+}
+
+int memory_place(struct memory *mem, uint64_t inode, const struct memory_query *q, char *path,
+		 size_t size)
+{
+	int next = 0;
+
+	return place(mem, inode, q, &next, path, size);
+}
+
+int memory_path(struct memory *mem, uint64_t inode, uint64_t directory, memory_allow *allow,
+		void *arg, int *next, char *path)
+{
+	const struct memory_query q = {.scope = directory, .allow = allow, .allow_arg = arg};
+
+	return place(mem, inode, &q, next, path, MEMORY_PATH_MAX);
 }
 
 struct wanted {
