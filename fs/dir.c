@@ -305,7 +305,9 @@ static void remove_and_reply(struct op *op, struct removal *removal)
 	int err = -EAGAIN;
 
 	if (virtual_is(removal->directory) || virtual_is_name(removal->name)) {
-		op_reply_error(op, -EPERM);
+		int known = removal->of_directory && virtual_is(removal->directory);
+		op_reply_error(op, known ? virtual_rmdir(op, removal->directory, removal->name)
+					 : -EPERM);
 		return;
 	}
 	for (int i = 0; i < FS_TRIES && err == -EAGAIN; i++)

@@ -141,8 +141,9 @@ void inode_touch_atime(struct fs *fs, uint64_t ino, const struct names_inode *se
 void fs_invalidate_attr(struct fs *fs, uint64_t ino);
 
 /* Sets an attribute as setxattr(2) of that caller would (`value` NULL: removes it), when he may write
- * to the file. */
-int fs_set_xattr(struct op *op, uint64_t ino, const char *name, const void *value, size_t length);
+ * to the file. `flags`: XATTR_CREATE, XATTR_REPLACE. */
+int fs_set_xattr(struct op *op, uint64_t ino, const char *name, const void *value, size_t length,
+		 int flags);
 
 /* Handlers, by file. */
 void attr_set_handlers(struct fuse_lowlevel_ops *ops);
@@ -154,5 +155,6 @@ void file_set_handlers(struct fuse_lowlevel_ops *ops);
 void space_set_handlers(struct fuse_lowlevel_ops *ops);
 void xattr_set_handlers(struct fuse_lowlevel_ops *ops);
 void ioctl_set_handlers(struct fuse_lowlevel_ops *ops);
+void poll_set_handlers(struct fuse_lowlevel_ops *ops);
 
 #endif

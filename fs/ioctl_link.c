@@ -51,7 +51,7 @@ int ioctl_link(struct op *op, uint64_t ino, unsigned number, const struct mneme_
 	memcpy(name + PREFIX, link->data, link->label_length);
 	name[PREFIX + link->label_length] = 0;
 	int n = snprintf(weight, sizeof(weight), "%.6g", (double)link->weight);
-	return fs_set_xattr(op, ino, name, makes ? weight : NULL, (size_t)n);
+	return fs_set_xattr(op, ino, name, makes ? weight : NULL, (size_t)n, 0);
 }
 
 /* ---- listing ---- */

@@ -255,7 +255,10 @@ static void handle_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mo
 			    .name = name,
 			    .mode = S_IFDIR | (mode & 07777)};
 
-	make_and_reply(&op, &make);
+	if (virtual_is(make.directory) && !virtual_is_name(name))
+		virtual_mkdir(&op, make.directory, name);
+	else
+		make_and_reply(&op, &make);
 }
 
 static void handle_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)

@@ -67,6 +67,7 @@ static const char *const names[METRICS_OPS] = {
 	[METRICS_LSEEK] = "lseek",
 	[METRICS_TMPFILE] = "tmpfile",
 	[METRICS_STATX] = "statx",
+	[METRICS_POLL] = "poll",
 };
 
 int metrics_new(struct metrics **out)

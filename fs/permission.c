@@ -16,10 +16,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { DEPTH_MAX = 256, PROC_PATH_SIZE = 32, STATUS_SIZE = 16384 };
+enum { DEPTH_MAX = 256, STATUS_SIZE = 16384 };
 
-/* "/proc/PID/FILE". Made by hand, for printf wants half of the stack that a handler has. */
-static void proc_path(char out[PROC_PATH_SIZE], pid_t pid, const char *file)
+/* By hand, for printf wants half of the stack that a handler has. */
+void permission_proc_path(char out[PERMISSION_PROC_PATH], pid_t pid, const char *file)
 {
 	char digits[12], *at = digits + sizeof(digits);
 
@@ -33,10 +33,10 @@ static void proc_path(char out[PROC_PATH_SIZE], pid_t pid, const char *file)
 /* Capabilities count in the namespace that the inodes' owners are of: the daemon's. */
 static int in_own_namespace(pid_t pid)
 {
-	char path[PROC_PATH_SIZE];
+	char path[PERMISSION_PROC_PATH];
 	struct stat theirs, ours;
 
-	proc_path(path, pid, "ns/user");
+	permission_proc_path(path, pid, "ns/user");
 	return !stat(path, &theirs) && !stat("/proc/self/ns/user", &ours) &&
 	       theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev;
 }
@@ -80,14 +80,14 @@ void permission_of(struct permission *p, struct fs *fs, fuse_req_t req)
 static int groups_read(struct permission *p)
 {
 	static _Thread_local char status[STATUS_SIZE]; /* not on the stack */
-	char path[PROC_PATH_SIZE], *end;
+	char path[PERMISSION_PROC_PATH], *end;
 	pid_t pid = fuse_req_ctx(p->req)->pid;
 	ssize_t n, used = 0;
 	int count = 0;
 
 	if (pid <= 0)
 		return 0;
-	proc_path(path, pid, "status");
+	permission_proc_path(path, pid, "status");
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return 0;

@@ -156,6 +156,7 @@ static void set_handlers(struct fuse_lowlevel_ops *ops)
 	space_set_handlers(ops);
 	xattr_set_handlers(ops);
 	ioctl_set_handlers(ops);
+	poll_set_handlers(ops);
 }
 
 /* ---- mounting ---- */
@@ -289,6 +290,7 @@ static void close_session(struct fs_session *session)
 	if (session->mounted)
 		fuse_session_unmount(fs->session);
 	reaper_free(fs->reaper); /* it notifies the session */
+	virtual_end(fs);
 	if (fs->session)
 		fuse_session_destroy(fs->session);
 	memory_close(fs->memory);
@@ -298,11 +300,19 @@ static void close_session(struct fs_session *session)
 	node_table_free(fs->nodes);
 }
 
+static void answers_changed(void *arg)
+{
+	virtual_changed(arg);
+}
+
 static int open_memory(struct fs *fs, const char *store, const char *mounted_at,
 		       struct mneme_error *error)
 {
-	struct memory_options options = {
-		.store = store, .read_only = fs->options.read_only, .mounted_at = mounted_at};
+	struct memory_options options = {.store = store,
+					 .read_only = fs->options.read_only,
+					 .mounted_at = mounted_at,
+					 .changed = answers_changed,
+					 .changed_arg = fs};
 
 	return memory_open(fs->engine, &options, &fs->memory, error);
 }

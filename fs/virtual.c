@@ -8,6 +8,7 @@
  *   D/.mneme/status                             what is searchable
  *   D/.mneme/query                              query.h
  *   D/.mneme/search/QUERY/, QUERY.txt, QUERY.json
+ *       QUERY may also be the name of a saved search, which mkdir(2) makes there (saved.h)
  *   D/.mneme/near/FILE/, FILE.txt, FILE.json    FILE is a name in D, or a path from D
  *   D/.mneme/vector/FILE.npy, FILE.f32, FILE.json   the vectors of FILE, as above
  *   A directory of results holds symbolic links, one a result. In a query %2F stands for '/', %25 for
@@ -22,52 +23,14 @@
 #include "fs/virtual.h"
 
 #include "fs/query.h"
+#include "fs/saved.h"
 #include "fs/search.h"
+#include "fs/virtual_inside.h"
 #include "pool/alloc.h"
 #include "pool/check.h"
+#include "simd/crc32c.h"
 
 #include <errno.h>
-#include <pthread.h>
-
-enum { SLOT_BITS = 12, TEXT_MAX = 512 << 10 };
-_Static_assert(1 << SLOT_BITS == VIRTUAL_NODES, "slots");
-
-enum kind {
-	KIND_FREE,
-	KIND_ROOT,
-	KIND_METRICS,
-	KIND_STATS,
-	KIND_STATUS,
-	KIND_QUERY,
-	KIND_SEARCH, /* directory whose names are queries */
-	KIND_VECTOR, /* directory whose names are files with .npy, .f32 or .json behind */
-	KIND_NEAR,   /* directory whose names are files */
-	KIND_RESULTS, /* directory of links: text is names and targets in turn, each ended by a zero */
-	KIND_TEXT,    /* results as text, or a file's vectors */
-	KIND_JSON,
-	KIND_LINK, /* text is the target */
-};
-
-struct vnode {
-	enum kind kind;
-	uint64_t ino;
-	uint64_t above;    /* inode of the directory that it was found in */
-	uint64_t home;     /* the real directory that `.mneme` was looked up in */
-	uint64_t lookups;  /* by the kernel */
-	unsigned borrowed; /* by handlers; free when both are 0 */
-	int64_t made_ns;
-	char *text;
-	size_t length;
-	struct query *query; /* of KIND_QUERY */
-	unsigned next_free;
-};
-
-struct virtual_table {
-	pthread_mutex_t mutex;
-	unsigned free; /* first free slot, VIRTUAL_NODES: none */
-	uint64_t serial;
-	struct vnode nodes[VIRTUAL_NODES];
-};
 
 static const struct {
 	const char *name;
@@ -78,12 +41,23 @@ static const struct {
 	{"status", KIND_STATUS, 0}, {"query", KIND_QUERY, 0}, {"metrics", KIND_METRICS, 1},
 	{"stats", KIND_STATS, 1},
 };
+enum { TEXT_MAX = 512 << 10 };
 enum { CHILDREN = sizeof(children) / sizeof(children[0]) };
 
 static int is_directory(enum kind kind)
 {
 	return kind == KIND_ROOT || kind == KIND_SEARCH || kind == KIND_NEAR ||
 	       kind == KIND_VECTOR || kind == KIND_RESULTS;
+}
+
+static void free_content(struct vnode *unused)
+{
+	alloc_free(unused->text);
+	alloc_free(unused->asked);
+	query_free(unused->query);
+	for (unsigned i = 0; i < VIRTUAL_POLLS; i++)
+		if (unused->polls[i])
+			fuse_pollhandle_destroy(unused->polls[i]);
 }
 
 int virtual_new(struct fs *fs)
@@ -93,6 +67,7 @@ int virtual_new(struct fs *fs)
 	if (!table)
 		return -ENOMEM;
 	pthread_mutex_init(&table->mutex, NULL);
+	pthread_mutex_init(&table->telling, NULL);
 	for (unsigned i = 0; i < VIRTUAL_NODES; i++)
 		table->nodes[i].next_free = i + 1;
 	fs->virtual_nodes = table;
@@ -103,16 +78,15 @@ void virtual_free(struct fs *fs)
 {
 	if (!fs->virtual_nodes)
 		return;
-	for (unsigned i = 0; i < VIRTUAL_NODES; i++) {
-		alloc_free(fs->virtual_nodes->nodes[i].text);
-		query_free(fs->virtual_nodes->nodes[i].query);
-	}
+	for (unsigned i = 0; i < VIRTUAL_NODES; i++)
+		free_content(&fs->virtual_nodes->nodes[i]);
+	pthread_mutex_destroy(&fs->virtual_nodes->telling);
 	pthread_mutex_destroy(&fs->virtual_nodes->mutex);
 	alloc_free(fs->virtual_nodes);
 }
 
 /* The node of an inode number, or NULL. With the mutex held. */
-static struct vnode *find(struct virtual_table *table, uint64_t ino)
+struct vnode *virtual_find(struct virtual_table *table, uint64_t ino)
 {
 	struct vnode *node = &table->nodes[ino & (VIRTUAL_NODES - 1)];
 
@@ -197,19 +171,61 @@ static int answer_ask(struct op *op, enum kind above, struct vnode *node, char *
 	return err == -ENODATA ? -ENOENT : err;
 }
 
-/* What is asked below `search` or `near`. */
-static int make_answer(struct op *op, enum kind above, const char *name, struct vnode *node)
+/* The name without its ending; a saved search's query takes the place of `line`. 1: there is none yet. */
+static int line_make(struct op *op, struct vnode *node, const char *name, char **line)
 {
-	char *line = op_temporary(strlen(name) + 1);
+	size_t length = strlen(name);
+	char *query = op_temporary(SAVED_QUERY_MAX + 1);
+
+	*line = op_temporary(length + 1);
+	if (!*line || !query)
+		return -ENOMEM;
+	node->kind = parse_query(name, *line);
+	length -= node->kind == KIND_TEXT ? 4 : node->kind == KIND_JSON ? 5 : 0;
+	if (node->asked_in != KIND_SEARCH)
+		return 0;
+	int err = saved_get(op, node->home, name, length, query);
+	if (err == -ENOENT) /* a name that is found could not be made */
+		return node->kind == KIND_RESULTS && saved_is_being_made(op) ? -ENOENT : 0;
+	node->saved = !err;
+	*line = query;
+	return err ? err : !*query;
+}
+
+/* Of files, places and snippets, in their order. */
+static uint64_t answer_digest(const struct memory_answer *answer)
+{
+	uint32_t sums[2] = {answer->count, ~answer->count};
+
+	for (uint32_t i = 0; i < answer->count; i++) {
+		const struct memory_result *r = &answer->results[i];
+		for (int k = 0; k < 2; k++) {
+			sums[k] = crc32c(sums[k], r->path, strlen(r->path) + 1);
+			sums[k] = crc32c(sums[k], &r->begin, sizeof(r->begin));
+			sums[k] = crc32c(sums[k], &r->end, sizeof(r->end));
+			sums[k] = crc32c(sums[k] + (uint32_t)k * i, r->snippet, strlen(r->snippet));
+		}
+	}
+	return (uint64_t)sums[0] << 32 | sums[1];
+}
+
+/* What is asked below `search` or `near`. */
+int virtual_make_answer(struct op *op, const char *name, struct vnode *node)
+{
 	struct request *r = request_new();
 	struct memory_answer *answer;
-	int err = line && r ? 0 : -ENOMEM;
+	char *line;
+	int err = r ? line_make(op, node, name, &line) : -ENOMEM;
 
-	if (!err) {
-		node->kind = parse_query(name, line);
-		err = answer_ask(op, above, node, line, r, &answer);
+	if (err == 1) { /* no query yet: no answer */
+		request_free(r);
+		node->text = alloc_get(1);
+		return node->text ? 0 : -ENOMEM;
 	}
+	if (!err)
+		err = answer_ask(op, node->asked_in, node, line, r, &answer);
 	if (!err) {
+		node->digest = answer_digest(answer);
 		if (node->kind == KIND_TEXT)
 			err = answer_write_text(answer, r->explain, &node->text, &node->length);
 		else if (node->kind == KIND_JSON)
@@ -220,6 +236,19 @@ static int make_answer(struct op *op, enum kind above, const char *name, struct 
 	}
 	request_free(r);
 	return err;
+}
+
+/* An answer that remembers how it was asked for. */
+static int make_asked(struct op *op, enum kind above, const char *name, struct vnode *node)
+{
+	size_t length = strlen(name);
+
+	node->asked_in = above;
+	node->asked = alloc_get(length + 1);
+	if (!node->asked)
+		return -ENOMEM;
+	memcpy(node->asked, name, length + 1);
+	return virtual_make_answer(op, name, node);
 }
 
 /* The vectors of a file, in the form that the ending says. */
@@ -284,10 +313,12 @@ static void attr_of(const struct vnode *node, struct stat *out)
 {
 	memset(out, 0, sizeof(*out));
 	out->st_ino = node->ino;
-	out->st_mode = is_directory(node->kind)  ? S_IFDIR | 0555
-		       : node->kind == KIND_LINK ? S_IFLNK | 0777
-		       : node->query             ? S_IFREG | 0666
-						 : S_IFREG | 0444;
+	int is_writable = node->kind == KIND_SEARCH || (node->saved && node->kind == KIND_RESULTS);
+	out->st_mode = is_writable                ? S_IFDIR | 0777 /* saved.c asks who it is */
+		       : is_directory(node->kind) ? S_IFDIR | 0555
+		       : node->kind == KIND_LINK  ? S_IFLNK | 0777
+		       : node->query              ? S_IFREG | 0666
+						  : S_IFREG | 0444;
 	out->st_nlink = is_directory(node->kind) ? 2 : 1;
 	out->st_size = is_directory(node->kind) ? 0
 		       : node->query            ? (off_t)query_size(node->query)
@@ -308,19 +339,13 @@ static void drop_if_unused(struct virtual_table *table, struct vnode *node, stru
 	table->free = (unsigned)(node - table->nodes);
 }
 
-static void free_content(struct vnode *unused)
-{
-	alloc_free(unused->text);
-	query_free(unused->query);
-}
-
 void virtual_forget(struct fs *fs, uint64_t ino, uint64_t count)
 {
 	struct virtual_table *table = fs->virtual_nodes;
 	struct vnode unused = {0};
 
 	pthread_mutex_lock(&table->mutex);
-	struct vnode *node = find(table, ino);
+	struct vnode *node = virtual_find(table, ino);
 	if (node && node->lookups) {
 		node->lookups -= count < node->lookups ? count : node->lookups;
 		drop_if_unused(table, node, &unused);
@@ -329,11 +354,11 @@ void virtual_forget(struct fs *fs, uint64_t ino, uint64_t count)
 	free_content(&unused);
 }
 
-/* A copy of the node, whose content stays valid until give_back(). */
-static int borrow(struct fs *fs, uint64_t ino, struct vnode *out)
+/* A copy of the node, whose content stays valid until virtual_give_back(). */
+int virtual_borrow(struct fs *fs, uint64_t ino, struct vnode *out)
 {
 	pthread_mutex_lock(&fs->virtual_nodes->mutex);
-	struct vnode *node = find(fs->virtual_nodes, ino);
+	struct vnode *node = virtual_find(fs->virtual_nodes, ino);
 	if (node) {
 		node->borrowed++;
 		*out = *node;
@@ -342,13 +367,13 @@ static int borrow(struct fs *fs, uint64_t ino, struct vnode *out)
 	return node ? 0 : -ESTALE;
 }
 
-static void give_back(struct fs *fs, const struct vnode *copy)
+void virtual_give_back(struct fs *fs, const struct vnode *copy)
 {
 	struct virtual_table *table = fs->virtual_nodes;
 	struct vnode unused = {0};
 
 	pthread_mutex_lock(&table->mutex);
-	struct vnode *node = find(table, copy->ino);
+	struct vnode *node = virtual_find(table, copy->ino);
 	CHECK(node && node->borrowed);
 	node->borrowed--;
 	drop_if_unused(table, node, &unused);
@@ -372,7 +397,7 @@ static int make_below(struct op *op, const struct vnode *above, const char *name
 		return -ENOENT;
 	case KIND_SEARCH:
 	case KIND_NEAR:
-		return make_answer(op, above->kind, name, node);
+		return make_asked(op, above->kind, name, node);
 	case KIND_VECTOR:
 		node->kind = KIND_TEXT;
 		return make_vectors(op, name, node);
@@ -384,7 +409,7 @@ static int make_below(struct op *op, const struct vnode *above, const char *name
 }
 
 /* Makes what `name` in `directory` is. */
-static int make_node(struct op *op, uint64_t directory, const char *name, struct vnode *node)
+int virtual_make_node(struct op *op, uint64_t directory, const char *name, struct vnode *node)
 {
 	struct vnode above;
 
@@ -394,28 +419,26 @@ static int make_node(struct op *op, uint64_t directory, const char *name, struct
 		node->home = directory;
 		return virtual_is_name(name) ? 0 : -ENOENT;
 	}
-	int err = borrow(op->fs, directory, &above);
+	int err = virtual_borrow(op->fs, directory, &above);
 	if (err)
 		return err;
 	node->home = above.home;
 	err = make_below(op, &above, name, node);
-	give_back(op->fs, &above);
+	virtual_give_back(op->fs, &above);
 	return err;
 }
 
-void virtual_lookup(struct op *op, uint64_t directory, const char *name)
+/* Replies with what virtual_make_node() made, or the error that it gave. */
+void virtual_reply_node(struct op *op, struct vnode *made, int err)
 {
 	struct fs *fs = op->fs;
 	struct fuse_entry_param entry;
-	struct vnode node = {.lookups = 1, .made_ns = fs_now()};
-	int err = make_node(op, directory, name, &node);
+	struct vnode node = *made;
 
-	if (!err) {
+	if (!err)
 		err = publish(fs->virtual_nodes, &node);
-		if (err)
-			free_content(&node);
-	}
 	if (err) {
+		free_content(&node);
 		op_reply_error(op, err);
 		return;
 	}
@@ -428,18 +451,25 @@ void virtual_lookup(struct op *op, uint64_t directory, const char *name)
 	op_end(op, 0);
 }
 
+void virtual_lookup(struct op *op, uint64_t directory, const char *name)
+{
+	struct vnode node = {.lookups = 1, .made_ns = fs_now()};
+
+	virtual_reply_node(op, &node, virtual_make_node(op, directory, name, &node));
+}
+
 void virtual_getattr(struct op *op, uint64_t ino)
 {
 	struct vnode node;
 	struct stat st;
-	int err = borrow(op->fs, ino, &node);
+	int err = virtual_borrow(op->fs, ino, &node);
 
 	if (err) {
 		op_reply_error(op, err);
 		return;
 	}
 	attr_of(&node, &st);
-	give_back(op->fs, &node);
+	virtual_give_back(op->fs, &node);
 	fuse_reply_attr(op->req, &st, 0);
 	op_end(op, 0);
 }
@@ -447,7 +477,7 @@ void virtual_getattr(struct op *op, uint64_t ino)
 void virtual_readlink(struct op *op, uint64_t ino)
 {
 	struct vnode node;
-	int err = borrow(op->fs, ino, &node);
+	int err = virtual_borrow(op->fs, ino, &node);
 
 	if (err) {
 		op_reply_error(op, err);
@@ -458,19 +488,19 @@ void virtual_readlink(struct op *op, uint64_t ino)
 	else
 		fuse_reply_err(op->req, EINVAL);
 	op_end(op, node.kind == KIND_LINK ? 0 : -EINVAL);
-	give_back(op->fs, &node);
+	virtual_give_back(op->fs, &node);
 }
 
 void virtual_setattr(struct op *op, uint64_t ino, const struct stat *attr, int valid)
 {
 	struct vnode node;
-	int err = borrow(op->fs, ino, &node);
+	int err = virtual_borrow(op->fs, ino, &node);
 
 	if (!err) {
 		if (!node.query || !(valid & FUSE_SET_ATTR_SIZE) || attr->st_size ||
 		    query_size(node.query))
 			err = -EPERM;
-		give_back(op->fs, &node);
+		virtual_give_back(op->fs, &node);
 	}
 	if (err)
 		op_reply_error(op, err);
@@ -481,12 +511,12 @@ void virtual_setattr(struct op *op, uint64_t ino, const struct stat *attr, int v
 void virtual_write(struct op *op, uint64_t ino, const void *data, size_t length, off_t offset)
 {
 	struct vnode node;
-	int err = borrow(op->fs, ino, &node);
+	int err = virtual_borrow(op->fs, ino, &node);
 
 	if (!err) {
 		err = node.query ? query_write(op, node.query, data, length, (uint64_t)offset)
 				 : -EPERM;
-		give_back(op->fs, &node);
+		virtual_give_back(op->fs, &node);
 	}
 	if (err)
 		op_reply_error(op, err);
@@ -515,7 +545,7 @@ static void read_text(struct op *op, const struct vnode *node, size_t size, off_
 void virtual_read(struct op *op, uint64_t ino, size_t size, off_t offset)
 {
 	struct vnode node;
-	int err = borrow(op->fs, ino, &node);
+	int err = virtual_borrow(op->fs, ino, &node);
 
 	if (err) {
 		op_reply_error(op, err);
@@ -527,11 +557,11 @@ void virtual_read(struct op *op, uint64_t ino, size_t size, off_t offset)
 		read_query(op, node.query, size, offset);
 	else
 		read_text(op, &node, size, offset);
-	give_back(op->fs, &node);
+	virtual_give_back(op->fs, &node);
 }
 
-/* The name at a position behind "." and "..", or NULL: of `.mneme` itself, or of results. Queries and
- * files to be near to are not listed. */
+/* The name at a position behind "." and "..", or NULL: of `.mneme` itself, of results, or of saved
+ * searches, whose names are the text then. Other queries and files to be near to are not listed. */
 static const char *child_at(struct fs *fs, const struct vnode *node, int position, mode_t *mode)
 {
 	int seen = 0;
@@ -546,14 +576,15 @@ static const char *child_at(struct fs *fs, const struct vnode *node, int positio
 				return children[i].name;
 			}
 		}
-	} else if (node->kind == KIND_RESULTS) {
+	} else if (node->kind == KIND_RESULTS || node->kind == KIND_SEARCH) {
 		const char *at = node->text, *end = node->text + node->length;
-		*mode = S_IFLNK;
+		*mode = node->kind == KIND_SEARCH ? S_IFDIR : S_IFLNK;
 		while (at < end) {
 			if (seen++ == position)
 				return at;
 			at += strlen(at) + 1;
-			at += strlen(at) + 1;
+			if (node->kind == KIND_RESULTS)
+				at += strlen(at) + 1;
 		}
 	}
 	return NULL;
@@ -591,15 +622,19 @@ void virtual_list(struct op *op, uint64_t ino, size_t size, off_t offset, int pl
 {
 	struct vnode node;
 	char *buffer = op_temporary(size);
-	int err = buffer ? borrow(op->fs, ino, &node) : -ENOMEM;
+	int err = buffer ? virtual_borrow(op->fs, ino, &node) : -ENOMEM;
 
 	if (err) {
 		op_reply_error(op, err);
 		return;
 	}
-	if (!is_directory(node.kind))
-		op_reply_error(op, -ENOTDIR);
+	struct vnode listed = node; /* what it is given back by stays */
+	if (node.kind == KIND_SEARCH)
+		err = saved_list(op, node.home, &listed.text, &listed.length);
+	if (err || !is_directory(node.kind))
+		op_reply_error(op, err ? err : -ENOTDIR);
 	else
-		op_reply_buffer(op, buffer, list_into(op, &node, buffer, size, (int)offset, plus));
-	give_back(op->fs, &node);
+		op_reply_buffer(op, buffer,
+				list_into(op, &listed, buffer, size, (int)offset, plus));
+	virtual_give_back(op->fs, &node);
 }

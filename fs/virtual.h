@@ -43,6 +43,23 @@ void virtual_setattr(struct op *op, uint64_t ino, const struct stat *attr, int v
 void virtual_read(struct op *op, uint64_t ino, size_t size, off_t offset);
 void virtual_write(struct op *op, uint64_t ino, const void *data, size_t length, off_t offset);
 void virtual_list(struct op *op, uint64_t ino, size_t size, off_t offset, int plus);
+/* Saved searches (saved.h): made and removed as directories of `.mneme/search`, with user.mneme.query on
+ * them. */
+void virtual_mkdir(struct op *op, uint64_t directory, const char *name);
+int virtual_rmdir(struct op *op, uint64_t directory, const char *name);
+void virtual_getxattr(struct op *op, uint64_t ino, const char *name, size_t size);
+void virtual_listxattr(struct op *op, uint64_t ino, size_t size);
+/* `value` NULL: removes it. */
+int virtual_setxattr(struct op *op, uint64_t ino, const char *name, const void *value,
+		     size_t length);
+/* What poll(2) gives: of an answer nothing, until it would be another one now, then POLLIN and
+ * POLLPRI. Keeps `handle` (NULL: nobody waits) until then. Other scores alone are no other answer:
+ * those depend on all texts there are. */
+int virtual_poll(struct op *op, uint64_t ino, struct fuse_pollhandle *handle, unsigned *events);
+/* Something has changed that answers may follow from: who polls looks again. */
+void virtual_changed(struct fs *fs);
+/* Before the session goes: nobody is told from now on. */
+void virtual_end(struct fs *fs);
 void virtual_forget(struct fs *fs, uint64_t ino, uint64_t count);
 
 #endif

@@ -107,7 +107,7 @@ static void handle_getxattr(fuse_req_t req, fuse_ino_t nodeid, const char *name,
 	uint64_t ino = fs_inode_number(op.fs, nodeid);
 
 	if (virtual_is(ino))
-		op_reply_error(&op, -ENODATA);
+		virtual_getxattr(&op, ino, name, size);
 	else if (op.fs->memory && !strncmp(name, SEARCH_XATTR, sizeof(SEARCH_XATTR) - 1))
 		get_computed(&op, ino, name + sizeof(SEARCH_XATTR) - 1, name, size);
 	else
@@ -150,7 +150,7 @@ static void handle_listxattr(fuse_req_t req, fuse_ino_t nodeid, size_t size)
 	int err = 0;
 
 	if (virtual_is(ino)) {
-		op_reply_xattr_size(&op, 0);
+		virtual_listxattr(&op, ino, size);
 		return;
 	}
 	if (size) {
@@ -274,6 +274,7 @@ static void memory_follow(struct fs *fs, const struct change *change)
 		fs_touch(fs, change->ino);
 	else if (is_setting(change->name))
 		memory_settings_changed(fs->memory);
+	memory_changed(fs->memory);
 }
 
 static int link_prepare(struct fs *fs, const struct change *change)
@@ -360,9 +361,11 @@ static int must_drop_sgid(struct op *op, uint64_t ino, const char *name)
 	return !fs_caller_in_group(op->req, inode.gid);
 }
 
-int fs_set_xattr(struct op *op, uint64_t ino, const char *name, const void *value, size_t length)
+int fs_set_xattr(struct op *op, uint64_t ino, const char *name, const void *value, size_t length,
+		 int flags)
 {
-	struct change change = {.ino = ino, .name = name, .value = value, .length = length};
+	struct change change = {
+		.ino = ino, .name = name, .value = value, .length = length, .flags = flags};
 	int err = op->fs->memory && value ? memory_prepare(op->fs, &change) : 0;
 
 	return err ? err : change_xattr(op->fs, &change);
@@ -381,9 +384,11 @@ static void handle_setxattr(fuse_req_t req, fuse_ino_t nodeid, const char *name,
 
 	if (length > NAMES_XATTR_VALUE_MAX) {
 		err = -E2BIG;
+	} else if (virtual_is(change.ino)) {
+		err = virtual_setxattr(&op, change.ino, name, change.value, length);
 	} else {
-		change.drop_sgid = !virtual_is(change.ino) && must_drop_sgid(&op, change.ino, name);
-		err = op.fs->memory && !virtual_is(change.ino) ? memory_prepare(op.fs, &change) : 0;
+		change.drop_sgid = must_drop_sgid(&op, change.ino, name);
+		err = op.fs->memory ? memory_prepare(op.fs, &change) : 0;
 		if (!err)
 			err = change_xattr(op.fs, &change);
 	}
@@ -395,7 +400,9 @@ static void handle_removexattr(fuse_req_t req, fuse_ino_t nodeid, const char *na
 	struct op op = op_begin(req, METRICS_REMOVEXATTR);
 	struct change change = {.ino = fs_inode_number(op.fs, nodeid), .name = name};
 
-	op_reply_error(&op, change_xattr(op.fs, &change));
+	op_reply_error(&op, virtual_is(change.ino)
+				    ? virtual_setxattr(&op, change.ino, name, NULL, 0)
+				    : change_xattr(op.fs, &change));
 }
 
 void xattr_set_handlers(struct fuse_lowlevel_ops *ops)

@@ -45,6 +45,7 @@ void memory_opt(struct memory *mem, int moved)
 {
 	uint64_t due = now_ms() + mem->quiet_ms;
 
+	memory_changed(mem);
 	if (!moved)
 		atomic_store_explicit(&mem->hides, 1, memory_order_seq_cst);
 	if (mem->read_only || !atomic_load_explicit(&mem->hides, memory_order_relaxed))
@@ -71,6 +72,7 @@ void memory_drop(struct memory *mem, uint64_t inode)
 	pending_remove(&mem->pending, inode);
 	memory_index_remove(mem, inode);
 	spaces_remove(mem->spaces, inode);
+	memory_changed(mem);
 }
 
 int memory_sync(struct memory *mem, uint64_t inode)
@@ -266,6 +268,8 @@ int memory_open(struct mneme *engine, const struct memory_options *options, stru
 	mem->is_loaded = rc == 0;
 	if (rc == 0)
 		rc = memory_upkeep_start(mem);
+	if (rc == 0)
+		rc = memory_watch_start(mem, options);
 	if (rc == 0 && !mem->read_only)
 		rc = memory_work_start(mem);
 	if (rc < 0) {
@@ -287,6 +291,7 @@ void memory_close(struct memory *mem)
 		embedder_stop(mem->embedder);
 	atomic_store_explicit(&mem->upkeep.stop, 1, memory_order_relaxed);
 	memory_work_stop(mem);
+	memory_watch_stop(mem);
 	memory_upkeep_stop(mem);
 	if (mem->is_loaded)
 		memory_snapshot_save(mem, 1);

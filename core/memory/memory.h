@@ -66,6 +66,10 @@ struct memory_options {
 	uint32_t quiet_ms; /* after the last change before a file is embedded; 0: 150 */
 	int read_only;
 	const char *mounted_at; /* what symbolic links may begin with; or NULL */
+	/* Called once after memory_watch(), from a thread of the bridge, soon after a change that
+	 * answers may follow from. Or NULL. */
+	void (*changed)(void *arg);
+	void *changed_arg;
 };
 
 /* Builds the indexes from the records, finds what is pending, starts to embed it. */
@@ -91,6 +95,11 @@ void memory_moved(struct memory *mem, uint64_t inode);
  * (0, 1], or empty: 1. -EINVAL. */
 #define MEMORY_LINK_PREFIX "user.mneme.link."
 int memory_link_weight(const void *value, size_t length, uint16_t *weight);
+/* From now on the next change is told (memory_options.changed); that which a search sees that begins
+ * now may be told or not. */
+void memory_watch(struct memory *mem);
+/* Something has changed that answers may follow from, but no file's bytes: names, attributes. */
+void memory_changed(struct memory *mem);
 /* The file is gone for good: removes it from the indexes. Its records go with its inode's keys. */
 void memory_drop(struct memory *mem, uint64_t inode);
 /* Embeds the file now if it is pending (0: all pending files). Everything that was touched before is

@@ -76,6 +76,14 @@ struct upkeep {
 	_Atomic int stop;               /* [A] also ends a build */
 };
 
+/* Who wants to know that answers may have changed; memory_watch.c. */
+struct memory_watch {
+	struct bridge_periodic *alarm; /* [I] NULL: nobody ever wants to */
+	void (*changed)(void *arg);    /* [I] */
+	void *arg;                     /* [I] */
+	_Atomic int wanted;            /* [A] */
+};
+
 enum { MEMORY_SNAPSHOT_CHANGES = 20000 }; /* files, after which the indexes are saved anew */
 
 /* The indexes in files. Used by the upkeep's task, and at open and close. */
@@ -104,6 +112,7 @@ struct memory {
 	struct pending pending;
 	struct upkeep upkeep;
 	struct memory_work work_queue;
+	struct memory_watch watch;
 	struct memory_snapshot snapshot;
 	uint64_t changes;       /* [index] how often a file was put or removed */
 	int is_loaded;          /* [I] the open got as far as that */
@@ -205,6 +214,9 @@ void memory_index_remove(struct memory *mem, uint64_t inode);
 int memory_upkeep_start(struct memory *mem);
 void memory_upkeep_stop(struct memory *mem);
 void memory_upkeep_poke(struct memory *mem);
+/* Starts and ends telling of changes. */
+int memory_watch_start(struct memory *mem, const struct memory_options *options);
+void memory_watch_stop(struct memory *mem);
 /* Is this version of the file in the indexes, with so many parts? */
 int memory_index_holds(struct memory *mem, uint64_t inode, uint64_t version, uint32_t parts);
 /* Brings the indexes in line with the store as it is opened, and finds pending files. */

@@ -345,6 +345,7 @@ void memory_named(struct memory *mem, const char *name)
 {
 	struct looks l = {.mem = mem};
 
+	memory_changed(mem);
 	/* seq_cst: either this sees the flag, or the second look of who sets it sees the name */
 	if (mem->read_only || !atomic_load_explicit(&mem->mentions, memory_order_seq_cst))
 		return;

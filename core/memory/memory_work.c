@@ -277,6 +277,7 @@ static void job_end(struct memory *mem, unsigned number, int rc)
 	int again = 0;
 
 	w->jobs[number] = w->jobs[--w->count];
+	memory_changed(mem);
 	for (; waiter; waiter = next) {
 		next = waiter->next;
 		if (waiter->inode == inode && waiter->begun) {
