@@ -6,6 +6,7 @@
  *
  *   D/.mneme/metrics, stats                     in the root directory only
  *   D/.mneme/status                             what is searchable
+ *   D/.mneme/config                             config.h
  *   D/.mneme/query                              query.h
  *   D/.mneme/search/QUERY/, QUERY.txt, QUERY.json
  *       QUERY may also be the name of a saved search, which mkdir(2) makes there (saved.h)
@@ -22,6 +23,7 @@
  */
 #include "fs/virtual.h"
 
+#include "fs/config.h"
 #include "fs/query.h"
 #include "fs/saved.h"
 #include "fs/search.h"
@@ -37,9 +39,9 @@ static const struct {
 	enum kind kind;
 	int only_root; /* of the mount */
 } children[] = {
-	{"search", KIND_SEARCH, 0}, {"near", KIND_NEAR, 0},   {"vector", KIND_VECTOR, 0},
-	{"status", KIND_STATUS, 0}, {"query", KIND_QUERY, 0}, {"metrics", KIND_METRICS, 1},
-	{"stats", KIND_STATS, 1},
+	{"search", KIND_SEARCH, 0},   {"near", KIND_NEAR, 0},     {"vector", KIND_VECTOR, 0},
+	{"config", KIND_CONFIG, 0},   {"status", KIND_STATUS, 0}, {"query", KIND_QUERY, 0},
+	{"metrics", KIND_METRICS, 1}, {"stats", KIND_STATS, 1},
 };
 enum { TEXT_MAX = 512 << 10 };
 enum { CHILDREN = sizeof(children) / sizeof(children[0]) };
@@ -54,6 +56,7 @@ static void free_content(struct vnode *unused)
 {
 	alloc_free(unused->text);
 	alloc_free(unused->asked);
+	alloc_free(unused->why);
 	query_free(unused->query);
 	for (unsigned i = 0; i < VIRTUAL_POLLS; i++)
 		if (unused->polls[i])
@@ -101,6 +104,8 @@ static int make_report(struct fs *fs, struct vnode *node)
 		node->query = query_new(node->home);
 		return node->query ? 0 : -ENOMEM;
 	}
+	if (node->kind == KIND_CONFIG)
+		return config_write_text(fs, node->home, &node->text, &node->length);
 	if (node->kind == KIND_STATUS)
 		return search_write_status(fs, &node->text, &node->length);
 	char *text = alloc_get(TEXT_MAX);
@@ -314,11 +319,11 @@ static void attr_of(const struct vnode *node, struct stat *out)
 	memset(out, 0, sizeof(*out));
 	out->st_ino = node->ino;
 	int is_writable = node->kind == KIND_SEARCH || (node->saved && node->kind == KIND_RESULTS);
-	out->st_mode = is_writable                ? S_IFDIR | 0777 /* saved.c asks who it is */
+	out->st_mode = is_writable                ? S_IFDIR | 0777 /* saved.c asks who */
 		       : is_directory(node->kind) ? S_IFDIR | 0555
 		       : node->kind == KIND_LINK  ? S_IFLNK | 0777
-		       : node->query              ? S_IFREG | 0666
-						  : S_IFREG | 0444;
+		       : node->query || node->kind == KIND_CONFIG ? S_IFREG | 0666 /* as above */
+								  : S_IFREG | 0444;
 	out->st_nlink = is_directory(node->kind) ? 2 : 1;
 	out->st_size = is_directory(node->kind) ? 0
 		       : node->query            ? (off_t)query_size(node->query)
@@ -497,8 +502,8 @@ void virtual_setattr(struct op *op, uint64_t ino, const struct stat *attr, int v
 	int err = virtual_borrow(op->fs, ino, &node);
 
 	if (!err) {
-		if (!node.query || !(valid & FUSE_SET_ATTR_SIZE) || attr->st_size ||
-		    query_size(node.query))
+		if (!(valid & FUSE_SET_ATTR_SIZE) || attr->st_size ||
+		    (node.query ? query_size(node.query) != 0 : node.kind != KIND_CONFIG))
 			err = -EPERM;
 		virtual_give_back(op->fs, &node);
 	}
@@ -515,7 +520,8 @@ void virtual_write(struct op *op, uint64_t ino, const void *data, size_t length,
 
 	if (!err) {
 		err = node.query ? query_write(op, node.query, data, length, (uint64_t)offset)
-				 : -EPERM;
+		      : node.kind == KIND_CONFIG ? virtual_config(op, &node, data, length)
+						 : -EPERM;
 		virtual_give_back(op->fs, &node);
 	}
 	if (err)

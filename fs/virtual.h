@@ -19,6 +19,7 @@
 enum { VIRTUAL_NODES = 4096 };
 #define VIRTUAL_BIT (UINT64_C(1) << 62)
 #define VIRTUAL_NAME ".mneme"
+#define VIRTUAL_WHY "user.mneme.why" /* of an open config: why the last write was refused */
 
 int virtual_new(struct fs *fs);
 void virtual_free(struct fs *fs);

@@ -19,6 +19,7 @@ enum kind {
 	KIND_METRICS,
 	KIND_STATS,
 	KIND_STATUS,
+	KIND_CONFIG,
 	KIND_QUERY,
 	KIND_SEARCH, /* directory whose names are queries */
 	KIND_VECTOR, /* directory whose names are files with .npy, .f32 or .json behind */
@@ -43,7 +44,8 @@ struct vnode {
 	enum kind asked_in;  /* KIND_SEARCH or KIND_NEAR, of an answer */
 	char *asked;         /* its name there */
 	int saved;           /* it is one of the directory's saved searches */
-	uint64_t digest;     /* of what the answer says but for the scores */
+	char *why;       /* [mutex] of KIND_CONFIG: what was wrong with the last write; or NULL */
+	uint64_t digest; /* of what the answer says but for the scores */
 	/* who waits for another answer, the newest ones; a ring */
 	struct fuse_pollhandle *polls[VIRTUAL_POLLS];
 	unsigned polled;
@@ -68,6 +70,8 @@ void virtual_give_back(struct fs *fs, const struct vnode *copy);
 int virtual_make_node(struct op *op, uint64_t directory, const char *name, struct vnode *node);
 /* The text of the answer that node->home gives to `name`, asked in node->asked_in. */
 int virtual_make_answer(struct op *op, const char *name, struct vnode *node);
+/* Lines written to a config; the node keeps what was wrong with them. */
+int virtual_config(struct op *op, const struct vnode *node, const char *lines, size_t length);
 /* Replies with what was made, or with the error that making it gave. Takes its content over. */
 void virtual_reply_node(struct op *op, struct vnode *made, int err);
 

@@ -6,6 +6,7 @@
  *            with the rights of who waits.
  * Threading: any handler thread; virtual_changed() a thread of the bridge.
  */
+#include "fs/config.h"
 #include "fs/saved.h"
 #include "fs/search.h"
 #include "fs/virtual_inside.h"
@@ -53,6 +54,43 @@ int virtual_rmdir(struct op *op, uint64_t directory, const char *name)
 	return err == -ENODATA ? -EPERM : err; /* a question is there, but not saved */
 }
 
+int virtual_config(struct op *op, const struct vnode *node, const char *lines, size_t length)
+{
+	char *why = alloc_get(CONFIG_WHY);
+	int err = why ? config_change(op, node->home, lines, length, why) : -ENOMEM;
+
+	if (!err || !why) {
+		alloc_free(why);
+		return err;
+	}
+	pthread_mutex_lock(&op->fs->virtual_nodes->mutex);
+	struct vnode *kept = virtual_find(op->fs->virtual_nodes, node->ino);
+	char *old = kept->why; /* it is borrowed, so it is there */
+	kept->why = why;
+	pthread_mutex_unlock(&op->fs->virtual_nodes->mutex);
+	alloc_free(old);
+	return err;
+}
+
+/* What was wrong with the last write to a config. */
+static int why_of(struct op *op, uint64_t ino, char **out)
+{
+	struct virtual_table *table = op->fs->virtual_nodes;
+	int err = -ENODATA;
+
+	*out = op_temporary(CONFIG_WHY);
+	if (!*out)
+		return -ENOMEM;
+	pthread_mutex_lock(&table->mutex);
+	const struct vnode *node = virtual_find(table, ino);
+	if (node && node->why) {
+		memcpy(*out, node->why, strlen(node->why) + 1);
+		err = 0;
+	}
+	pthread_mutex_unlock(&table->mutex);
+	return err;
+}
+
 /* The query of a saved search; its vnode is to be given back after 0. */
 static int query_of(struct op *op, uint64_t ino, const char *name, struct vnode *node, char **query)
 {
@@ -76,10 +114,12 @@ void virtual_getxattr(struct op *op, uint64_t ino, const char *name, size_t size
 {
 	struct vnode node;
 	char *query;
-	int err = query_of(op, ino, name, &node, &query);
+	int err = !strcmp(name, VIRTUAL_WHY) ? why_of(op, ino, &query)
+					     : query_of(op, ino, name, &node, &query);
 
 	if (!err) {
-		virtual_give_back(op->fs, &node);
+		if (strcmp(name, VIRTUAL_WHY))
+			virtual_give_back(op->fs, &node);
 		err = size && strlen(query) > size ? -ERANGE : 0;
 	}
 	if (err)

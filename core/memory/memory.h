@@ -15,6 +15,7 @@
 #define MNEME_CORE_MEMORY_MEMORY_H
 
 #include "core/mneme.h"
+#include "core/search/vectors.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -132,6 +133,11 @@ int memory_vector_shown(struct memory *mem, uint64_t inode, float *vector, size_
 /* A vector as it may be set: little-endian f32, or [1, 2.5, ...]; `out` has room for MEMORY_DIM_MAX.
  * -EINVAL. */
 int memory_vector_parse(const void *value, size_t length, float *out, uint32_t *dim);
+/* The collection's settings for an inode: the nearest that are set, upwards from itself. *dim 0: any. */
+void memory_collection_of(struct memory *mem, uint64_t inode, uint32_t *dim,
+			  enum vectors_metric *metric);
+/* 1: by each of its names the inode is opted out of being indexed. */
+int memory_is_hidden(struct memory *mem, uint64_t inode);
 /* 1: the collection that the file belongs to takes vectors of that dimension. */
 int memory_vector_fits(struct memory *mem, uint64_t inode, uint32_t dim);
 /* -EINVAL: the value of a directory's setting is none. */

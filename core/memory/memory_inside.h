@@ -133,8 +133,6 @@ int memory_inode(struct mneme *engine, uint64_t inode, struct names_inode *out);
 int memory_state_get(struct memory *mem, uint64_t inode, struct memory_state *state, char *reason);
 
 #define MEMORY_HIDDEN "opted out by " NAMES_ROBOTS
-/* 1: by each of its names the file is opted out. */
-int memory_is_hidden(struct memory *mem, uint64_t inode);
 /* The path from the query's scope to the file by a name that is not opted out, that fits the query's name
  * filters and that the caller may use. -EXDEV: there is none. */
 int memory_place(struct memory *mem, uint64_t inode, const struct memory_query *q, char *path,
@@ -189,9 +187,6 @@ struct memory_rows {
 	uint32_t all; /* rows of the file */
 	int is_own;   /* set as an attribute */
 };
-/* The collection's settings for an inode: the nearest that are set, upwards from itself. *dim 0: any. */
-void memory_collection_of(struct memory *mem, uint64_t inode, uint32_t *dim,
-			  enum vectors_metric *metric);
 int memory_metric_parse(const char *text, enum vectors_metric *out);
 /* 1: the file brings none. -EINVAL: `why` (VECFILE_WHY bytes) says what is wrong with them. At most
  * `limit` rows (0: all). Free out->values also after a failure. */

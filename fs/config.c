@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   config.h.
+ */
+#include "fs/config.h"
+
+#include "core/memory/memory.h"
+#include "fs/permission.h"
+#include "pool/alloc.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { TEXT = 2048 };
+
+enum kind { KIND_DIM, KIND_METRIC, KIND_INDEX, KIND_FIXED };
+
+static const struct setting {
+	const char *name;
+	enum kind kind;
+	const char *attribute;
+	const char *wants; /* what a value has to be; of a fixed one where it is chosen */
+} settings[] = {
+	{"dim", KIND_DIM, MEMORY_SETTING_DIM, "a number of dimensions from 1 to 4096"},
+	{"metric", KIND_METRIC, MEMORY_SETTING_METRIC, "cosine, dot or l2"},
+	{"index", KIND_INDEX, NAMES_ROBOTS, "yes or no"},
+	{"embedder", KIND_FIXED, NULL,
+	 "chosen for the whole store: the model file STORE/model, or $MNEME_MODEL, at the mount"},
+	{"durability", KIND_FIXED, NULL,
+	 "chosen for the whole mount: -o durability=memory, buffered or strict"},
+};
+enum { SETTINGS = sizeof(settings) / sizeof(settings[0]) };
+
+/* ---- showing ---- */
+
+static const char *origin(struct fs *fs, uint64_t directory, const char *attribute, int is_set)
+{
+	struct mneme_key key = {.inode = directory,
+				.type = MNEME_TYPE_XATTR,
+				.sub = attribute,
+				.sub_length = (uint16_t)strlen(attribute)};
+	size_t length;
+
+	return !mneme_get(fs->engine, &key, NULL, 0, &length) ? "set here"
+	       : is_set                                       ? "set above"
+							      : "default";
+}
+
+int config_write_text(struct fs *fs, uint64_t directory, char **text, size_t *length)
+{
+	static const char *const metrics[] = {"cosine", "dot", "l2"};
+	static const char *const modes[] = {"as the store", "memory", "buffered", "strict"};
+	enum vectors_metric metric;
+	uint32_t dim;
+	char number[16] = "";
+
+	if (!fs->memory)
+		return -EOPNOTSUPP;
+	*text = alloc_get(TEXT);
+	if (!*text)
+		return -ENOMEM;
+	memory_collection_of(fs->memory, directory, &dim, &metric);
+	int is_hidden = memory_is_hidden(fs->memory, directory);
+	if (dim)
+		snprintf(number, sizeof(number), "%u", dim);
+	int n = snprintf(*text, TEXT,
+			 "# Write NAME=VALUE lines to set them here, NAME= to take a setting away "
+			 "again.\n"
+			 "dim=%s  # of vectors that are brought: %s (empty: any)\n"
+			 "metric=%s  # of these vectors: %s\n"
+			 "index=%s  # are texts and vectors searched: %s\n"
+			 "embedder=%s  # %s\n"
+			 "durability=%s  # %s\n",
+			 number, origin(fs, directory, MEMORY_SETTING_DIM, dim != 0),
+			 metrics[metric],
+			 origin(fs, directory, MEMORY_SETTING_METRIC, metric != VECTORS_COSINE),
+			 is_hidden ? "no" : "yes", origin(fs, directory, NAMES_ROBOTS, is_hidden),
+			 memory_embedder(fs->memory, NULL), settings[3].wants,
+			 modes[fs->options.durability], settings[4].wants);
+	*length = n < TEXT ? (size_t)n : TEXT - 1;
+	return 0;
+}
+
+/* ---- changing ---- */
+
+struct line {
+	const struct setting *setting;
+	const char *value;
+	size_t length; /* 0: it is taken away */
+};
+
+static const struct setting *setting_find(const char *name, size_t length)
+{
+	for (int i = 0; i < SETTINGS; i++)
+		if (strlen(settings[i].name) == length && !memcmp(settings[i].name, name, length))
+			return &settings[i];
+	return NULL;
+}
+
+static int is_value(const struct line *line)
+{
+	if (!line->length)
+		return 1;
+	if (line->setting->kind == KIND_INDEX)
+		return (line->length == 3 && !memcmp(line->value, "yes", 3)) ||
+		       (line->length == 2 && !memcmp(line->value, "no", 2));
+	return !memory_setting_check(line->setting->attribute, line->value, line->length);
+}
+
+/* One line without its newline. 1: it says nothing. */
+static int line_parse(const char *text, size_t length, struct line *out, char why[CONFIG_WHY])
+{
+	const char *comment = memchr(text, '#', length);
+
+	if (comment)
+		length = (size_t)(comment - text);
+	while (length && strchr(" \t\r", text[length - 1]))
+		length--;
+	if (!length)
+		return 1;
+	const char *equals = memchr(text, '=', length);
+	size_t name = equals ? (size_t)(equals - text) : length;
+	int shown = name < 64 ? (int)name : 64;
+	*out = (struct line){.setting = setting_find(text, name)};
+	if (!out->setting)
+		snprintf(why, CONFIG_WHY, "there is no setting '%.*s': dim, metric, index", shown,
+			 text);
+	else if (out->setting->kind == KIND_FIXED)
+		snprintf(why, CONFIG_WHY, "%s is %s", out->setting->name, out->setting->wants);
+	else if (!equals)
+		snprintf(why, CONFIG_WHY, "%s wants a value: %s=...", out->setting->name,
+			 out->setting->name);
+	if (!out->setting || out->setting->kind == KIND_FIXED || !equals)
+		return -EINVAL;
+	out->value = equals + 1;
+	out->length = length - name - 1;
+	if (is_value(out))
+		return 0;
+	snprintf(why, CONFIG_WHY, "%s wants %s, or nothing", out->setting->name,
+		 out->setting->wants);
+	return -EINVAL;
+}
+
+static int line_apply(struct op *op, uint64_t directory, const struct line *line)
+{
+	const char *value = line->length ? line->value : NULL;
+	size_t length = line->length;
+
+	if (line->setting->kind == KIND_INDEX) { /* what is opted out above is so below, too */
+		value = length == 2 ? "false" : NULL;
+		length = 5;
+	}
+	int err = fs_set_xattr(op, directory, line->setting->attribute, value, length, 0);
+	return err == -ENODATA && !value ? 0 : err;
+}
+
+/* Goes through the lines; with `applies` they count. */
+static int lines_run(struct op *op, uint64_t directory, const char *text, size_t length,
+		     int applies, char why[CONFIG_WHY])
+{
+	int err = 0;
+
+	while (length && err >= 0) {
+		const char *newline = memchr(text, '\n', length);
+		size_t n = newline ? (size_t)(newline - text) : length;
+		struct line line;
+		err = line_parse(text, n, &line, why);
+		if (!err && applies)
+			err = line_apply(op, directory, &line);
+		n += newline != NULL;
+		text += n;
+		length -= n;
+	}
+	return err < 0 ? err : 0;
+}
+
+int config_change(struct op *op, uint64_t directory, const char *lines, size_t length,
+		  char why[CONFIG_WHY])
+{
+	why[0] = 0;
+	if (!op->fs->memory)
+		return -EOPNOTSUPP;
+	if (length > CONFIG_WRITE_MAX)
+		return -EFBIG;
+	int err = lines_run(op, directory, lines, length, 0, why);
+	if (!err)
+		err = permission_check(op, directory, PERMISSION_WRITE | PERMISSION_SEARCH);
+	if (!err)
+		err = lines_run(op, directory, lines, length, 1, why);
+	if (err && !why[0])
+		snprintf(why, CONFIG_WHY, "%s", strerror(-err));
+	return err;
+}
