@@ -11,7 +11,8 @@ copy()
 }
 check copy copy
 check same diff -r --exclude=build --exclude=.git "$MNEME_SOURCE" "$mnt/source"
-check configure meson setup "$mnt/build" "$mnt/source" -Ddefault_library=static -Dbuildtype=debug
+check configure meson setup "$mnt/build" "$mnt/source" -Ddefault_library=static -Dbuildtype=debug \
+	-Dready_kernels="$MNEME_BUILD"
 check build ninja -C "$mnt/build"
 check run_what_was_built "$mnt/build/tests/unit/test_pool"
 check nothing_to_do sh -c "ninja -C '$mnt/build' >'$work/said' && grep -q 'no work to do' '$work/said'"
