@@ -102,7 +102,7 @@ store_mount()
 	mnemefs "$store" "$mnt" -f -o "allow_other,default_permissions,dev,suid${1:+,$1}" \
 		>>"$work/daemon.log" 2>&1 </dev/null 3>&- &
 	daemon=$!
-	for i in $(seq 100); do
+	for i in $(seq 600); do
 		is_mounted && return 0
 		kill -0 "$daemon" 2>/dev/null || break
 		sleep 0.05

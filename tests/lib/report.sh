@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Purpose:   runs test programs, each in its own process group, counts what they report, and leaves
 #            nothing behind.
-# Invariants: a program's report is printed whole when it has ended. Between lanes_begin and lanes_end
-#            as many programs run side by side as the machine has processors, else one at a time.
+# Invariants: a program's report is printed whole, some time after the program has ended. `lanes`
+#            programs run side by side, and as soon as one has ended the next begins: a program must
+#            not touch what another one may see (each has a folder of its own, and mounts there).
+#            A lane writes a line to the pipe $lane_ends when its program has ended.
 #
 # A test program reports with lines "ok NAME", "FAIL NAME[: why]" and "skipped: NAME: why"; a Check
 # program does by its TAP log. One that reports nothing counts as one test, by its exit status (77:
@@ -11,7 +13,7 @@
 passed=0
 failed=0
 skipped=0
-lanes=1
+lanes=$(($(nproc) + 1)) # some wait more than they work
 lanes_used=0
 export MNEME_TEST_RUN=""
 export MNEME_TEST_TMP=""
@@ -22,6 +24,8 @@ run_begin()
 	MNEME_TEST_TMP=$(mktemp -d "${TMPDIR:-/tmp}/mneme-test.XXXXXX") || exit 2
 	chmod 755 "$MNEME_TEST_TMP"
 	MNEME_TEST_RUN=$(basename "$MNEME_TEST_TMP")
+	mkfifo "$MNEME_TEST_TMP/ends" || exit 2
+	exec {lane_ends}<>"$MNEME_TEST_TMP/ends"
 	trap run_clean EXIT
 	trap 'echo "interrupted" >&2; exit 130' INT
 	trap 'echo "terminated" >&2; exit 143' TERM HUP
@@ -75,6 +79,10 @@ run_clean()
 {
 	trap '' INT TERM HUP
 	[ -n "$MNEME_TEST_TMP" ] || return
+	# First the lanes, and the build if there is one: else they would report, and build on.
+	# shellcheck disable=SC2046 # a list of processes
+	kill $(jobs -rp) 2>/dev/null
+	wait
 	clean_below "$MNEME_TEST_TMP"
 	kill_tagged "$MNEME_TEST_RUN"
 	clean_below "$MNEME_TEST_TMP"
@@ -154,40 +162,32 @@ show_output()
 	grep -vE '^(ok|FAIL|skipped:) ' "$1/log" | tail -n 120 | sed 's/^/    | /'
 }
 
-# run_test TIER/NAME TIMEOUT_S COMMAND...: now, or in a lane as soon as one is free.
+# run_test TIER/NAME TIMEOUT_S COMMAND...: in a lane, as soon as one is free, with the environment of
+# this moment.
 run_test()
 {
 	wanted "$1" || return 0
-	if [ "$lanes" = 1 ]; then
-		run_program "$@"
-		return
-	fi
-	if [ "$lanes_used" -ge "$lanes" ]; then
-		wait -n
-		lanes_used=$((lanes_used - 1))
-		lanes_report
-	fi
+	[ "$lanes_used" -lt "$lanes" ] || lane_wait
 	run_in_lane "$@" &
 	lanes_used=$((lanes_used + 1))
 }
 
-lanes_begin()
+# Waits until a lane is free, and reports what has ended. (`wait -n` would miss what ended earlier.)
+lane_wait()
 {
-	lanes=$(nproc)
-}
-
-lanes_end()
-{
-	wait
-	lanes=1
-	lanes_used=0
+	if read -r -t 60 -u "$lane_ends" _; then
+		lanes_used=$((lanes_used - 1))
+	else # one that was killed did not say that it ended
+		lanes_used=$(jobs -rp | wc -l)
+	fi
 	lanes_report
 }
 
 run_in_lane()
 {
 	local report
-	trap - EXIT INT TERM HUP
+	trap - INT TERM HUP
+	trap 'echo >&"$lane_ends"' EXIT
 	passed=0
 	failed=0
 	skipped=0
@@ -222,7 +222,7 @@ run_program()
 	mkdir -p "$work/tmp"
 	chmod 755 "$work" "$work/tmp"
 	CK_TAP_LOG_FILE_NAME=$work/tap TMPDIR=$work/tmp MNEME_TEST_DIR=$work/tmp MNEME_TEST_RUN=$tag \
-		setsid timeout -k 10 "$limit" "$@" >"$work/log" 2>&1 </dev/null 9>&- &
+		setsid timeout -k 10 "$limit" "$@" >"$work/log" 2>&1 </dev/null 9>&- {lane_ends}>&- &
 	wait $!
 	status=$?
 	clean_below "$work"
@@ -242,16 +242,35 @@ run_program()
 	elif [ "$reported_fail" -gt 0 ]; then
 		show_output "$work"
 	fi
-	echo "$((SECONDS - begin)) $name" >>"$MNEME_TEST_TMP/seconds"
+	processor_taken
+	echo "$((SECONDS - begin)) $processor $name" >>"$MNEME_TEST_TMP/seconds"
 	chattr -R -i -a "$work" 2>/dev/null
 	rm -rf --one-file-system "$work"
 }
 
-# What took longest, the last line alone, and the exit status.
+# Sets `processor` to the seconds of processor time, user's and system's, of what this shell has
+# started and seen end.
+processor_taken()
+{
+	local of=$MNEME_TEST_TMP/times.$BASHPID # in a pipe it would be that of another shell
+	times >"$of"
+	processor=$(awk 'NR == 2 { split($1 $2, t, /[ms]+/)
+		printf "%.0f", 60 * t[1] + t[2] + 60 * t[3] + t[4] }' "$of")
+	rm -f "$of"
+}
+
+# Waits for all, says what took longest, and last, on a line alone, the counts: the exit status.
 report_end()
 {
-	[ ! -f "$MNEME_TEST_TMP/seconds" ] || { echo "# $SECONDS s; the longest:" &&
-		sort -rn "$MNEME_TEST_TMP/seconds" | head -n 20 | sed 's/^/#   /'; }
+	while [ "$lanes_used" -gt 0 ]; do
+		lane_wait
+	done
+	lanes_report
+	if [ -f "$MNEME_TEST_TMP/seconds" ]; then
+		processor_taken
+		echo "# $SECONDS s, $processor s of processor time; the longest, and what they took of it:"
+		sort -rn "$MNEME_TEST_TMP/seconds" | head -n 20 | sed 's/^/#   /'
+	fi
 	local line="$passed passed, $failed failed"
 	[ "$skipped" = 0 ] || line="$line, $skipped skipped"
 	echo "$line"

@@ -15,8 +15,10 @@ build_tree()
 		meson setup "$dir" "$source_dir" "$@" >"$log" 2>&1 9>&- || { build_failed "$name" "$log"; return 1; }
 	fi
 	[ "$list" = 0 ] || return 0
+	# In the background, so that a signal is heard at once; the lanes go on meanwhile.
 	# shellcheck disable=SC2046 # a list of targets
-	ninja -j"$jobs" -C "$dir" $("$targets" "$dir") >"$log" 2>&1 9>&- || { build_failed "$name" "$log"; return 1; }
+	ninja -j"$jobs" -C "$dir" $("$targets" "$dir") >"$log" 2>&1 9>&- &
+	wait $! || { build_failed "$name" "$log"; return 1; }
 }
 
 build_failed()
@@ -35,6 +37,12 @@ build_main()
 }
 
 everything() { echo all; }
+
+# The wide kernels, which no sanitizer instruments, are half of what a tree takes to compile: the other
+# trees borrow those of the release tree.
+borrows_kernels="-Dready_kernels=$build_root/release"
+build_kernels() { [ -n "${bin_dir:-}" ] || build_tree release kernel_targets; }
+kernel_targets() { ninja -C "$1" -t targets all 2>/dev/null 9>&- | sed -n 's;^\(\(simd/libsimd\|core/memory/libencoder\)_[a-z0-9]*\.a\): .*;\1;p'; }
 
 # The programs of the unit tests, those of threads, and the fuzz targets, as ninja names them (a test
 # that is a script of the source tree is not built).
@@ -74,13 +82,11 @@ run_unit()
 {
 	local tier=$1 dir=$2 factor=$3 filter=${4:-true} name limit env cmd tests
 	mapfile -t tests < <(unit_tests "$dir")
-	lanes_begin
 	for line in "${tests[@]}"; do
 		IFS=$'\t' read -r name limit env cmd <<<"$line"
 		"$filter" "$name" || continue
 		run_test "$tier/$name" $((limit * factor)) sh -c "exec env $env CK_TIMEOUT_MULTIPLIER=$factor $cmd"
 	done
-	lanes_end
 }
 
 tier_lint()
@@ -91,13 +97,13 @@ tier_lint()
 tier_unit()
 {
 	build_main || return
-	lanes_begin
 	run_test unit/simd_aarch64 300 "$here/cross/simd-aarch64"
 	run_test unit/older_x86 300 "$here/cross/older-x86" "$build_root/release"
 	run_unit unit "$build_root/release" 1
 }
 
-sanitizer_options="-Dbuildtype=debug -Doptimization=1 -Ddefault_library=static -Ddebug_checks=true"
+sanitizer_options="-Dbuildtype=debug -Doptimization=1 -Ddefault_library=static -Ddebug_checks=true
+	$borrows_kernels"
 
 # The sanitizers see what the scalar kernels read (simd/meson.build). These tests are of the others, or
 # would take minutes without them.
@@ -107,7 +113,7 @@ wants_any_kernels() { ! wants_wide_kernels "$1"; }
 tier_asan()
 {
 	# shellcheck disable=SC2086 # a list of options
-	build_tree asan asan_targets $sanitizer_options -Db_sanitize=address,undefined || return
+	build_kernels && build_tree asan asan_targets $sanitizer_options -Db_sanitize=address,undefined || return
 	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:detect_stack_use_after_return=1
 	export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 	run_unit asan "$build_root/asan" 4 wants_wide_kernels
@@ -137,7 +143,7 @@ uses_threads()
 tier_tsan()
 {
 	# shellcheck disable=SC2086 # a list of options
-	build_tree tsan thread_targets $sanitizer_options -Db_sanitize=thread || return
+	build_kernels && build_tree tsan thread_targets $sanitizer_options -Db_sanitize=thread || return
 	export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
 	run_unit tsan "$build_root/tsan" 8 uses_threads
 	unset TSAN_OPTIONS
@@ -197,8 +203,8 @@ tier_crash()
 {
 	local limit=600
 	[ "$MNEME_LONG" = 0 ] || limit=14400
-	run_test crash/seeded_bugs $limit "$here/crash/seeded" "$build_root/seeded"
 	build_main || return
+	run_test crash/seeded_bugs $limit "$here/crash/seeded" "$build_root/seeded"
 	can_mount crash || return
 	run_scripts crash "$here/integration/crash" $limit
 }
@@ -209,17 +215,16 @@ tier_fuzz()
 		[ "$list" = 1 ] || report_skip fuzz/all "clang is missing: apt-get install clang"
 		return
 	fi
+	build_kernels || return
 	CC=clang build_tree fuzz fuzz_targets -Dbuildtype=debugoptimized -Ddefault_library=static \
-		-Db_lundef=false -Dfuzz=true -Ddebug_checks=true || return
+		-Db_lundef=false -Dfuzz=true -Ddebug_checks=true $borrows_kernels || return
 	local seconds=10 target
 	[ "$MNEME_LONG" = 0 ] || seconds=600
-	lanes_begin
 	for target in "$build_root"/fuzz/tests/fuzz/fuzz_*; do
 		[ -x "$target" ] && [ -f "$target" ] || continue
 		MNEME_SIMD=scalar run_test "fuzz/$(basename "$target")" $((seconds * 2 + 60)) \
 			"$here/fuzz/smoke" "$target" $seconds
 	done
-	lanes_end
 }
 
 tier_fstests()
