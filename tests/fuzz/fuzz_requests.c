@@ -5,32 +5,17 @@
  * Invariants: an input is a run of requests: opcode 1, length of the arguments 2 (little-endian), node 1,
  *            arguments. The node names the input's own directory, the root, one of the inodes that
  *            the last answers brought, or a number that was never given out.
- *            The message lies at the start of a buffer as large as the daemon's, zeros behind it: the
- *            kernel ends names with a zero, and libfuse relies on that.
- *            Answers come back through a pair of sockets that libfuse takes for /dev/fuse.
  * Threading: requests come one at a time; the engine's own threads run beside.
  * Failure:   no room for a store ends the program with a message.
  */
 #include "core/mneme_ioctl.h"
-#include "fs/session.h"
 #include "tests/fuzz/fuzz.h"
-
-#define FUSE_USE_VERSION 312
-#include <fuse_lowlevel.h>
+#include "tests/requests.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <linux/fs.h>
-#include <linux/fuse.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 enum {
-	MESSAGE_MAX = (1 << 20) + 4096,
-	ANSWER_MAX = 2 << 20,
 	KNOWN_NODES = 8,
 	REQUESTS_MAX = 64,
 	INPUTS_A_STORE = 20000,
@@ -38,16 +23,12 @@ enum {
 };
 
 static struct {
-	struct fs_session *session;
-	uint64_t unique;
+	struct requests requests;
 	uint64_t home;               /* the input's directory */
 	uint64_t known[KNOWN_NODES]; /* of the last answers */
 	unsigned next_known;
 	unsigned inputs;
-	uint32_t opcode;  /* of the request that is answered */
-	uint8_t *message; /* MESSAGE_MAX bytes */
-	int kernel;       /* our end of the sockets */
-	char store[PATH_MAX - 16]; /* the rest is for what is put around it */
+	uint32_t opcode; /* of the request that is answered */
 } fuzz;
 
 /* The store lives on between inputs, with pointers in maps that the leak checker does not look into:
@@ -56,12 +37,6 @@ const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
 	return "detect_leaks=0";
-}
-
-static void give_up(const char *what)
-{
-	perror(what);
-	exit(2);
 }
 
 /* Remembers the inode that an answer brings. */
@@ -88,94 +63,28 @@ static void take_answer(const uint8_t *answer, size_t length)
 	}
 }
 
-static void take_answers(void)
-{
-	static uint8_t answer[ANSWER_MAX];
-	ssize_t n;
-
-	while ((n = recv(fuzz.kernel, answer, sizeof(answer), MSG_DONTWAIT)) > 0)
-		take_answer(answer, (size_t)n);
-}
-
 static void request(uint32_t opcode, uint64_t node, const void *arguments, size_t length)
 {
-	struct fuse_in_header head = {
-		.len = (uint32_t)(sizeof(head) + length),
-		.opcode = opcode,
-		.unique = ++fuzz.unique,
-		.nodeid = node,
-		.pid = (uint32_t)getpid(),
-	};
-	struct fuse_buf buffer = {.size = head.len, .mem = fuzz.message};
+	static uint8_t answer[REQUESTS_ANSWER_MAX];
 
-	memcpy(fuzz.message, &head, sizeof(head));
-	if (length)
-		memcpy(fuzz.message + sizeof(head), arguments, length);
 	fuzz.opcode = opcode;
-	fuse_session_process_buf(fs_session_requests(fuzz.session), &buffer);
-	take_answers();
-	memset(fuzz.message, 0, head.len);
-}
-
-/* Hands libfuse one end of a pair of sockets, as a descriptor of /dev/fuse is handed over. */
-static void connect_session(void)
-{
-	int ends[2], room = 2 * ANSWER_MAX;
-	char path[32];
-
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends))
-		give_up("socketpair");
-	if (setsockopt(ends[0], SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)))
-		setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
-	snprintf(path, sizeof(path), "/dev/fd/%d", ends[0]);
-	if (fuse_session_mount(fs_session_requests(fuzz.session), path))
-		give_up("fuse_session_mount");
-	fuzz.kernel = ends[1];
+	requests_send(&fuzz.requests, opcode, node, arguments, length);
+	while ((length = requests_receive(&fuzz.requests, answer, sizeof(answer))))
+		take_answer(answer, length);
 }
 
 static void open_store(void)
 {
-	const struct fuse_init_in init = {.major = FUSE_KERNEL_VERSION,
-					  .minor = 38,
-					  .max_readahead = 131072,
-					  .flags = ~0u & ~(uint32_t)FUSE_INIT_EXT};
 	struct fs_options options = {.transport = FS_TRANSPORT_CLASSIC,
 				     .durability = MNEME_DURABILITY_MEMORY,
 				     .cache_bytes = 64 << 20};
-	struct mneme_create_options create = {.shards = 4};
-	struct mneme_options engine = {.durability = MNEME_DURABILITY_MEMORY};
-	struct mneme_error error = {""};
-	struct mneme *made;
-	const char *folder = getenv("TMPDIR");
 
-	snprintf(fuzz.store, sizeof(fuzz.store), "%s/fuzz.XXXXXX", folder ? folder : "/tmp");
-	if (!mkdtemp(fuzz.store))
-		give_up(fuzz.store);
-	if (mneme_create(fuzz.store, &create, &error) ||
-	    mneme_open(fuzz.store, &engine, &made, &error) || fs_format(made, 0, 0) ||
-	    mneme_close(made) ||
-	    fs_session_open(fuzz.store, NULL, &options, &fuzz.session, &error)) {
-		fprintf(stderr, "%s\n", error.message);
-		exit(2);
-	}
-	connect_session();
-	request(FUSE_INIT, 0, &init, sizeof(init));
+	requests_open(&fuzz.requests, &options);
 }
 
 static void remove_store(void)
 {
-	char command[PATH_MAX];
-	struct mneme_error error;
-
-	if (!fuzz.session)
-		return;
-	if (fs_session_close(fuzz.session, &error))
-		__builtin_trap();
-	fuzz.session = NULL;
-	close(fuzz.kernel);
-	snprintf(command, sizeof(command), "rm -rf '%s'", fuzz.store);
-	if (system(command))
-		give_up(command);
+	requests_close(&fuzz.requests);
 }
 
 /* A directory of its own for each input, so that inputs mean the same in any order. */
@@ -186,12 +95,8 @@ static void make_home(void)
 		char name[16];
 	} arguments = {.in = {.mode = 0777}};
 
-	if (!fuzz.message) {
-		fuzz.message = calloc(1, MESSAGE_MAX);
-		if (!fuzz.message)
-			give_up("calloc");
+	if (!fuzz.inputs)
 		atexit(remove_store);
-	}
 	if (fuzz.inputs++ % INPUTS_A_STORE == 0) {
 		remove_store();
 		open_store();
