@@ -13,6 +13,7 @@
 
 #include "fs/chunk.h"
 #include "fs/virtual.h"
+#include "pool/frame.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -120,7 +121,7 @@ struct write {
 	int dropped;             /* result: suid or sgid were cleared */
 };
 
-static int write_inside(struct mneme_txn *txn, struct write *write, enum mneme_durability *how)
+OWN_FRAME static int write_inside(struct mneme_txn *txn, struct write *write, enum mneme_durability *how)
 {
 	struct names_inode inode;
 	uint64_t end = write->offset + write->length;

@@ -10,6 +10,7 @@
 
 #include "fs/ioctl.h"
 #include "fs/virtual.h"
+#include "pool/frame.h"
 
 #include <errno.h>
 #include <linux/fs.h>
@@ -114,7 +115,7 @@ static int set_fsx(struct op *op, uint64_t ino, const struct fsxattr *in)
 }
 
 /* Returns 1 when the command was one of these and was answered. */
-static int answer_flags(struct op *op, uint64_t ino, unsigned command, const void *in,
+OWN_FRAME static int answer_flags(struct op *op, uint64_t ino, unsigned command, const void *in,
 			size_t in_size)
 {
 	union {
@@ -169,7 +170,7 @@ static int answer_flags(struct op *op, uint64_t ino, unsigned command, const voi
 
 /* ---- identity and stats ---- */
 
-static void answer_identity(struct op *op, uint64_t ino, size_t out_size)
+OWN_FRAME static void answer_identity(struct op *op, uint64_t ino, size_t out_size)
 {
 	struct mneme_ioc_identity out = {
 		.version = MNEME_IOC_VERSION, .shards = op->fs->shards, .inode = ino};
@@ -186,7 +187,7 @@ static void answer_identity(struct op *op, uint64_t ino, size_t out_size)
 	op_end(op, 0);
 }
 
-static void answer_stats(struct op *op, size_t out_size)
+OWN_FRAME static void answer_stats(struct op *op, size_t out_size)
 {
 	struct mneme_stats in;
 	struct mneme_ioc_stats out = {.version = MNEME_IOC_VERSION};

@@ -5,6 +5,7 @@
  */
 #include "fs/permission.h"
 #include "fs/acl.h"
+#include "pool/frame.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -184,7 +185,7 @@ static int allows(struct permission *p, uint64_t ino, const struct names_inode *
 	return !err && by_acl(p, inode, acl, length, want);
 }
 
-int permission_ask(struct permission *p, uint64_t ino, unsigned want)
+OWN_FRAME int permission_ask(struct permission *p, uint64_t ino, unsigned want)
 {
 	struct names_inode inode;
 	int err = inode_read(p->fs, ino, &inode);
@@ -221,13 +222,18 @@ static int first_parent(void *arg, const struct mneme_key *key, const void *valu
 }
 
 /* The directory of the inode's first name, 0 if there is none. */
-static uint64_t parent_of(struct fs *fs, uint64_t ino)
+OWN_FRAME static uint64_t parent_of(struct fs *fs, uint64_t ino)
 {
 	struct mneme_key first = names_key(ino, MNEME_TYPE_PARENT);
 	struct mneme_key last = names_key(ino, MNEME_TYPE_PARENT + 1);
 	uint64_t parent = 0;
+	int got = mneme_view_begin(fs->engine, ino);
 
-	return mneme_scan(fs->engine, &first, &last, 1, first_parent, &parent) == 1 ? parent : 0;
+	if (got)
+		return 0;
+	got = mneme_view_scan(fs->engine, &first, &last, 1, first_parent, &parent);
+	mneme_view_end(fs->engine, ino);
+	return got == 1 ? parent : 0;
 }
 
 /* Searches meet many records: a caller who may read them all is spared the look at each. */

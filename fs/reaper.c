@@ -8,6 +8,7 @@
 #include "core/links.h"
 #include "core/memory/memory.h"
 #include "pool/alloc.h"
+#include "pool/frame.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -52,7 +53,7 @@ static int each_chunk(void *arg, const struct mneme_key *key, const void *value,
 }
 
 /* Removes up to REAP_PIECE_CHUNKS chunks of an orphan. Returns 1 when there may be more, 0 or -errno. */
-static int remove_piece(struct fs *fs, uint64_t ino)
+OWN_FRAME static int remove_piece(struct fs *fs, uint64_t ino)
 {
 	struct names_inode inode;
 	struct mneme_txn *txn;
@@ -84,7 +85,7 @@ abort:
 }
 
 /* Removes all keys of the inode and its ORPHAN key. -EBUSY: links are to go first. */
-static int remove_rest_try(struct fs *fs, uint64_t ino)
+OWN_FRAME static int remove_rest_try(struct fs *fs, uint64_t ino)
 {
 	struct names_inode inode;
 	struct mneme_txn *txn;

@@ -300,35 +300,39 @@ static void handle_rename(fuse_req_t req, fuse_ino_t parent, const char *name, f
 {
 	struct op op = op_begin(req, METRICS_RENAME);
 	struct fs *fs = op.fs;
-	struct rename r;
+	struct rename *r = op_temporary(sizeof(*r)); /* a third of a handler's stack */
 	int err = -EAGAIN;
 
-	memset(&r, 0, sizeof(r));
-	r.from.directory = fs_inode_number(fs, parent);
-	r.from.name = name;
-	r.to.directory = fs_inode_number(fs, newparent);
-	r.to.name = newname;
-	r.flags = flags;
-	r.now = fs_now();
-	r.caller = req;
+	if (!r) {
+		op_reply_error(&op, -ENOMEM);
+		return;
+	}
+	memset(r, 0, sizeof(*r));
+	r->from.directory = fs_inode_number(fs, parent);
+	r->from.name = name;
+	r->to.directory = fs_inode_number(fs, newparent);
+	r->to.name = newname;
+	r->flags = flags;
+	r->now = fs_now();
+	r->caller = req;
 	if (flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT) ||
 	    (flags & RENAME_EXCHANGE && flags & (RENAME_NOREPLACE | RENAME_WHITEOUT))) {
 		op_reply_error(&op, -EINVAL);
 		return;
 	}
-	if (virtual_is(r.from.directory) || virtual_is(r.to.directory) || virtual_is_name(name) ||
+	if (virtual_is(r->from.directory) || virtual_is(r->to.directory) || virtual_is_name(name) ||
 	    virtual_is_name(newname)) {
 		op_reply_error(&op, -EPERM);
 		return;
 	}
 	for (int i = 0; i < FS_TRIES && err == -EAGAIN; i++)
-		err = rename_try(fs, &r);
+		err = rename_try(fs, r);
 	if (err == -ECANCELED)
 		err = 0;
 	if (!err && fs->memory)
-		memory_follow(fs, &r);
-	if (!err && r.gone && node_set_orphan(fs->nodes, r.gone, 1))
-		reaper_remove(fs, r.gone);
+		memory_follow(fs, r);
+	if (!err && r->gone && node_set_orphan(fs->nodes, r->gone, 1))
+		reaper_remove(fs, r->gone);
 	op_reply_error(&op, err);
 }
 

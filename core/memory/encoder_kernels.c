@@ -81,7 +81,7 @@ static void quantise_positive_scalar(const float *x, uint32_t rows, uint32_t wid
 static void norm_scalar(const float *x, uint32_t rows, uint32_t width, const float *scale,
 			const float *bias, uint8_t *out, float *out_scale)
 {
-	float y[MODEL_WIDTH];
+	static _Thread_local float y[MODEL_WIDTH]; /* handlers have 3 KiB of stack */
 
 	for (uint32_t r = 0; r < rows; r++, x += width, out += width) {
 		float mean = 0, variance = 0;

@@ -151,7 +151,7 @@ static void quantise_positive(const float *x, uint32_t rows, uint32_t width, uin
 static void norm(const float *x, uint32_t rows, uint32_t width, const float *scale,
 		 const float *bias, uint8_t *out, float *out_scale)
 {
-	_Alignas(64) float y[MODEL_WIDTH];
+	static _Thread_local _Alignas(64) float y[MODEL_WIDTH]; /* handlers have 3 KiB of stack */
 
 	for (uint32_t r = 0; r < rows; r++, x += width, out += width) {
 		vf sum = vf_set1(0), squares = vf_set1(0), top = vf_set1(0);

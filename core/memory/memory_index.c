@@ -9,20 +9,32 @@
 
 enum { DEAD_LEAST = 20000 };
 
-/* Dead texts cost memory and search time: once there are many, the living ones move. [index] */
-static void compact_if_due(struct memory *mem)
+/* Dead texts cost memory and search time. [index] */
+static int is_compaction_due(struct memory *mem)
 {
 	struct lexical_stats words;
-	struct lexical *lexical;
 
 	lexical_get_stats(mem->lexical, &words);
-	if (words.deleted > DEAD_LEAST && words.deleted > words.passages / 2 &&
-	    lexical_compact(mem->lexical, &lexical) == 0) {
+	return words.deleted > DEAD_LEAST && words.deleted > words.passages / 2;
+}
+
+void memory_index_compact_if_due(struct memory *mem)
+{
+	struct lexical *lexical;
+
+	pthread_rwlock_wrlock(&mem->index);
+	if (is_compaction_due(mem) && lexical_compact(mem->lexical, &lexical) == 0) {
 		lexical_free(mem->lexical);
 		mem->lexical = lexical;
 	}
+	pthread_rwlock_unlock(&mem->index);
+}
+
+/* Counts a change; has the work done that follows from many. [index] */
+static void changed(struct memory *mem)
+{
 	mem->changes++;
-	if ((mem->vectors && collection_wants_build(mem->vectors)) ||
+	if (is_compaction_due(mem) || (mem->vectors && collection_wants_build(mem->vectors)) ||
 	    mem->changes - mem->snapshot.changes >= MEMORY_SNAPSHOT_CHANGES)
 		memory_upkeep_poke(mem);
 }
@@ -41,7 +53,7 @@ void memory_index_remove(struct memory *mem, uint64_t inode)
 	pthread_rwlock_wrlock(&mem->index);
 	if (owner_delete(mem, inode))
 		atomic_fetch_sub_explicit(&mem->files, 1, memory_order_relaxed);
-	compact_if_due(mem);
+	changed(mem);
 	pthread_rwlock_unlock(&mem->index);
 }
 
@@ -60,7 +72,7 @@ int memory_index_put(struct memory *mem, uint64_t inode, uint64_t version,
 		atomic_fetch_add_explicit(&mem->files, 1, memory_order_relaxed);
 	else if (rc < 0 && deleted)
 		atomic_fetch_sub_explicit(&mem->files, 1, memory_order_relaxed);
-	compact_if_due(mem);
+	changed(mem);
 	pthread_rwlock_unlock(&mem->index);
 	return rc;
 }

@@ -205,6 +205,8 @@ int memory_rows_locate(struct memory *mem, uint64_t inode, uint32_t part, struct
 int memory_index_put(struct memory *mem, uint64_t inode, uint64_t version,
 		     const struct words_bag *words, uint32_t parts, const float *vectors);
 void memory_index_remove(struct memory *mem, uint64_t inode);
+/* Drops what is dead in the index of the words, where that is much. Takes seconds. */
+void memory_index_compact_if_due(struct memory *mem);
 /* Starts and ends long work on the indexes; _poke() has it looked whether there is some. */
 int memory_upkeep_start(struct memory *mem);
 void memory_upkeep_stop(struct memory *mem);

@@ -5,6 +5,7 @@
  */
 #include "core/memory/filter.h"
 #include "core/memory/memory_inside.h"
+#include "pool/frame.h"
 
 #include <errno.h>
 #include <string.h>
@@ -82,7 +83,7 @@ static int name_take(void *arg, const struct mneme_key *key, const void *value, 
 }
 
 /* Up to `max` names of an inode: how many. -ENOENT: none. */
-static int names_find(struct mneme *engine, uint64_t inode, struct name *names, uint32_t max)
+OWN_FRAME static int names_find(struct mneme *engine, uint64_t inode, struct name *names, uint32_t max)
 {
 	struct names n = {.names = names, .max = max};
 	struct mneme_key first = names_key(inode, MNEME_TYPE_PARENT);
@@ -100,7 +101,7 @@ static int names_find(struct mneme *engine, uint64_t inode, struct name *names, 
 }
 
 /* Puts a name in front of what is in `path` from *at on. */
-static int name_prepend(struct mneme *engine, const struct name *name, char *path, size_t *at)
+OWN_FRAME static int name_prepend(struct mneme *engine, const struct name *name, char *path, size_t *at)
 {
 	static _Thread_local uint8_t entry[sizeof(struct names_dentry) + NAMES_NAME_MAX];
 	uint8_t sub[8];
@@ -154,18 +155,24 @@ int memory_parents(struct memory *mem, uint64_t inode, uint64_t *directories, ui
 	return count;
 }
 
+OWN_FRAME static int may_opt_out(struct mneme *engine, uint64_t inode)
+{
+	struct names_inode record;
+
+	return memory_inode(engine, inode, &record) == 0 && record.state & NAMES_HAS_ROBOTS;
+}
+
 /* Does this inode itself say that it is not to be indexed? */
-static int opts_out(struct mneme *engine, uint64_t inode)
+OWN_FRAME static int opts_out(struct mneme *engine, uint64_t inode)
 {
 	struct mneme_key key = {.inode = inode,
 				.type = MNEME_TYPE_XATTR,
 				.sub = NAMES_ROBOTS,
 				.sub_length = sizeof(NAMES_ROBOTS) - 1};
-	struct names_inode record;
 	char value[8];
 	size_t length;
 
-	if (memory_inode(engine, inode, &record) < 0 || !(record.state & NAMES_HAS_ROBOTS))
+	if (!may_opt_out(engine, inode))
 		return 0;
 	return mneme_get(engine, &key, value, sizeof value, &length) == 0 && length == 5 &&
 	       !memcmp(value, "false", 5);

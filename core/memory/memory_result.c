@@ -54,10 +54,22 @@ static int part_take(void *arg, const struct mneme_key *key, const void *value, 
 	return 0;
 }
 
+static int parts_load(struct memory *mem, uint64_t inode, struct division *d)
+{
+	struct mneme_key first = names_key(inode, MNEME_TYPE_PASSAGE), last = first;
+	int rc = mneme_view_begin(mem->engine, inode);
+
+	if (rc < 0)
+		return rc;
+	last.type++;
+	rc = mneme_view_scan(mem->engine, &first, &last, 0, part_take, d);
+	mneme_view_end(mem->engine, inode);
+	return rc;
+}
+
 static int division_load(struct memory *mem, uint64_t inode, const struct names_inode *record,
 			 struct division *d)
 {
-	struct mneme_key first = names_key(inode, MNEME_TYPE_PASSAGE), last = first;
 	static _Thread_local char reason[MEMORY_REASON_MAX + 1];
 	struct memory_state state;
 	int rc = memory_state_get(mem, inode, &state, reason);
@@ -67,9 +79,8 @@ static int division_load(struct memory *mem, uint64_t inode, const struct names_
 	d->is_cut = rc == 0 && state.version == record->version && state.parts &&
 		    state.parts <= MEMORY_PARTS_MAX;
 	if (d->is_cut) {
-		last.type++;
 		rc = division_reserve(d, state.parts);
-		return rc ? rc : mneme_scan(mem->engine, &first, &last, 0, part_take, d);
+		return rc ? rc : parts_load(mem, inode, d);
 	}
 	uint64_t size = record->size < MEMORY_FILE_MAX ? record->size : MEMORY_FILE_MAX;
 	rc = division_reserve(d, size / WINDOW + 1);

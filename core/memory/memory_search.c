@@ -93,7 +93,7 @@ static int query_prepare(struct search *s)
 {
 	struct memory *mem = s->mem;
 	const struct memory_query *q = s->query;
-	char why[EMBEDDER_WHY];
+	static _Thread_local char why[EMBEDDER_WHY]; /* handlers have 3 KiB of stack */
 
 	if (q->text) {
 		int rc = words_count(mem->query.words, q->text, q->length, &s->bag);

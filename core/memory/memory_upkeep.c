@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   what takes seconds: building the index of the vectors and keeping the indexes in
- *            files, as low work of the engine's bridge.
+ * Purpose:   what takes seconds: building the index of the vectors, compacting that of the words, and
+ *            keeping both in files, as low work of the engine's bridge.
  * Invariants: one build at a time. It ends soon after `stop` is set.
  * Threading: started before and stopped after everything that pokes.
  * Failure:   what cannot be done is tried again when it is poked after RETRY_S; searches scan until then.
@@ -51,6 +51,7 @@ static void upkeep_run(void *arg, int status)
 	(void)status;
 	if (atomic_load_explicit(&u->stop, memory_order_relaxed))
 		return;
+	memory_index_compact_if_due(mem);
 	int rc = build_if_due(mem);
 	if (!rc && is_save_due(mem))
 		memory_snapshot_save(mem, 0);

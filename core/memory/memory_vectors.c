@@ -159,7 +159,7 @@ static int own_load(struct memory *mem, uint64_t inode, struct memory_rows *out)
 static int file_parse(struct memory *mem, uint64_t inode, const struct names_inode *record,
 		      struct vecfile *f, char *why)
 {
-	char name[NAMES_NAME_MAX + 2];
+	static _Thread_local char name[NAMES_NAME_MAX + 2]; /* handlers have 3 KiB of stack */
 
 	if (memory_name(mem, inode, name) < 0)
 		return 1;
@@ -271,7 +271,7 @@ int memory_rows_index(struct memory *mem, uint64_t inode, const struct names_ino
 int memory_vector_shown(struct memory *mem, uint64_t inode, float *vector, size_t capacity,
 			uint32_t *dim)
 {
-	char why[VECFILE_WHY];
+	static _Thread_local char why[VECFILE_WHY]; /* as above */
 	struct names_inode record;
 	struct memory_rows rows = {0};
 	int rc = memory_inode(mem->engine, inode, &record);

@@ -292,7 +292,7 @@ static void release(struct mneme *m, uint64_t lsn)
 static int checkpoint_once(struct mneme *m, int clean)
 {
 	struct checkpoint *c = m->checkpoint;
-	struct fmt_super super = m->super;
+	struct fmt_super *super = &c->next;
 	uint64_t begin = clock_ns(CLOCK_MONOTONIC);
 	int rc = store_writable(m);
 
@@ -300,33 +300,34 @@ static int checkpoint_once(struct mneme *m, int clean)
 		rc = table_reserve(c, heap_groups(&m->heap) + SPARE_GROUPS);
 	if (rc < 0)
 		return rc;
-	super.generation = store_epoch(m);
+	*super = m->super;
+	super->generation = store_epoch(m);
 	/* Before the freeze: what was packed up to there is in the epoch that it closes. */
-	super.packed_until = packer_until(m);
-	super.lsn = freeze(m);
-	super.clean = clean;
-	super.written_ns = clock_ns(CLOCK_REALTIME);
+	super->packed_until = packer_until(m);
+	super->lsn = freeze(m);
+	super->clean = clean;
+	super->written_ns = clock_ns(CLOCK_REALTIME);
 	uint64_t written = atomic_load_explicit(&m->wal.written, memory_order_acquire);
-	if (written > super.log_durable)
-		super.log_durable = written;
+	if (written > super->log_durable)
+		super->log_durable = written;
 	for (uint32_t i = 0; i < m->shard_count; i++)
-		super.inode_next[i] =
+		super->inode_next[i] =
 			atomic_load_explicit(&m->shards[i].inode_next, memory_order_relaxed);
 	if (SEEDED_BUG(8))
-		(void)super_write(m, &super); /* before what it refers to */
+		(void)super_write(m, super); /* before what it refers to */
 	if (SEEDED_BUG(14))
 		release_pages(m); /* while the durable superblock still reaches them */
 	for (uint32_t i = 0; i < m->shard_count && rc == 0; i++)
-		rc = place_shard(m, &m->shards[i], &super.roots[i]);
+		rc = place_shard(m, &m->shards[i], &super->roots[i]);
 	if (rc == 0)
-		rc = place_dictionary(m, &super);
+		rc = place_dictionary(m, super);
 	if (SEEDED_BUG(16))
-		super.roots[m->shard_count - 1] = m->super.roots[m->shard_count - 1];
+		super->roots[m->shard_count - 1] = m->super.roots[m->shard_count - 1];
 	if (c->stage.scattered)
-		super.incompatible |= FMT_INCOMPAT_SCATTERED;
-	super.heap_pages = atomic_load_explicit(&m->heap.pages, memory_order_acquire);
+		super->incompatible |= FMT_INCOMPAT_SCATTERED;
+	super->heap_pages = atomic_load_explicit(&m->heap.pages, memory_order_acquire);
 	if (rc == 0)
-		rc = bitmaps_write(m, super.generation, super.heap_pages);
+		rc = bitmaps_write(m, super->generation, super->heap_pages);
 	if (rc < 0)
 		return store_fail_for_good(m, rc, "a checkpoint could not be written");
 	for (uint32_t i = 0; i < m->shard_count; i++)
@@ -334,12 +335,12 @@ static int checkpoint_once(struct mneme *m, int clean)
 	if (!SEEDED_BUG(9))
 		rc = m->io->ops->sync(m->heap.file);
 	if (rc == 0)
-		rc = super_write(m, &super);
+		rc = super_write(m, super);
 	if (rc < 0)
 		return store_fail_for_good(m, rc, "a checkpoint could not be made durable");
-	m->super = super;
-	packing_written(m->packing, &super);
-	release(m, super.lsn);
+	m->super = *super;
+	packing_written(m->packing, super);
+	release(m, super->lsn);
 	super_write_again(m);
 	c->stats.count++;
 	c->stats.ns_last = clock_ns(CLOCK_MONOTONIC) - begin;

@@ -29,6 +29,7 @@ struct checkpoint {
 	int result;                 /* [run] of the last one */
 	struct io_file *super_file; /* [I] */
 	uint8_t *super_page;        /* [run] 4096 bytes */
+	struct fmt_super next;      /* [run] the superblock in the making */
 	uint32_t super_copy;        /* [I] place of the superblock found at opening */
 	int super_alone;            /* [I] the other place did not hold the same */
 	struct fmt_bitmap *bitmap;  /* [run] 4096 bytes */

@@ -275,19 +275,18 @@ static int op_prepare(struct mneme *m, struct shard *s, const struct commit_op *
 	return rc;
 }
 
-/* `path` is that of op_prepare when nothing has changed since, else NULL. */
+/* `path` is that of op_prepare if it `is_prepared`: nothing has changed since. */
 static void op_apply(struct mneme *m, struct shard *s, const struct commit_op *op,
-		     struct page_key key, struct budget *budget, struct tree_path *path)
+		     struct page_key key, struct budget *budget, struct tree_path *path,
+		     int is_prepared)
 {
-	struct tree_path again;
 	int rc = 0;
 
 	if (op->kind == FMT_OP_DELETE_RANGE) {
 		range_apply(m, s, op, key, budget);
 		return;
 	}
-	if (!path) {
-		path = &again;
+	if (!is_prepared) {
 		rc = tree_seek(m, s, key, path);
 		if (rc == 0 && (path->found || op->kind == FMT_OP_PUT || op->kind == FMT_OP_PATCH))
 			rc = tree_prepare(m, s, key, budget, path);
@@ -381,7 +380,7 @@ static void ops_apply(struct mneme *m, const struct commit_op *ops, uint32_t cou
 	for (uint32_t i = 0; i < count; i++) {
 		struct page_key key = {key_bytes, store_encode_key(&ops[i].key, key_bytes)};
 		op_apply(m, store_shard(m, ops[i].key.inode), &ops[i], key, budget,
-			 count == 1 ? path : NULL);
+			 path, count == 1);
 	}
 }
 

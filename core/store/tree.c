@@ -524,7 +524,7 @@ int tree_range_remove(struct mneme *m, struct shard *s, struct page_key first, s
 			page_key_at(path.pages[path.depth - 1], path.positions[path.depth - 1]);
 		if (page_key_compare(key, last) >= 0)
 			return 0;
-		uint8_t copy[FMT_KEY_MAX];
+		static _Thread_local uint8_t copy[FMT_KEY_MAX]; /* handlers have 3 KiB of stack */
 		memcpy(copy, key.bytes, key.length);
 		key.bytes = copy;
 		rc = tree_prepare(m, s, key, budget, &path);

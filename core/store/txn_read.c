@@ -37,9 +37,7 @@ int txn_tree_scan(struct mneme *m, const struct mneme_key *first, const struct m
 		  int last_inclusive, uint64_t limit, mneme_scan_each *each, void *arg,
 		  uint64_t *hash)
 {
-	uint8_t last_bytes[FMT_KEY_MAX]; /* on the stack: `each` may begin another scan */
 	struct page_key from = {key_bytes, store_encode_key(first, key_bytes)};
-	struct page_key to = {last_bytes, store_encode_key(last, last_bytes)};
 	struct tree_path path;
 	uint64_t faults = heap_faults(&m->heap);
 	int rc = tree_seek(m, store_shard(m, first->inode), from, &path);
@@ -51,10 +49,12 @@ int txn_tree_scan(struct mneme *m, const struct mneme_key *first, const struct m
 		const struct fmt_page *leaf = path.pages[path.depth - 1];
 		unsigned position = path.positions[path.depth - 1];
 		struct page_key at = page_key_at(leaf, position);
-		int order = page_key_compare(at, to);
+		struct mneme_key key;
+		store_decode_key(at, &key);
+		/* `last` as it is given: keys lie in the order of their encodings */
+		int order = txn_key_compare(&key, last);
 		if (order > 0 || (order == 0 && !last_inclusive))
 			return 0;
-		struct mneme_key key;
 		uint32_t length;
 		int error = 0;
 		const void *value = value_read(m, leaf, position, &length, &error);
@@ -63,7 +63,6 @@ int txn_tree_scan(struct mneme *m, const struct mneme_key *first, const struct m
 			return error;
 		if (hash)
 			*hash = txn_hash(txn_hash(*hash, at.bytes, at.length), value, length);
-		store_decode_key(at, &key);
 		rc = each(arg, &key, value, length);
 		if (rc)
 			return rc;
