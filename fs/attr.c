@@ -274,15 +274,15 @@ static void handle_statfs(fuse_req_t req, fuse_ino_t nodeid)
 	struct mneme_stats stats;
 
 	mneme_get_stats(op.fs->engine, &stats);
-	uint64_t free_bytes = stats.heap_free_bytes + stats.disk_free_bytes;
+	uint64_t free_bytes = fs_free_bytes(&stats);
 	/* when space is scarce, people ask what a deletion has brought */
 	if (free_bytes < STATFS_SCARCE_BYTES && !stats.read_only &&
-	    free_bytes < (stats.heap_bytes + stats.disk_free_bytes) / 2 &&
+	    free_bytes < (stats.heap_bytes + free_bytes - stats.heap_free_bytes) / 2 &&
 	    reaper_settle(op.fs->reaper, 1, STATFS_SETTLE_MS)) {
 		mneme_get_stats(op.fs->engine, &stats);
-		free_bytes = stats.heap_free_bytes + stats.disk_free_bytes;
+		free_bytes = fs_free_bytes(&stats);
 	}
-	uint64_t total_bytes = stats.heap_bytes + stats.disk_free_bytes;
+	uint64_t total_bytes = stats.heap_bytes + free_bytes - stats.heap_free_bytes;
 	out.f_blocks = total_bytes / out.f_frsize;
 	out.f_bfree = out.f_bavail = free_bytes / out.f_frsize;
 	/* an inode needs about this much: a record, a name and its way back */

@@ -99,6 +99,12 @@ static inline fuse_ino_t fs_nodeid(const struct fs *fs, uint64_t ino)
 int64_t fs_now(void);
 uint32_t fs_shard_of(const struct fs *fs, uint64_t ino);
 
+/* What can be written to a store before its disk is full. */
+static inline uint64_t fs_free_bytes(const struct mneme_stats *stats)
+{
+	return stats->heap_free_bytes + stats->disk_free_bytes + stats->log_free_bytes;
+}
+
 /* A locked transaction over the shards of `count` inodes. -EROFS on a read-only mount. `flags`:
  * MNEME_TXN_MAY_FILL for what frees space. */
 int fs_begin(struct fs *fs, unsigned flags, const uint64_t *inodes, unsigned count,

@@ -224,6 +224,9 @@ static void print_engine(struct text *text, struct fs *fs)
 		    (double)s.heap_free_bytes);
 	print_value(text, "disk_free_bytes", "gauge", "Free bytes of the filesystem below.",
 		    (double)s.disk_free_bytes);
+	print_value(text, "log_free_bytes", "gauge",
+		    "Bytes that the log gives back when the disk is full.",
+		    (double)s.log_free_bytes);
 	print_value(text, "dirty_bytes", "gauge", "Dirty arena in use.", (double)s.dirty_bytes);
 	print_value(text, "log_position_bytes", "counter", "Log position of the next record.",
 		    (double)s.lsn_next);

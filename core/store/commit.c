@@ -354,15 +354,25 @@ static uint32_t stamp_new(struct mneme *m)
 	return stamp;
 }
 
+/* What operations may take that were not yet looked at: their values, each with a list, and leaves. */
+static uint64_t ops_pages(const struct commit_op *ops, uint32_t count)
+{
+	uint64_t pages = 0;
+
+	for (uint32_t i = 0; i < count; i++)
+		pages += TREE_PAGES_PUT + 2 + ops[i].length / FMT_PAGE_SIZE;
+	return pages;
+}
+
 static int ops_prepare(struct mneme *m, const struct commit_op *ops, uint32_t count, unsigned flags,
 		       struct budget *budget, struct tree_path *path)
 {
+	uint32_t i = 0;
 	int rc = 0;
 
 	if (ops_only_put(ops, count))
 		budget->stamp = stamp_new(m);
-	for (uint32_t i = 0; i < count && rc == 0; i++) {
-		wanted_later = (uint64_t)(count - i - 1) * (TREE_PAGES_PUT + 1);
+	for (; i < count && rc == 0; i++) {
 		struct page_key key = {key_bytes, store_encode_key(&ops[i].key, key_bytes)};
 		struct shard *s = store_shard(m, ops[i].key.inode);
 		/* Operations behind a delete may meet the leaves beside it. */
@@ -371,6 +381,8 @@ static int ops_prepare(struct mneme *m, const struct commit_op *ops, uint32_t co
 		if (rc == 0)
 			rc = op_prepare(m, s, &ops[i], key, flags, budget, path);
 	}
+	if (rc == -ENOSPC)
+		wanted_later = ops_pages(ops + i, count - i);
 	return rc;
 }
 
@@ -551,7 +563,12 @@ int commit_make_heap_room(struct mneme *m, uint64_t pages)
 	if (rc != -ENOSPC)
 		return rc;
 	/* What others take and give back meanwhile must not refuse a delete, which makes room. */
-	return wanted_flags & MNEME_TXN_MAY_FILL ? checkpoint_run(m) : checkpoint_reclaim(m);
+	rc = wanted_flags & MNEME_TXN_MAY_FILL ? checkpoint_run(m) : checkpoint_reclaim(m);
+	if (rc && rc != -ENOSPC)
+		return rc;
+	/* The log has segments to spare now, and another checkpoint may have ended before this began. */
+	(void)wal_trim(&m->wal);
+	return heap_grow(&m->heap, pages) == 0 ? 0 : rc;
 }
 
 int commit_gives_up(int tries)
@@ -585,9 +602,9 @@ int commit_make_room(struct mneme *m, int why)
 		/* If it can be had, all of it at once, but no more than the arena could hold. */
 		if (later > m->dirty.budget_max)
 			later = m->dirty.budget_max;
-		rc = heap_grow(&m->heap, m->keep_pages + pages + later + GROW_SLACK_PAGES);
-		if (rc == -ENOSPC || !later)
-			rc = commit_make_heap_room(m, m->keep_pages + pages);
+		rc = commit_make_heap_room(m, m->keep_pages + pages + later);
+		if (rc == -ENOSPC && later)
+			rc = heap_grow(&m->heap, m->keep_pages + pages);
 		break;
 	default:
 		return why;

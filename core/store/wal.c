@@ -221,6 +221,18 @@ uint32_t wal_trim(struct wal *w)
 	return removed;
 }
 
+uint64_t wal_free_bytes(struct wal *w)
+{
+	uint64_t count;
+
+	pthread_mutex_lock(&w->segments);
+	count = w->spare_count;
+	for (uint32_t i = 0; i < w->retired_count; i++)
+		count += w->retired[i].standard;
+	pthread_mutex_unlock(&w->segments);
+	return count > WAL_SPARES_QUIET ? (count - WAL_SPARES_QUIET) * w->segment_bytes : 0;
+}
+
 /* Takes a segment that can hold `need` bytes of blocks into use. [leader] */
 static int segment_next(struct wal *w, uint64_t lsn, uint64_t need)
 {

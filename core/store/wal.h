@@ -126,6 +126,8 @@ void wal_leave_out(struct wal *w, uint64_t lsn);
 void wal_recycle(struct wal *w, uint64_t lsn);
 /* Removes spare segments but for WAL_SPARES_QUIET: how many. */
 uint32_t wal_trim(struct wal *w);
+/* Bytes that wal_trim() would give back behind a checkpoint. */
+uint64_t wal_free_bytes(struct wal *w);
 /* Makes a spare segment if there is none: background work, asked for when an eighth of a segment is
  * written, so that a small log stays small. */
 int wal_prepare(struct wal *w);
