@@ -4,6 +4,7 @@
  */
 #include "core/links.h"
 #include "pool/alloc.h"
+#include "pool/frame.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -45,7 +46,7 @@ uint64_t links_shards(struct mneme *m, uint64_t from, const struct links *old,
 
 int links_begin(struct mneme *m, uint64_t shards, unsigned flags, struct mneme_txn **out)
 {
-	uint64_t inodes[MNEME_SHARDS_MAX];
+	static _Thread_local uint64_t inodes[MNEME_SHARDS_MAX]; /* handlers have 3 KiB of stack */
 	unsigned count = 0;
 
 	for (uint64_t shard = 0; shard < MNEME_SHARDS_MAX; shard++)
@@ -242,7 +243,7 @@ static int end_take(void *arg, const struct mneme_key *key, const void *value, s
 }
 
 /* The link leads nowhere from now on. */
-static int end_cut(struct mneme_txn *txn, uint64_t inode, const struct end *end)
+OWN_FRAME static int end_cut(struct mneme_txn *txn, uint64_t inode, const struct end *end)
 {
 	static _Thread_local uint8_t
 		value[sizeof(struct names_link) + NAMES_LABEL_MAX]; /* a handler's stack */
@@ -265,8 +266,8 @@ static int end_cut(struct mneme_txn *txn, uint64_t inode, const struct end *end)
 	return mneme_txn_delete(txn, &key);
 }
 
-static int forget_inside(struct mneme *m, struct mneme_txn *txn, uint64_t inode,
-			 const struct links *own, const struct ends *ends)
+OWN_FRAME static int forget_inside(struct mneme *m, struct mneme_txn *txn, uint64_t inode,
+				   const struct links *own, const struct ends *ends)
 {
 	const struct links none = {0};
 	int rc = has_name(txn, inode);
@@ -279,7 +280,8 @@ static int forget_inside(struct mneme *m, struct mneme_txn *txn, uint64_t inode,
 	return rc;
 }
 
-static int forget_some(struct mneme *m, uint64_t inode, const struct links *own, struct ends *ends)
+OWN_FRAME static int forget_some(struct mneme *m, uint64_t inode, const struct links *own,
+				 struct ends *ends)
 {
 	uint64_t shards = links_shards(m, inode, own, own);
 	struct mneme_txn *txn;

@@ -121,7 +121,8 @@ struct write {
 	int dropped;             /* result: suid or sgid were cleared */
 };
 
-OWN_FRAME static int write_inside(struct mneme_txn *txn, struct write *write, enum mneme_durability *how)
+OWN_FRAME static int write_inside(struct mneme_txn *txn, struct write *write,
+				  enum mneme_durability *how)
 {
 	struct names_inode inode;
 	uint64_t end = write->offset + write->length;

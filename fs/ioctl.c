@@ -116,7 +116,7 @@ static int set_fsx(struct op *op, uint64_t ino, const struct fsxattr *in)
 
 /* Returns 1 when the command was one of these and was answered. */
 OWN_FRAME static int answer_flags(struct op *op, uint64_t ino, unsigned command, const void *in,
-			size_t in_size)
+				  size_t in_size)
 {
 	union {
 		uint32_t flags;

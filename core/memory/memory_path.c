@@ -83,7 +83,8 @@ static int name_take(void *arg, const struct mneme_key *key, const void *value, 
 }
 
 /* Up to `max` names of an inode: how many. -ENOENT: none. */
-OWN_FRAME static int names_find(struct mneme *engine, uint64_t inode, struct name *names, uint32_t max)
+OWN_FRAME static int names_find(struct mneme *engine, uint64_t inode, struct name *names,
+				uint32_t max)
 {
 	struct names n = {.names = names, .max = max};
 	struct mneme_key first = names_key(inode, MNEME_TYPE_PARENT);
@@ -101,7 +102,8 @@ OWN_FRAME static int names_find(struct mneme *engine, uint64_t inode, struct nam
 }
 
 /* Puts a name in front of what is in `path` from *at on. */
-OWN_FRAME static int name_prepend(struct mneme *engine, const struct name *name, char *path, size_t *at)
+OWN_FRAME static int name_prepend(struct mneme *engine, const struct name *name, char *path,
+				  size_t *at)
 {
 	static _Thread_local uint8_t entry[sizeof(struct names_dentry) + NAMES_NAME_MAX];
 	uint8_t sub[8];

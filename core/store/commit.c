@@ -391,8 +391,8 @@ static void ops_apply(struct mneme *m, const struct commit_op *ops, uint32_t cou
 {
 	for (uint32_t i = 0; i < count; i++) {
 		struct page_key key = {key_bytes, store_encode_key(&ops[i].key, key_bytes)};
-		op_apply(m, store_shard(m, ops[i].key.inode), &ops[i], key, budget,
-			 path, count == 1);
+		op_apply(m, store_shard(m, ops[i].key.inode), &ops[i], key, budget, path,
+			 count == 1);
 	}
 }
 
