@@ -416,21 +416,32 @@ static int make_below(struct op *op, const struct vnode *above, const char *name
 /* Makes what `name` in `directory` is. */
 int virtual_make_node(struct op *op, uint64_t directory, const char *name, struct vnode *node)
 {
-	struct vnode above;
+	struct vnode *above = op_temporary(sizeof(*above));
 
+	if (!above)
+		return -ENOMEM;
 	node->above = directory;
 	if (!virtual_is(directory)) {
 		node->kind = KIND_ROOT;
 		node->home = directory;
 		return virtual_is_name(name) ? 0 : -ENOENT;
 	}
-	int err = virtual_borrow(op->fs, directory, &above);
+	int err = virtual_borrow(op->fs, directory, above);
 	if (err)
 		return err;
-	node->home = above.home;
-	err = make_below(op, &above, name, node);
-	virtual_give_back(op->fs, &above);
+	node->home = above->home;
+	err = make_below(op, above, name, node);
+	virtual_give_back(op->fs, above);
 	return err;
+}
+
+struct vnode *virtual_new_node(void)
+{
+	struct vnode *node = op_temporary(sizeof(*node)); /* not on a handler's stack */
+
+	if (node)
+		*node = (struct vnode){.lookups = 1, .made_ns = fs_now()};
+	return node;
 }
 
 /* Replies with what virtual_make_node() made, or the error that it gave. */
@@ -438,29 +449,30 @@ void virtual_reply_node(struct op *op, struct vnode *made, int err)
 {
 	struct fs *fs = op->fs;
 	struct fuse_entry_param entry;
-	struct vnode node = *made;
 
 	if (!err)
-		err = publish(fs->virtual_nodes, &node);
+		err = publish(fs->virtual_nodes, made);
 	if (err) {
-		free_content(&node);
+		if (made)
+			free_content(made);
 		op_reply_error(op, err);
 		return;
 	}
 	memset(&entry, 0, sizeof(entry));
-	entry.ino = node.ino;
+	entry.ino = made->ino;
 	entry.generation = 1;
-	attr_of(&node, &entry.attr);
+	attr_of(made, &entry.attr);
 	if (fuse_reply_entry(op->req, &entry) < 0)
-		virtual_forget(fs, node.ino, 1);
+		virtual_forget(fs, made->ino, 1);
 	op_end(op, 0);
 }
 
 void virtual_lookup(struct op *op, uint64_t directory, const char *name)
 {
-	struct vnode node = {.lookups = 1, .made_ns = fs_now()};
+	struct vnode *node = virtual_new_node();
+	int err = node ? virtual_make_node(op, directory, name, node) : -ENOMEM;
 
-	virtual_reply_node(op, &node, virtual_make_node(op, directory, name, &node));
+	virtual_reply_node(op, node, err);
 }
 
 void virtual_getattr(struct op *op, uint64_t ino)

@@ -66,6 +66,8 @@ struct vnode *virtual_find(struct virtual_table *table, uint64_t ino);
 /* A copy of the node, whose content stays valid until virtual_give_back(). -ESTALE. */
 int virtual_borrow(struct fs *fs, uint64_t ino, struct vnode *out);
 void virtual_give_back(struct fs *fs, const struct vnode *copy);
+/* A node to be filled, in the request's memory; NULL without any. */
+struct vnode *virtual_new_node(void);
 /* Makes what `name` in `directory` is. */
 int virtual_make_node(struct op *op, uint64_t directory, const char *name, struct vnode *node);
 /* The text of the answer that node->home gives to `name`, asked in node->asked_in. */

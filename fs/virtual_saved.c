@@ -11,6 +11,7 @@
 #include "fs/search.h"
 #include "fs/virtual_inside.h"
 #include "pool/alloc.h"
+#include "pool/frame.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -20,7 +21,7 @@ enum { NOTIFY_BATCH = 64 };
 /* ---- saved searches ---- */
 
 /* The real directory whose `.mneme/search` this is. -EPERM: it is another one. */
-static int search_home(struct op *op, uint64_t directory, uint64_t *home)
+OWN_FRAME static int search_home(struct op *op, uint64_t directory, uint64_t *home)
 {
 	struct vnode above;
 	int err = virtual_borrow(op->fs, directory, &above);
@@ -35,13 +36,13 @@ static int search_home(struct op *op, uint64_t directory, uint64_t *home)
 
 void virtual_mkdir(struct op *op, uint64_t directory, const char *name)
 {
-	struct vnode node = {.lookups = 1, .made_ns = fs_now()};
+	struct vnode *node = virtual_new_node();
 	uint64_t home;
-	int err = search_home(op, directory, &home);
+	int err = node ? search_home(op, directory, &home) : -ENOMEM;
 
 	if (!err)
 		err = saved_make(op, home, name);
-	virtual_reply_node(op, &node, err ? err : virtual_make_node(op, directory, name, &node));
+	virtual_reply_node(op, node, err ? err : virtual_make_node(op, directory, name, node));
 }
 
 int virtual_rmdir(struct op *op, uint64_t directory, const char *name)
@@ -184,11 +185,16 @@ static void keep_handle(struct fs *fs, uint64_t ino, struct fuse_pollhandle *han
 /* Would the same question get another answer now? */
 static int answer_differs(struct op *op, const struct vnode *node)
 {
-	struct vnode now = {.home = node->home, .asked_in = node->asked_in};
-	int err = virtual_make_answer(op, node->asked, &now);
-	int differs = err || now.digest != node->digest;
+	struct vnode *now = virtual_new_node();
 
-	alloc_free(now.text);
+	if (!now)
+		return 1;
+	now->home = node->home;
+	now->asked_in = node->asked_in;
+	int err = virtual_make_answer(op, node->asked, now);
+	int differs = err || now->digest != node->digest;
+
+	alloc_free(now->text);
 	return differs;
 }
 
