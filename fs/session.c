@@ -23,6 +23,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "core/mneme_ioctl.h"
@@ -380,6 +381,13 @@ static int open_engine(const char *store, const struct mneme_options *options, s
 	return err;
 }
 
+/* Who is short of memory may wait until dirty pages of this mount are written, and only these threads
+ * write them: their own allocations are not to wait for that. Wants CAP_SYS_RESOURCE. */
+static void never_wait_for_ourselves(void)
+{
+	prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
+}
+
 int fs_session_open(const char *store, const char *directory, const struct fs_options *options,
 		    struct fs_session **out, struct mneme_error *error)
 {
@@ -391,6 +399,8 @@ int fs_session_open(const char *store, const char *directory, const struct fs_op
 	if (!session)
 		return fail(error, -ENOMEM, "mount");
 	block_signals();
+	if (directory)
+		never_wait_for_ourselves();
 	session->fs.options = *options;
 	if (directory && !realpath(directory, session->directory)) {
 		int err = fail(error, -errno, directory);
