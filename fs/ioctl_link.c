@@ -5,12 +5,6 @@
  *            Of an end that the caller could not read he gets neither path nor inode, and no link
  *            that comes from there.
  */
-/*
- * Purpose:   ioctl.h: links of a file in the binary form of core/mneme_ioctl.h.
- * Invariants: a link that the caller makes or removes is an attribute of the file: there is one
- *            truth. Of an end that the caller could not read he gets neither path nor inode, and
-  *            no link that comes from there.
- */
 #include "fs/ioctl.h"
 
 #include "core/links.h"

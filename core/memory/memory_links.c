@@ -14,23 +14,6 @@
  * Threading: as memory.h; links of one file are gathered by its job, one at a time.
  * Failure:   -errno of the engine; a file that changed meanwhile is pending anyhow.
  */
-/*
- * Purpose:   the links of a file: gathers what it says (text, attributes, target of a symbolic
- *            link), finds the files that are meant, and keeps the records of core/links.h in line
-  *            with it.
- *
- *   A label is a path from the directory of the file that has it, or with a / in front from the
-  *   root. .md and .txt may be left out, but in a symbolic link and an attribute. A wiki link
-   *    without a / is looked for in the directories above, too; the nearest one counts. A name
-    *      that leads nowhere (any more) leads where it led before, as long as that file has a
-     *         name: so a link follows its file when it moves.
- *
- * Invariants: links lead to what is no directory, and not to the file itself. When a name appears,
- *            those who mention it are looked at again (memory_named()); what came between the look
-  *            and the commit is found by a second look after it.
- * Threading: as memory.h; the links of one file are gathered by its job or by a caller that
- *            changed an attribute: links_write() lets one of them win.
- */
 #include "core/links.h"
 #include "core/memory/links_text.h"
 #include "core/memory/memory_inside.h"

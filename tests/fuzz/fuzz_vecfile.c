@@ -5,12 +5,6 @@
  *
  *   The first byte of an input is the kind, the rest is the file.
  */
-/*
- * Purpose:   fuzzes the reading of vector files (.f32 .npy .fvecs .bvecs): what is accepted lies
- *            within the file, and each of its rows can be read and is finite, or is refused.
- *
- *   The first byte of an input is the kind, the rest is the file.
- */
 #include "core/memory/vecfile.h"
 #include "tests/fuzz/fuzz.h"
 
