@@ -38,6 +38,7 @@ void memory_touch(struct memory *mem, uint64_t inode)
 
 	if (mem->read_only || pending_add(&mem->pending, inode, due) < 0)
 		return;
+	memory_fresh_add(mem, inode);
 	memory_work_add(mem, due);
 }
 
@@ -70,6 +71,8 @@ void memory_settings_changed(struct memory *mem)
 void memory_drop(struct memory *mem, uint64_t inode)
 {
 	pending_remove(&mem->pending, inode);
+	if (mem->fresh.alarm)
+		pending_remove(&mem->fresh.waiting, inode);
 	memory_index_remove(mem, inode);
 	spaces_remove(mem->spaces, inode);
 	memory_changed(mem);
@@ -271,6 +274,8 @@ int memory_open(struct mneme *engine, const struct memory_options *options, stru
 	if (rc == 0)
 		rc = memory_watch_start(mem, options);
 	if (rc == 0 && !mem->read_only)
+		rc = memory_fresh_start(mem);
+	if (rc == 0 && !mem->read_only)
 		rc = memory_work_start(mem);
 	if (rc < 0) {
 		if (error && !error->message[0])
@@ -290,6 +295,7 @@ void memory_close(struct memory *mem)
 	if (mem->embedder)
 		embedder_stop(mem->embedder);
 	atomic_store_explicit(&mem->upkeep.stop, 1, memory_order_relaxed);
+	memory_fresh_stop(mem);
 	memory_work_stop(mem);
 	memory_watch_stop(mem);
 	memory_upkeep_stop(mem);

@@ -458,16 +458,21 @@ static int step_embed(struct memory_job *j)
 static int step_store(struct memory_job *j)
 {
 	struct memory *mem = j->mem;
+	/* those of a text that is not cut short, if they were taken when it was saved */
+	int has_words = j->count && j->count < MEMORY_PARTS_MAX &&
+			memory_index_has_words(mem, j->inode, j->record.version);
 	int rc = 0;
 
-	if (j->count) /* of the bytes that are committed, or the version is another one by now */
+	if (j->count &&
+	    !has_words) /* of the bytes that are committed, or the version is another one by now */
 		rc = memory_words_count(mem, mem->work.words, j->inode, j->parts[j->count - 1].end,
 					&mem->work.bag);
 	if (rc == 0)
 		rc = is_skipped_again(j) ? memory_links_refresh(mem, j->inode) : records_commit(j);
 	if (rc == 0 && j->count)
-		LAYER(index, rc = memory_index_put(mem, j->inode, j->record.version, &mem->work.bag,
-						   j->count, j->vectors));
+		LAYER(index, rc = memory_index_put(mem, j->inode, j->record.version,
+						   has_words ? NULL : &mem->work.bag, j->count,
+						   j->vectors));
 	else if (rc == 0)
 		memory_index_remove(mem, j->inode);
 	return rc;

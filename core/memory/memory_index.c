@@ -57,12 +57,41 @@ void memory_index_remove(struct memory *mem, uint64_t inode)
 	pthread_rwlock_unlock(&mem->index);
 }
 
+void memory_index_put_words(struct memory *mem, uint64_t inode, uint64_t version,
+			    const struct words_bag *words)
+{
+	struct names_inode now;
+
+	pthread_rwlock_wrlock(&mem->index);
+	if (memory_inode(mem->engine, inode, &now) == 0 && now.nlink && now.version == version &&
+	    !lexical_has(mem->lexical, inode, (uint32_t)version)) {
+		unsigned deleted = lexical_delete(mem->lexical, inode);
+		int rc = lexical_put(mem->lexical, inode, (uint32_t)version, words);
+		if (rc == 0 && !deleted)
+			atomic_fetch_add_explicit(&mem->files, 1, memory_order_relaxed);
+		else if (rc < 0 && deleted)
+			atomic_fetch_sub_explicit(&mem->files, 1, memory_order_relaxed);
+		changed(mem);
+	}
+	pthread_rwlock_unlock(&mem->index);
+}
+
+int memory_index_has_words(struct memory *mem, uint64_t inode, uint64_t version)
+{
+	pthread_rwlock_rdlock(&mem->index);
+	int has = lexical_has(mem->lexical, inode, (uint32_t)version);
+	pthread_rwlock_unlock(&mem->index);
+	return has;
+}
+
 int memory_index_put(struct memory *mem, uint64_t inode, uint64_t version,
 		     const struct words_bag *words, uint32_t parts, const float *vectors)
 {
 	pthread_rwlock_wrlock(&mem->index);
-	unsigned deleted = owner_delete(mem, inode);
-	int rc = lexical_put(mem->lexical, inode, (uint32_t)version, words);
+	unsigned deleted = words ? owner_delete(mem, inode) : 1;
+	int rc = words ? lexical_put(mem->lexical, inode, (uint32_t)version, words) : 0;
+	if (!words && mem->vectors)
+		collection_delete(mem->vectors, inode);
 	for (uint32_t i = 0; vectors && i < parts && rc == 0; i++)
 		rc = collection_put(mem->vectors, inode, i, version,
 				    vectors + (size_t)i * mem->dim);

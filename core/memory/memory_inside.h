@@ -76,6 +76,15 @@ struct upkeep {
 	_Atomic int stop;               /* [A] also ends a build */
 };
 
+/* Words of texts that were just saved; memory_fresh.c. */
+struct memory_fresh {
+	struct pending waiting;
+	struct bridge_periodic *alarm; /* [I] NULL: read-only */
+	_Atomic uint64_t armed_ms;     /* [A] */
+	struct words *words;           /* of the call that runs, as is the bag */
+	struct words_bag bag;
+};
+
 /* Who wants to know that answers may have changed; memory_watch.c. */
 struct memory_watch {
 	struct bridge_periodic *alarm; /* [I] NULL: nobody ever wants to */
@@ -113,6 +122,7 @@ struct memory {
 	struct upkeep upkeep;
 	struct memory_work work_queue;
 	struct memory_watch watch;
+	struct memory_fresh fresh;
 	struct memory_snapshot snapshot;
 	uint64_t changes;       /* [index] how often a file was put or removed */
 	int is_loaded;          /* [I] the open got as far as that */
@@ -200,10 +210,16 @@ int memory_rows_are_there(struct memory *mem);
 /* As memory_result_locate() for a row of a vector file. 1: it is none. */
 int memory_rows_locate(struct memory *mem, uint64_t inode, uint32_t part, struct memory_result *r);
 
-/* Brings the indexes in line with one file: the words of its whole text, the vectors of its parts (NULL:
- * none). */
+/* Brings the indexes in line with one file: the words of its whole text (NULL: those that are there),
+ * the vectors of its parts (NULL: none). */
 int memory_index_put(struct memory *mem, uint64_t inode, uint64_t version,
 		     const struct words_bag *words, uint32_t parts, const float *vectors);
+/* The words alone, of a file that is not embedded yet; nothing if it has another version by now, or is
+ * gone, or its words are there. */
+void memory_index_put_words(struct memory *mem, uint64_t inode, uint64_t version,
+			    const struct words_bag *words);
+/* 1: the words of this version are in the index. */
+int memory_index_has_words(struct memory *mem, uint64_t inode, uint64_t version);
 void memory_index_remove(struct memory *mem, uint64_t inode);
 /* Drops what is dead in the index of the words, where that is much. Takes seconds. */
 void memory_index_compact_if_due(struct memory *mem);
@@ -211,6 +227,10 @@ void memory_index_compact_if_due(struct memory *mem);
 int memory_upkeep_start(struct memory *mem);
 void memory_upkeep_stop(struct memory *mem);
 void memory_upkeep_poke(struct memory *mem);
+/* Starts and ends taking the words of what was just saved; _add: after a change. */
+int memory_fresh_start(struct memory *mem);
+void memory_fresh_stop(struct memory *mem);
+void memory_fresh_add(struct memory *mem, uint64_t inode);
 /* Starts and ends telling of changes. */
 int memory_watch_start(struct memory *mem, const struct memory_options *options);
 void memory_watch_stop(struct memory *mem);

@@ -73,6 +73,13 @@ static int finds(const char *text, uint64_t number)
 	return found;
 }
 
+static int search_ends(const char *text, uint64_t number, int found)
+{
+	for (int i = 0; i < 3000 && finds(text, number) != found; i++)
+		usleep(10000);
+	return finds(text, number) == found;
+}
+
 /* A text of many passages. */
 static char *long_text(unsigned lines)
 {
@@ -166,6 +173,7 @@ START_TEST(test_memory_work_that_fails_is_reported_once_and_tried_again)
 	touch(1, "An otter swims by.");
 	touch(2, "A heron waits.");
 	ck_assert_int_eq(memory_sync(memory, notes_inode(&notes, 2)), 0);
+	ck_assert(search_ends("otter", 1, 1)); /* what fails is to be the job */
 	alloc_fail_arm(1, 0);
 	ck_assert_int_eq(memory_sync(memory, notes_inode(&notes, 1)), -ENOMEM);
 	alloc_fail_arm(0, 0);
@@ -174,6 +182,7 @@ START_TEST(test_memory_work_that_fails_is_reported_once_and_tried_again)
 	ck_assert_int_eq(memory_sync(memory, notes_inode(&notes, 1)), 0); /* tried again */
 	ck_assert(finds("otter", 1));
 	touch(1, "A magpie steals.");
+	ck_assert(search_ends("magpie", 1, 1));
 	alloc_fail_arm(1, 0);
 	ck_assert_int_eq(memory_sync(memory, 0), -ENOMEM);
 	alloc_fail_arm(0, 0);
@@ -271,7 +280,77 @@ START_TEST(test_memory_work_on_a_file_that_changes_ends_with_its_last_text)
 }
 END_TEST
 
-UNIT_MAIN("memory_work", test_memory_work_of_a_sync_is_raised_above_low_work,
+/* An hour of quiet is not waited for. */
+START_TEST(test_memory_words_are_found_before_the_file_is_quiet)
+{
+	setup(NEVER_QUIET);
+	touch(1, "a kestrel in the tower");
+	ck_assert(search_ends("kestrel", 1, 1));
+	ck_assert(is(1, "pending"));
+	touch(1, "an otter in the river");
+	ck_assert(search_ends("otter", 1, 1));
+	ck_assert(!finds("kestrel", 1));
+	ck_assert_int_eq(memory_sync(memory, notes_inode(&notes, 1)), 0);
+	ck_assert(is(1, "indexed"));
+	ck_assert(finds("otter", 1));
+	touch(1, "a heron on the bank");
+	ck_assert(search_ends("heron", 1, 1));
+	notes_remove(&notes, 1);
+	memory_drop(memory, notes_inode(&notes, 1));
+	ck_assert(!finds("heron", 1));
+	teardown();
+}
+END_TEST
+
+START_TEST(test_memory_words_of_before_the_close_are_those_of_after_it)
+{
+	struct memory_stats stats;
+
+	setup(NEVER_QUIET);
+	touch(1, "a kestrel in the tower");
+	ck_assert(search_ends("kestrel", 1, 1));
+	memory_close(memory);
+	memory_begin(1);
+	ck_assert_int_eq(memory_sync(memory, 0), 0);
+	ck_assert(finds("kestrel", 1));
+	memory_get_stats(memory, &stats);
+	ck_assert_uint_eq(stats.files, 1);
+	ck_assert_uint_eq(stats.passages, 1);
+	teardown();
+}
+END_TEST
+
+static void *touch_and_remove(void *arg)
+{
+	for (unsigned i = 0; i < 60; i++) {
+		touch(1, "a kestrel in the tower");
+		usleep(i % 7 * 500);
+		notes_remove(&notes, 1);
+		memory_drop(memory, notes_inode(&notes, 1));
+	}
+	return arg;
+}
+
+/* What is counted while it is removed does not come back. */
+START_TEST(test_memory_words_of_what_is_gone_stay_gone)
+{
+	struct memory_stats stats;
+	pthread_t thread;
+
+	setup(NEVER_QUIET);
+	pthread_create(&thread, NULL, touch_and_remove, NULL);
+	pthread_join(thread, NULL);
+	usleep(20000);
+	memory_get_stats(memory, &stats);
+	ck_assert_uint_eq(stats.files, 0);
+	teardown();
+}
+END_TEST
+
+UNIT_MAIN("memory_work", test_memory_words_are_found_before_the_file_is_quiet,
+	  test_memory_words_of_before_the_close_are_those_of_after_it,
+	  test_memory_words_of_what_is_gone_stay_gone,
+	  test_memory_work_of_a_sync_is_raised_above_low_work,
 	  test_memory_work_on_a_long_file_is_done_in_pieces,
 	  test_memory_work_closed_in_the_middle_goes_on_at_the_next_open,
 	  test_memory_work_that_fails_is_reported_once_and_tried_again,
