@@ -84,8 +84,8 @@ struct mneme_options {
 	 * sooner. The close is also that of a process that dies. */
 	int read_only;
 	uint64_t dirty_bytes_max; /* dirty arena; default 512 MiB, 4 MiB to 64 GiB */
-	/* resident bytes of the heap map; default: what the rest of the process leaves of 640 MiB, but
-	 * at least 128 MiB */
+	/* resident bytes of the heap map, in pieces of 2 MiB (below: none that need not be); default:
+	 * what the dirty arena leaves of 928 MiB, but at least 128 MiB */
 	uint64_t mapped_bytes_max;
 	uint32_t flush_ms;    /* group commit of `buffered`: time; default 100 */
 	uint32_t flush_bytes; /* and size; default 1 MiB */
@@ -243,8 +243,7 @@ MNEME_EXPORT int mneme_txn_run(struct mneme *m, mneme_txn_body *body, void *arg,
 /* ---- borrowed reads ---------------------------------------------------------------------------
  * Between begin and end the shard is held for reading: be brief, do not call anything else on it. */
 MNEME_EXPORT int mneme_view_begin(struct mneme *m, uint64_t inode);
-/* The value's bytes in place; compressed ones come from a per-thread buffer, valid until the next
- * call of this thread. */
+/* The value's bytes, in place where they can be; valid until the next call of this thread. */
 MNEME_EXPORT int mneme_view_get(struct mneme *m, const struct mneme_key *key, const void **value,
 				size_t *length);
 MNEME_EXPORT int mneme_view_scan(struct mneme *m, const struct mneme_key *first,

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static _Atomic uint64_t calls_total;
 static _Atomic int64_t calls_live;
@@ -59,6 +60,23 @@ void *alloc_aligned(size_t align, size_t size)
 	if (call_refused())
 		return NULL;
 	return call_counted(aligned_alloc(align, (size + align - 1) & ~(align - 1)));
+}
+
+void *alloc_range(size_t bytes)
+{
+	if (call_refused())
+		return NULL;
+	void *mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	return call_counted(mem == MAP_FAILED ? NULL : mem);
+}
+
+void alloc_range_free(void *mem, size_t bytes)
+{
+	if (!mem)
+		return;
+	atomic_fetch_sub_explicit(&calls_live, 1, memory_order_relaxed);
+	munmap(mem, bytes);
 }
 
 void alloc_free(void *mem)

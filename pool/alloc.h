@@ -20,10 +20,14 @@ void *alloc_zeroed(size_t count, size_t size);
 void *alloc_resize(void *old, size_t size);
 /* Returns `size` bytes aligned to `align` (a power of two >= 16), or NULL. */
 void *alloc_aligned(size_t align, size_t size);
-/* Accepts NULL. Frees what any function above returned. */
+/* A range of `bytes` zeros that takes memory only where it is written, aligned to a page; or NULL. */
+void *alloc_range(size_t bytes);
+/* Accepts NULL. */
+void alloc_range_free(void *mem, size_t bytes);
+/* Accepts NULL. Frees what the functions above returned, but for ranges. */
 void alloc_free(void *mem);
 
-/* Allocation calls (get, zeroed, resize, aligned) of this process / this thread since start. */
+/* Allocation calls (get, zeroed, resize, aligned, range) of this process / this thread since start. */
 uint64_t alloc_count_total(void);
 uint64_t alloc_count_thread(void);
 /* Live allocations (calls minus frees of non-NULL) of this process; exact when no thread runs. */

@@ -23,6 +23,7 @@ enum lock_rank {
 	LOCK_SHARD = 16,      /* + shard index, up to 64 shards */
 	LOCK_ARENA = 96,      /* dirty arena: slot allocation */
 	LOCK_HEAP = 100,      /* heap: space map */
+	LOCK_HEAP_MAP = 104,  /* heap: pieces of the map, copies of pages */
 	LOCK_WAL_FLUSH = 110, /* wal: one flusher at a time */
 	LOCK_WAL_APPEND = 112,/* wal: log buffer tail */
 	LOCK_LEAF = 200,      /* whatever takes no other lock inside */

@@ -2,7 +2,6 @@
 /*
  * Purpose:   the single operations, views, durability and state of core/mneme.h.
  */
-#include "core/store/background.h"
 #include "core/store/checkpoint.h"
 #include "core/store/commit.h"
 #include "core/store/packer.h"
@@ -116,7 +115,6 @@ int mneme_get(struct mneme *m, const struct mneme_key *key, void *value, size_t 
 	else if (rc == 0 && capacity && *length)
 		memcpy(value, seen, *length);
 	lock_read_done(&s->lock);
-	background_touched(m);
 	return rc;
 }
 
@@ -292,7 +290,6 @@ int mneme_view_scan(struct mneme *m, const struct mneme_key *first, const struct
 void mneme_view_end(struct mneme *m, uint64_t inode)
 {
 	lock_read_done(&store_shard(m, inode)->lock);
-	background_touched(m);
 }
 
 /* ---- durability ---- */

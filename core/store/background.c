@@ -14,20 +14,13 @@
 #include "pool/alloc.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <unistd.h>
 
 enum {
 	LOG_SEGMENTS_BEFORE_CHECKPOINT = 16,
 	LOG_SEGMENTS_URGENT = 24,
 	LATE_MS = 1000,
-	MAP_MS_LEAST = 20,
-	MAP_MS_MOST = 500,
-	MAP_TURNS = 1024,
-	MAP_PIECE = 16 << 20,
-	MAP_LEAST = 128 << 20,
-	RESIDENT_MOST = 640 << 20,
+	REST_MS = 1000,
+	REST_SHARE = 8, /* of the arena: not kept for the next checkpoint's turn */
 	PACK_REST = 9, /* times the length of a step: the rest before the next one */
 	PACK_REST_MS = 10,
 	PACK_CROWDED_MS = 1000,
@@ -43,17 +36,17 @@ struct work {
 
 struct background {
 	struct bridge *bridge;                     /* [I] */
-	struct bridge_periodic *flush_alarm, *map; /* [I] */
+	struct bridge_periodic *flush_alarm;       /* [I] */
 	struct bridge_periodic *old, *late, *pack; /* [I] */
+	struct bridge_periodic *rest;              /* [I] */
 	struct work flush_task, spare_task, checkpoint_task;
 	struct mneme *m;               /* [I] */
-	uint64_t map_ms;               /* [map's alarm] until it looks again */
-	uint64_t map_hand;             /* [map_busy] byte of the map where dropping goes on */
-	_Atomic int map_busy;          /* [A] somebody looks at the map */
+	uint64_t rest_commits;         /* [rest's alarm] made when it looked last */
 	_Atomic int flush_armed;       /* [A] */
 	_Atomic int flush_queued;      /* [A] flush_task is the bridge's */
 	_Atomic int spare_queued;      /* [A] spare_task is */
 	_Atomic int old_armed;         /* [A] */
+	_Atomic int rest_armed;        /* [A] */
 	_Atomic int checkpoint;        /* [A] */
 	_Atomic int checkpoint_queued; /* [A] checkpoint_task is the bridge's */
 	_Atomic uint64_t checkpointed; /* [A] ns; end of the last one */
@@ -73,90 +66,6 @@ static int flag_move(_Atomic int *flag, int from, int to)
 }
 
 /* ---- the log ---- */
-
-/* Resident memory of the process, by /proc: of mapped files, and all other. */
-static int resident_read(uint64_t *files, uint64_t *rest)
-{
-	char text[128];
-	unsigned long size, resident, shared;
-	int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return -errno;
-	ssize_t n = read(fd, text, sizeof text - 1);
-	close(fd);
-	if (n <= 0)
-		return -EIO;
-	text[n] = 0;
-	if (sscanf(text, "%lu %lu %lu", &size, &resident, &shared) != 3)
-		return -EIO;
-	*files = (uint64_t)shared * FMT_PAGE_SIZE;
-	*rest = (uint64_t)(resident - shared) * FMT_PAGE_SIZE;
-	return 0;
-}
-
-static uint64_t map_most(const struct mneme *m, uint64_t rest)
-{
-	if (m->options.mapped_bytes_max)
-		return m->options.mapped_bytes_max;
-	return rest + MAP_LEAST < RESIDENT_MOST ? RESIDENT_MOST - rest : MAP_LEAST;
-}
-
-/* Drops the map piece by piece, where it stopped the last time, until there is some room again. */
-static void map_drop_some(struct background *b)
-{
-	struct mneme *m = b->m;
-	uint64_t end = atomic_load_explicit(&m->heap.pages, memory_order_relaxed) * FMT_PAGE_SIZE;
-	uint64_t files, rest;
-
-	for (uint64_t done = 0; done < end; done += MAP_PIECE) {
-		if (b->map_hand >= end)
-			b->map_hand = 0;
-		m->io->ops->map_drop(m->heap.file, b->map_hand, MAP_PIECE);
-		b->map_hand += MAP_PIECE;
-		if (resident_read(&files, &rest) < 0 || files < map_most(m, rest) / 8 * 7)
-			break;
-	}
-}
-
-/* Keeps the mapped part of the heap within its share of memory: the page cache keeps the bytes, so
- * what is dropped comes back without the disk. Returns whether half of the share or more is used. */
-static int map_look(struct background *b)
-{
-	uint64_t files = 0, rest = 0, most = 0;
-
-	if (!flag_raise(&b->map_busy))
-		return 1;
-	if (resident_read(&files, &rest) == 0) {
-		most = map_most(b->m, rest);
-		if (files > most)
-			map_drop_some(b);
-	}
-	atomic_store_explicit(&b->map_busy, 0, memory_order_release);
-	return files > most / 2;
-}
-
-/* Looks often as long as much is mapped. */
-static void map_limit(void *arg, int status)
-{
-	struct background *b = arg;
-
-	(void)status;
-	b->map_ms = map_look(b) ? MAP_MS_LEAST : 2 * b->map_ms;
-	if (b->map_ms > MAP_MS_MOST)
-		b->map_ms = MAP_MS_MOST;
-	bridge_periodic_at(b->map, bridge_now_ns() + b->map_ms * MS);
-}
-
-void background_touched(struct mneme *m)
-{
-	static _Thread_local unsigned turns;
-
-	/* A turn maps up to 64 KiB, what the kernel has of a page's surroundings. */
-	if (++turns % MAP_TURNS == 0 && m->background &&
-	    atomic_load_explicit(&m->heap.pages, memory_order_relaxed) * FMT_PAGE_SIZE > MAP_LEAST)
-		(void)map_look(m->background);
-}
 
 static void spare_run(struct bridge_task *task, int status)
 {
@@ -308,9 +217,32 @@ static void checkpoint_old(void *arg, int status)
 	if (atomic_load_explicit(&m->dirty.live, memory_order_relaxed) &&
 	    flag_move(&b->checkpoint, IDLE, ASKED)) {
 		checkpoint_take(b);
-		dirty_trim(&m->dirty);
 		(void)wal_trim(&m->wal);
 	}
+}
+
+/* Nothing was committed for a while: what the arena keeps for the next burst serves better as map. */
+static void arena_rest(void *arg, int status)
+{
+	struct background *b = arg;
+	struct mneme *m = b->m;
+	uint64_t commits = 0;
+
+	(void)status;
+	atomic_store_explicit(&b->rest_armed, 0, memory_order_relaxed);
+	for (uint32_t i = 0; i < m->shard_count; i++)
+		commits += atomic_load_explicit(&m->shards[i].commits, memory_order_relaxed);
+	if (commits == b->rest_commits) {
+		if (atomic_load_explicit(&m->dirty.live, memory_order_relaxed) >
+			    m->dirty.budget_max / REST_SHARE &&
+		    flag_move(&b->checkpoint, IDLE, ASKED))
+			checkpoint_take(b);
+		dirty_trim(&m->dirty);
+		heap_map_limit(&m->heap, store_map_bytes(m));
+	} else if (flag_raise(&b->rest_armed)) {
+		bridge_periodic_at(b->rest, bridge_now_ns() + REST_MS * MS);
+	}
+	b->rest_commits = commits;
 }
 
 /* ---- packing ---- */
@@ -352,7 +284,9 @@ void background_poke(struct mneme *m)
 	checkpoint_ask(b);
 	if (flag_raise(&b->old_armed))
 		bridge_periodic_at(b->old, bridge_now_ns() + m->options.checkpoint_ms * MS);
-	background_touched(m);
+	if (flag_raise(&b->rest_armed))
+		bridge_periodic_at(b->rest, bridge_now_ns() + REST_MS * MS);
+	heap_map_limit(&m->heap, store_map_bytes(m));
 }
 
 /* ---- start and end ---- */
@@ -369,11 +303,7 @@ static int alarms_make(struct background *b)
 	if (rc == 0)
 		rc = bridge_periodic_new(bridge, 0, BRIDGE_LOW, pack_due, b, &b->pack);
 	if (rc == 0)
-		rc = bridge_periodic_new(bridge, 0, BRIDGE_NORMAL, map_limit, b, &b->map);
-	if (rc == 0) {
-		b->map_ms = MAP_MS_LEAST;
-		bridge_periodic_at(b->map, bridge_now_ns() + MAP_MS_LEAST * MS);
-	}
+		rc = bridge_periodic_new(bridge, 0, BRIDGE_LOW, arena_rest, b, &b->rest);
 	return rc;
 }
 

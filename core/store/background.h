@@ -6,8 +6,9 @@
  *   What                            Priority   When
  *   flush of the log                critical   flush_ms after a commit, or at flush_bytes
  *   spare log segment               normal     when the last one was taken into use
- *   resident memory of the map      normal     each 20 ms while much is mapped, else each 500 ms;
- *                                              and by who touches the heap, now and then
+ *   empty arena given back          low        a second after the last commit
+ *   pieces of the map dropped       -          after a commit that made the arena larger, by the
+ *                                              committer; else by who maps another (heap_map.h)
  *   checkpoint                      low        half of the arena or many segments are in use; or
  *                                              checkpoint_ms after the first change
  *   checkpoint that is late         high       it was not begun within a second, or three quarters
@@ -38,9 +39,6 @@ int background_start(struct mneme *m);
 void background_stop(struct mneme *m);
 /* After a commit: sees to it that what is due will be done. Cheap. */
 void background_poke(struct mneme *m);
-/* After an operation that has read the heap: now and then sees to it that the map does not outgrow its
- * share of memory before the alarm's turn comes. No lock held. */
-void background_touched(struct mneme *m);
 /* The store's bridge, for the layers above; they drain what is theirs before the store is closed. NULL
  * in tests that want no threads. Borrowed. */
 struct bridge *background_bridge(const struct mneme *m);

@@ -253,7 +253,7 @@ static int op_prepare(struct mneme *m, struct shard *s, const struct commit_op *
 	if (op->kind == FMT_OP_DELETE_RANGE)
 		return range_prepare(m, s, op, key, flags, budget);
 	if (op->kind == FMT_OP_DELETE || op->kind == FMT_OP_TRUNCATE) {
-		rc = tree_seek(m, s, key, path);
+		rc = tree_find(m, s, key, path);
 		if (rc < 0 || !path->found)
 			return rc;
 	}
@@ -287,7 +287,7 @@ static void op_apply(struct mneme *m, struct shard *s, const struct commit_op *o
 		return;
 	}
 	if (!is_prepared) {
-		rc = tree_seek(m, s, key, path);
+		rc = tree_find(m, s, key, path);
 		if (rc == 0 && (path->found || op->kind == FMT_OP_PUT || op->kind == FMT_OP_PATCH))
 			rc = tree_prepare(m, s, key, budget, path);
 		CHECK(rc == 0);
@@ -510,7 +510,7 @@ static int pack_apply(struct mneme *m, struct shard *s, struct page_key key,
 	struct tree_path path;
 	uint32_t present;
 	enum page_kind kind;
-	int rc = tree_seek(m, s, key, &path);
+	int rc = tree_find(m, s, key, &path);
 
 	if (rc < 0 || !path.depth || !path.found)
 		return rc < 0 ? rc : -ESTALE;

@@ -14,14 +14,6 @@
 /* Address space beyond the budget, for blocks that are not full. */
 enum { RANGE_FACTOR = 4, BLOCKS_SLACK = 2 * DIRTY_ORDERS };
 
-static void *reserve(uint64_t bytes)
-{
-	void *mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return mem == MAP_FAILED ? NULL : mem;
-}
-
 int dirty_init(struct dirty *d, uint64_t budget_bytes)
 {
 	memset(d, 0, sizeof *d);
@@ -29,9 +21,9 @@ int dirty_init(struct dirty *d, uint64_t budget_bytes)
 	d->budget_max = budget_bytes / FMT_PAGE_SIZE;
 	d->blocks_max = RANGE_FACTOR * (d->budget_max / DIRTY_BLOCK_PAGES + 1) + 64;
 	d->pages = (uint64_t)d->blocks_max * DIRTY_BLOCK_PAGES;
-	d->base = reserve(d->pages * FMT_PAGE_SIZE);
-	d->slots = reserve(d->pages * sizeof d->slots[0]);
-	d->blocks = reserve(d->blocks_max * sizeof d->blocks[0]);
+	d->base = alloc_range(d->pages * FMT_PAGE_SIZE);
+	d->slots = alloc_range(d->pages * sizeof d->slots[0]);
+	d->blocks = alloc_range(d->blocks_max * sizeof d->blocks[0]);
 	d->blocks_used = 1;
 	atomic_init(&d->empty, d->blocks_max - 1);
 	if (d->base && d->slots && d->blocks)
@@ -42,12 +34,9 @@ int dirty_init(struct dirty *d, uint64_t budget_bytes)
 
 void dirty_fini(struct dirty *d)
 {
-	if (d->base)
-		munmap(d->base, d->pages * FMT_PAGE_SIZE);
-	if (d->slots)
-		munmap(d->slots, d->pages * sizeof d->slots[0]);
-	if (d->blocks)
-		munmap(d->blocks, d->blocks_max * sizeof d->blocks[0]);
+	alloc_range_free(d->base, d->pages * FMT_PAGE_SIZE);
+	alloc_range_free(d->slots, d->pages * sizeof d->slots[0]);
+	alloc_range_free(d->blocks, d->blocks_max * sizeof d->blocks[0]);
 	memset(d, 0, sizeof *d);
 }
 
@@ -124,7 +113,8 @@ static uint32_t slot_take(struct dirty *d, unsigned order, int *bare)
 	struct dirty_block *b = &d->blocks[block];
 	unsigned bit = __builtin_ctz(~b->used);
 	*bare = !b->resident;
-	d->resident += *bare;
+	if (*bare)
+		atomic_fetch_add_explicit(&d->resident, 1, memory_order_relaxed);
 	b->resident = 1;
 	b->used |= 1u << bit;
 	if (b->used == full_mask(order))
@@ -149,7 +139,7 @@ static void slot_give(struct dirty *d, uint32_t slot)
 		block_link(d, &d->partial[b->order], block);
 	}
 	/* Blocks of which little is in use would hold far more memory than the budget. */
-	if (d->resident * DIRTY_BLOCK_PAGES > d->budget_max + d->budget_max / 4)
+	if (dirty_resident(d) / FMT_PAGE_SIZE > d->budget_max + d->budget_max / 4)
 		madvise(dirty_memory(d, slot), (uint64_t)FMT_PAGE_SIZE << b->order, MADV_DONTNEED);
 }
 
@@ -236,7 +226,7 @@ void dirty_trim(struct dirty *d)
 		madvise(d->base + (uint64_t)block * DIRTY_BLOCK_PAGES * FMT_PAGE_SIZE,
 			DIRTY_BLOCK_PAGES * FMT_PAGE_SIZE, MADV_DONTNEED);
 		d->blocks[block].resident = 0;
-		d->resident--;
+		atomic_fetch_sub_explicit(&d->resident, 1, memory_order_relaxed);
 	}
 	lock_write_done(&d->lock);
 }

@@ -57,7 +57,7 @@ struct dirty {
 	_Atomic uint64_t budget;    /* [A] pages */
 	_Atomic uint64_t live;      /* [A] of them, in slots: zero when all is at rest */
 	_Atomic uint64_t empty;     /* [A] blocks that can be cut */
-	uint64_t resident;          /* [lock] blocks with memory */
+	_Atomic uint64_t resident;  /* [A] blocks with memory; changed under the lock */
 	struct lock lock;
 	uint32_t partial[DIRTY_ORDERS]; /* [lock] list of blocks with room */
 	uint32_t spare;                 /* [lock] list of empty blocks */
@@ -94,6 +94,12 @@ void dirty_free(struct dirty *d, struct dirty_list *list, uint32_t slot);
 void dirty_free_list(struct dirty *d, struct dirty_list *list);
 /* Gives the memory of empty blocks back to the system. */
 void dirty_trim(struct dirty *d);
+
+static inline uint64_t dirty_resident(const struct dirty *d)
+{
+	return atomic_load_explicit(&((struct dirty *)d)->resident, memory_order_relaxed) *
+	       DIRTY_BLOCK_PAGES * FMT_PAGE_SIZE;
+}
 
 static inline void *dirty_memory(const struct dirty *d, uint32_t slot)
 {

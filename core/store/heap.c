@@ -11,18 +11,9 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 
 enum { GROUP_BYTES = sizeof(((struct fmt_bitmap *)0)->bits) };
 enum { GROW_PAGES_MIN = 64, GROW_PAGES_MAX = 16384 };
-
-static void *range_new(uint64_t bytes)
-{
-	void *mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return mem == MAP_FAILED ? NULL : mem;
-}
 
 static uint64_t verified_bytes(const struct heap *h)
 {
@@ -33,17 +24,21 @@ int heap_open(struct heap *h, struct io *io, int read_only, uint64_t reserve, ui
 {
 	int rc;
 
+	static _Atomic uint64_t opened;
+
 	memset(h, 0, sizeof *h);
 	h->io = io;
+	h->number = atomic_fetch_add_explicit(&opened, 1, memory_order_relaxed) + 1;
 	h->reserve = reserve;
 	lock_init(&h->lock, LOCK_HEAP);
 	pthread_mutex_init(&h->grow, NULL);
-	h->groups = range_new(FMT_SPACE_MAX * sizeof h->groups[0]);
-	h->verified = range_new(verified_bytes(h));
-	if (!h->groups || !h->verified) {
+	h->groups = alloc_range(FMT_SPACE_MAX * sizeof h->groups[0]);
+	h->verified = alloc_range(verified_bytes(h));
+	rc = heap_map_init(h);
+	if (!h->groups || !h->verified)
 		rc = -ENOMEM;
+	if (rc < 0)
 		goto out;
-	}
 	rc = io->ops->open(io, "heap", read_only ? IO_READ : IO_WRITE, &h->file);
 	if (rc < 0)
 		goto out;
@@ -73,10 +68,10 @@ void heap_close(struct heap *h)
 			alloc_free(h->groups[g].bits);
 			alloc_free(h->groups[g].disk);
 		}
-		munmap(h->groups, FMT_SPACE_MAX * sizeof h->groups[0]);
+		alloc_range_free(h->groups, FMT_SPACE_MAX * sizeof h->groups[0]);
 	}
-	if (h->verified)
-		munmap(h->verified, verified_bytes(h));
+	alloc_range_free(h->verified, verified_bytes(h));
+	heap_map_fini(h);
 	if (h->file)
 		h->io->ops->close(h->file);
 	pthread_mutex_destroy(&h->grow);
@@ -270,11 +265,14 @@ static uint32_t run_find(const struct heap_group *g, uint32_t from, uint32_t ext
 	return 0;
 }
 
-static void forget_verified(struct heap *h, uint64_t page, uint32_t count)
+/* Other bytes will come there. */
+static void forget_pages(struct heap *h, uint64_t page, uint32_t count)
 {
 	for (uint64_t p = page; p < page + count; p++)
 		atomic_fetch_and_explicit(&h->verified[p / 64], ~(1ull << (p % 64)),
 					  memory_order_relaxed);
+	heap_copies_forget(h, page, count);
+	atomic_fetch_add_explicit(&h->turn, 1, memory_order_relaxed);
 }
 
 int heap_alloc(struct heap *h, uint32_t want, uint32_t least, uint64_t *page)
@@ -307,7 +305,7 @@ int heap_alloc(struct heap *h, uint32_t want, uint32_t least, uint64_t *page)
 	if (!count)
 		return -ENOSPC;
 	atomic_fetch_sub_explicit(&h->free, count, memory_order_relaxed);
-	forget_verified(h, *page, count);
+	forget_pages(h, *page, count);
 	return (int)count;
 }
 
@@ -363,7 +361,7 @@ void heap_free_now(struct heap *h, uint64_t page, uint32_t count)
 	g->free += count;
 	g->run_none = 0;
 	lock_write_done(&h->lock);
-	forget_verified(h, page, count);
+	forget_pages(h, page, count);
 	atomic_fetch_add_explicit(&h->free, count, memory_order_relaxed);
 }
 
@@ -379,7 +377,59 @@ static int fault_or_damage(const struct heap *h, uint64_t faults)
 	return faults != heap_faults(h) ? -EIO : -EUCLEAN;
 }
 
-const struct fmt_page *heap_page_slow(struct heap *h, uint64_t reference, int *error)
+/* Verifies a page's bytes, unless that was done since they were written. */
+static int page_fits(struct heap *h, uint64_t reference, const struct fmt_page *p)
+{
+	uint64_t page = reference & FMT_ADDRESS_MASK;
+
+	if (heap_verified(h, page))
+		return 1;
+	uint32_t crc = crc32c(0, (const uint8_t *)p + 4, FMT_PAGE_SIZE - 4);
+	int fits = crc == p->crc && fmt_reference_fits(reference, crc);
+	if ((!fits && !SEEDED_BUG(1)) || p->self != page || page_verify(p) < 0)
+		return 0;
+	set_verified(h, page);
+	return 1;
+}
+
+/* The last page that a thread copied; what looks a key up often changes it next. It is still right when
+ * no page was given out since. Not on the stack: handlers have 3 KiB. */
+static _Thread_local struct {
+	_Alignas(8) uint8_t bytes[FMT_PAGE_SIZE];
+	uint64_t heap; /* its number, 0: none */
+	uint64_t reference;
+	uint64_t turn;
+} last_copy;
+
+/* A page of an unmapped piece: its copy. NULL: the map must tell, because a copy would not live long
+ * enough, or something is wrong. */
+static const struct fmt_page *page_copied(struct heap *h, uint64_t reference, int brief)
+{
+	uint64_t page = reference & FMT_ADDRESS_MASK;
+	/* relaxed: a page that the caller can reach is not given out meanwhile */
+	uint64_t turn = atomic_load_explicit(&h->turn, memory_order_relaxed);
+	const struct fmt_page *copy = (const struct fmt_page *)last_copy.bytes;
+
+	if (brief && last_copy.heap == h->number && last_copy.reference == reference &&
+	    last_copy.turn == turn)
+		return copy;
+	const struct fmt_page *kept = heap_copy_find(h, page);
+	if (kept || heap_map_admits(h, page))
+		return kept;
+	last_copy.heap = 0;
+	if (io_read_full(h->file, h->io, last_copy.bytes, FMT_PAGE_SIZE, page * FMT_PAGE_SIZE) <
+		    0 ||
+	    !page_fits(h, reference, copy))
+		return NULL;
+	if (copy->level)
+		return heap_copy_keep(h, page, copy);
+	last_copy.heap = h->number;
+	last_copy.reference = reference;
+	last_copy.turn = turn;
+	return brief ? copy : NULL;
+}
+
+const struct fmt_page *heap_page_slow(struct heap *h, uint64_t reference, int brief, int *error)
 {
 	uint64_t page = reference & FMT_ADDRESS_MASK;
 
@@ -387,18 +437,18 @@ const struct fmt_page *heap_page_slow(struct heap *h, uint64_t reference, int *e
 		*error = -EUCLEAN;
 		return NULL;
 	}
-	const struct fmt_page *p = (const void *)(h->base + page * FMT_PAGE_SIZE);
-	if (!heap_verified(h, page)) {
-		uint64_t faults = heap_faults(h);
-		uint32_t crc = crc32c(0, (const uint8_t *)p + 4, FMT_PAGE_SIZE - 4);
-		int fits = crc == p->crc && fmt_reference_fits(reference, crc);
-		if ((!fits && !SEEDED_BUG(1)) || p->self != page || page_verify(p) < 0) {
-			*error = fault_or_damage(h, faults);
-			return NULL;
-		}
-		set_verified(h, page);
+	if (!heap_mapped(h, page)) {
+		const struct fmt_page *copy = page_copied(h, reference, brief);
+		if (copy)
+			return copy;
+		heap_map_use(h, page);
 	}
-	return p;
+	uint64_t faults = heap_faults(h);
+	const struct fmt_page *p = (const void *)(h->base + page * FMT_PAGE_SIZE);
+	if (page_fits(h, reference, p))
+		return p;
+	*error = fault_or_damage(h, faults);
+	return NULL;
 }
 
 const struct fmt_scatter *heap_scatter(struct heap *h, uint64_t page, uint32_t count, int *error)
@@ -409,6 +459,7 @@ const struct fmt_scatter *heap_scatter(struct heap *h, uint64_t page, uint32_t c
 	*error = -EUCLEAN;
 	if (page == 0 || page >= pages || count < 2 || count > FMT_VALUE_PAGES_MAX)
 		return NULL;
+	heap_map_use(h, page);
 	if (heap_verified(h, page))
 		return list;
 	uint64_t faults = heap_faults(h);
@@ -437,6 +488,7 @@ static const uint8_t *value_gather(struct heap *h, const struct fmt_value *value
 		return NULL;
 	for (uint32_t i = 0, at = 0; i < count; i++, at += FMT_PAGE_SIZE) {
 		uint32_t left = value->stored - at;
+		heap_map_use(h, list->pages[i]);
 		memcpy(gathered + at, h->base + list->pages[i] * FMT_PAGE_SIZE,
 		       left < FMT_PAGE_SIZE ? left : FMT_PAGE_SIZE);
 	}
@@ -446,8 +498,33 @@ static const uint8_t *value_gather(struct heap *h, const struct fmt_value *value
 	return NULL;
 }
 
-const uint8_t *heap_value(struct heap *h, const struct fmt_value *value, uint8_t *gathered,
-			  int *error)
+static int value_fits(struct heap *h, const struct fmt_value *value, const uint8_t *bytes)
+{
+	uint64_t page = value->address & FMT_ADDRESS_MASK;
+
+	if (heap_verified(h, page))
+		return 1;
+	if (crc32c(0, bytes, value->stored) != value->crc_stored && !SEEDED_BUG(2))
+		return 0;
+	set_verified(h, page);
+	return 1;
+}
+
+/* A value that does not lie in mapped pieces: copied to `copy`. NULL: they are mapped now. */
+static const uint8_t *value_copied(struct heap *h, const struct fmt_value *value, uint8_t *copy)
+{
+	uint64_t page = value->address & FMT_ADDRESS_MASK, last = page + fmt_value_pages(value) - 1;
+
+	if (copy && !heap_map_admits(h, page) &&
+	    io_read_full(h->file, h->io, copy, value->stored, page * FMT_PAGE_SIZE) == 0 &&
+	    value_fits(h, value, copy))
+		return copy;
+	heap_map_use(h, page);
+	heap_map_use(h, last);
+	return NULL;
+}
+
+const uint8_t *heap_value(struct heap *h, const struct fmt_value *value, uint8_t *copy, int *error)
 {
 	uint64_t page = value->address & FMT_ADDRESS_MASK;
 	uint64_t count = fmt_value_pages(value);
@@ -456,17 +533,18 @@ const uint8_t *heap_value(struct heap *h, const struct fmt_value *value, uint8_t
 	if (value->stored > value->length || value->length > FMT_VALUE_MAX)
 		return NULL;
 	if (value->address & FMT_SCATTERED)
-		return value_gather(h, value, gathered, error);
+		return value_gather(h, value, copy, error);
 	if (page == 0 || page + count > atomic_load_explicit(&h->pages, memory_order_acquire))
 		return NULL;
-	const uint8_t *bytes = h->base + page * FMT_PAGE_SIZE;
-	if (!heap_verified(h, page)) {
-		uint64_t faults = heap_faults(h);
-		if (crc32c(0, bytes, value->stored) != value->crc_stored && !SEEDED_BUG(2)) {
-			*error = fault_or_damage(h, faults);
-			return NULL;
-		}
-		set_verified(h, page);
+	if (!heap_mapped(h, page) || !heap_mapped(h, page + count - 1)) {
+		const uint8_t *copied = value_copied(h, value, copy);
+		if (copied)
+			return copied;
 	}
-	return bytes;
+	uint64_t faults = heap_faults(h);
+	const uint8_t *bytes = h->base + page * FMT_PAGE_SIZE;
+	if (value_fits(h, value, bytes))
+		return bytes;
+	*error = fault_or_damage(h, faults);
+	return NULL;
 }

@@ -16,6 +16,7 @@
 #define MNEME_CORE_STORE_HEAP_H
 
 #include "core/store/fmt.h"
+#include "core/store/heap_map.h"
 #include "core/store/io.h"
 #include "pool/lock.h"
 
@@ -38,7 +39,9 @@ struct heap {
 	struct io *io;             /* [I] */
 	struct io_file *file;      /* [I] */
 	const uint8_t *base;       /* [I] of the map */
+	struct heap_map map;       /* which of its pieces are used */
 	uint64_t reserve;          /* [I] bytes of the map's address range */
+	uint64_t number;           /* [I] no other heap of the process has or had it */
 	_Atomic uint64_t pages;    /* [A] of the file that are mapped and may be used; grows */
 	struct heap_group *groups; /* [I] address range for FMT_SPACE_MAX */
 	_Atomic uint64_t
@@ -49,6 +52,7 @@ struct heap {
 	_Atomic uint64_t promised; /* [A] of them, to dirty slots */
 	_Atomic uint64_t checked;  /* [A] pages verified, for statistics */
 	_Atomic uint64_t faulted;  /* [A] reads of the map that the disk refused */
+	_Atomic uint64_t turn;     /* [A] changes whenever pages are given out or back */
 	pthread_mutex_t grow;      /* one grower at a time; held over I/O, no other lock inside */
 };
 
@@ -85,12 +89,12 @@ static inline uint32_t heap_groups(const struct heap *h)
 	       FMT_GROUP_PAGES;
 }
 
-/* The tree page of a reference, verified: CRC, address, structure. NULL: *error is -EUCLEAN or -EIO. */
-const struct fmt_page *heap_page_slow(struct heap *h, uint64_t reference, int *error);
-/* The stored bytes of a value, verified. NULL: *error. Those of a scattered one are put together in
- * `gathered`, FMT_VALUE_MAX bytes. */
-const uint8_t *heap_value(struct heap *h, const struct fmt_value *value, uint8_t *gathered,
-			  int *error);
+/* heap_page() where that takes more than a look. */
+const struct fmt_page *heap_page_slow(struct heap *h, uint64_t reference, int brief, int *error);
+/* The stored bytes of a value, verified. NULL: *error. Those of a scattered one, and of one in a part of
+ * the heap that is not mapped, are put together in `copy`, FMT_VALUE_MAX bytes (NULL: there is none; such
+ * a part is mapped then). */
+const uint8_t *heap_value(struct heap *h, const struct fmt_value *value, uint8_t *copy, int *error);
 /* The list of a scattered value's `count` pages, verified: all lie in the heap. NULL: *error. */
 const struct fmt_scatter *heap_scatter(struct heap *h, uint64_t page, uint32_t count, int *error);
 
@@ -101,15 +105,27 @@ static inline int heap_verified(const struct heap *h, uint64_t page)
 	       1;
 }
 
-static inline const struct fmt_page *heap_page(struct heap *h, uint64_t reference, int *error)
+/* Is the page read through the map? */
+static inline int heap_mapped(const struct heap *h, uint64_t page)
+{
+	/* relaxed: the map is there in any case; this only keeps it small */
+	return atomic_load_explicit(&h->map.pieces[page / HEAP_PIECE_PAGES].mapped,
+				    memory_order_relaxed);
+}
+
+/* The tree page of a reference, verified: CRC, address, structure. Borrowed until the shard is
+ * unlocked; a `brief` leaf only until the thread's next brief one. NULL: *error is -EUCLEAN or -EIO; a
+ * page that was verified does not fail. */
+static inline const struct fmt_page *heap_page(struct heap *h, uint64_t reference, int brief,
+					       int *error)
 {
 	uint64_t page = reference & FMT_ADDRESS_MASK;
 
 	if (__builtin_expect(page < atomic_load_explicit(&h->pages, memory_order_relaxed) &&
-				     heap_verified(h, page),
+				     heap_mapped(h, page) && heap_verified(h, page),
 			     1))
 		return (const struct fmt_page *)(h->base + page * FMT_PAGE_SIZE);
-	return heap_page_slow(h, reference, error);
+	return heap_page_slow(h, reference, brief, error);
 }
 
 #endif

@@ -37,6 +37,8 @@ enum {
 #define DIRTY_BYTES_LARGEST (64ull << 30)
 #define HEAP_RESERVE_DEFAULT (4ull << 40)
 #define HEAP_RESERVE_LEAST (4ull << 30)
+#define RESIDENT_MOST (928ull << 20)
+#define MAP_LEAST (128ull << 20)
 
 static int refuse(struct mneme_error *error, int rc, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -465,6 +467,15 @@ static int recover(struct mneme *m, struct mneme_error *error)
 	return 0;
 }
 
+uint64_t store_map_bytes(const struct mneme *m)
+{
+	uint64_t arena = dirty_resident(&m->dirty);
+
+	if (m->options.mapped_bytes_max)
+		return m->options.mapped_bytes_max;
+	return arena + MAP_LEAST < RESIDENT_MOST ? RESIDENT_MOST - arena : MAP_LEAST;
+}
+
 static int heap_load(struct mneme *m, const struct fmt_space *table, uint64_t reserve,
 		     struct mneme_error *error)
 {
@@ -476,6 +487,8 @@ static int heap_load(struct mneme *m, const struct fmt_space *table, uint64_t re
 		       -ENOMEM &&
 	       !reserve && bytes > HEAP_RESERVE_LEAST)
 		bytes /= 4;
+	if (rc == 0)
+		heap_map_limit(&m->heap, store_map_bytes(m));
 
 	/* A reader needs no space map, and a writer may write it meanwhile. */
 	for (uint32_t g = 0; g < m->super.space_groups && rc == 0 && !m->read_only; g++)
@@ -520,7 +533,7 @@ static int roots_check(struct mneme *m, struct mneme_error *error)
 		int rc = 0;
 		if (!s->root)
 			continue;
-		const struct fmt_page *page = heap_page(&m->heap, s->root, &rc);
+		const struct fmt_page *page = heap_page(&m->heap, s->root, 0, &rc);
 		if (!page)
 			return refuse(error, rc,
 				      "the root page of shard %u is damaged; "

@@ -175,6 +175,9 @@ int store_writable(const struct mneme *m);
  * store read-only when one more has failed since. */
 int store_read_fault(struct mneme *m, uint64_t faults, int rc);
 
+/* How much of the heap may be mapped: what the arena leaves of the memory that a store may take. */
+uint64_t store_map_bytes(const struct mneme *m);
+
 /* The options that only tests need. */
 struct store_tuning {
 	uint64_t heap_reserve; /* bytes of address space; 0: default */

@@ -8,11 +8,11 @@
 
 #include <errno.h>
 
-const struct fmt_page *tree_page(struct mneme *m, uint64_t reference, int *error)
+const struct fmt_page *tree_page(struct mneme *m, uint64_t reference, int brief, int *error)
 {
 	if (reference & FMT_DIRTY)
 		return dirty_memory(&m->dirty, dirty_slot_of(reference));
-	return heap_page(&m->heap, reference, error);
+	return heap_page(&m->heap, reference, brief, error);
 }
 
 /* ---- reading ---- */
@@ -22,7 +22,7 @@ static int descend(struct mneme *m, uint64_t reference, struct page_key key, str
 	int error = 0;
 
 	for (;;) {
-		const struct fmt_page *page = tree_page(m, reference, &error);
+		const struct fmt_page *page = tree_page(m, reference, path->brief, &error);
 		if (!page)
 			return error;
 		if (path->depth == TREE_HEIGHT_MAX ||
@@ -39,11 +39,23 @@ static int descend(struct mneme *m, uint64_t reference, struct page_key key, str
 	}
 }
 
-int tree_seek(struct mneme *m, struct shard *s, struct page_key key, struct tree_path *path)
+static int seek(struct mneme *m, struct shard *s, struct page_key key, int brief,
+		struct tree_path *path)
 {
 	path->depth = 0;
 	path->found = 0;
+	path->brief = brief;
 	return s->root ? descend(m, s->root, key, path) : 0;
+}
+
+int tree_seek(struct mneme *m, struct shard *s, struct page_key key, struct tree_path *path)
+{
+	return seek(m, s, key, 0, path);
+}
+
+int tree_find(struct mneme *m, struct shard *s, struct page_key key, struct tree_path *path)
+{
+	return seek(m, s, key, 1, path);
 }
 
 /* Goes to the first key of the next leaf. */
@@ -60,7 +72,8 @@ static int next_leaf(struct mneme *m, struct tree_path *path)
 	for (; level < path->depth; level++) {
 		const struct fmt_page *above = path->pages[level - 1];
 		const struct fmt_page *page =
-			tree_page(m, page_child(above, path->positions[level - 1]), &error);
+			tree_page(m, page_child(above, path->positions[level - 1]), path->brief,
+				  &error);
 		if (!page)
 			return error;
 		if (page->level + 1 != above->level)
@@ -102,7 +115,8 @@ static int previous_leaf(struct mneme *m, struct tree_path *path)
 	for (; level < path->depth; level++) {
 		const struct fmt_page *above = path->pages[level - 1];
 		const struct fmt_page *page =
-			tree_page(m, page_child(above, path->positions[level - 1]), &error);
+			tree_page(m, page_child(above, path->positions[level - 1]), path->brief,
+				  &error);
 		if (!page)
 			return error;
 		if (page->level + 1 != above->level)
@@ -116,7 +130,7 @@ static int previous_leaf(struct mneme *m, struct tree_path *path)
 int tree_check_neighbours(struct mneme *m, struct shard *s, struct page_key key)
 {
 	struct tree_path path, other;
-	int rc = tree_seek(m, s, key, &path);
+	int rc = tree_find(m, s, key, &path);
 
 	if (rc < 0 || !path.depth)
 		return rc;
@@ -206,7 +220,7 @@ static struct fmt_page *page_own(struct mneme *m, struct shard *s, uint64_t *ref
 
 	if (old & FMT_DIRTY && m->dirty.slots[dirty_slot_of(old)].epoch == store_epoch(m))
 		return dirty_memory(&m->dirty, dirty_slot_of(old));
-	const struct fmt_page *from = tree_page(m, old, error);
+	const struct fmt_page *from = tree_page(m, old, 1, error);
 	if (!from)
 		return NULL;
 	uint32_t slot = tree_take_slot(m, s, DIRTY_PAGE, 0, budget);
@@ -238,6 +252,7 @@ int tree_prepare(struct mneme *m, struct shard *s, struct page_key key, struct b
 
 	path->depth = 0;
 	path->found = 0;
+	path->brief = 0;
 	if (!s->root) {
 		page_new(m, s, 0, budget, &s->root);
 		s->height = 1;
@@ -374,11 +389,11 @@ static void root_shrink(struct mneme *m, struct shard *s, struct budget *budget)
 	int error = 0;
 
 	for (;;) {
-		const struct fmt_page *root = tree_page(m, s->root, &error);
+		const struct fmt_page *root = tree_page(m, s->root, 1, &error);
 		if (!root || root->level == 0 || root->count > 1)
 			return;
 		uint64_t child = page_child(root, 0);
-		if (!tree_page(m, child, &error))
+		if (!tree_page(m, child, 1, &error))
 			return;
 		tree_free_page(m, s, s->root, budget);
 		s->root = child;
@@ -401,8 +416,9 @@ static void merge_neighbour(struct mneme *m, struct shard *s, struct tree_path *
 		return;
 	uint64_t left_reference = page_child(parent, left);
 	uint64_t right_reference = page_child(parent, left + 1);
-	const struct fmt_page *a = tree_page(m, left_reference, &error);
-	const struct fmt_page *b = tree_page(m, right_reference, &error);
+	/* At most one of them is a leaf of the heap: the other is the path's own. */
+	const struct fmt_page *a = tree_page(m, left_reference, 1, &error);
+	const struct fmt_page *b = tree_page(m, right_reference, 1, &error);
 	if (!a || !b || a->level != page->level || b->level != page->level)
 		return;
 	unsigned lead = 0;

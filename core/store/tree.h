@@ -17,6 +17,7 @@ struct tree_path {
 	uint16_t positions[TREE_HEIGHT_MAX];
 	uint32_t depth; /* pages in the path; 0: empty tree */
 	int found;      /* the leaf's position holds the key itself */
+	int brief;      /* leaves are valid until the thread's next brief one (heap_page) */
 };
 
 /* Worst case of pages that an operation takes: copies of the path, splits, a new root. */
@@ -32,10 +33,13 @@ static inline uint32_t tree_pages_needed(const struct shard *s)
  * 2 for each inner page met. And a root for each level. */
 enum { TREE_PAGES_PUT = 2, TREE_PAGES_MET = 2, TREE_PAGES_ROOTS = TREE_HEIGHT_MAX };
 
-const struct fmt_page *tree_page(struct mneme *m, uint64_t reference, int *error);
+/* A page of the arena or of the heap, as heap_page(). */
+const struct fmt_page *tree_page(struct mneme *m, uint64_t reference, int brief, int *error);
 
 /* Position of the first key >= `key`. 0 or -errno. Pages are for reading only. */
 int tree_seek(struct mneme *m, struct shard *s, struct page_key key, struct tree_path *path);
+/* The same for who has done with the leaf before he, or tree_next, reads another one. */
+int tree_find(struct mneme *m, struct shard *s, struct page_key key, struct tree_path *path);
 /* Moves to the next key: 1, 0 at the end, -errno. */
 int tree_next(struct mneme *m, struct tree_path *path);
 /* Makes sure that the path's position is a key (it may be behind the last of a leaf): as tree_next.

@@ -21,7 +21,7 @@ int txn_tree_get(struct mneme *m, const struct mneme_key *key, const void **valu
 	struct tree_path path;
 	uint32_t n = 0;
 	uint64_t faults = heap_faults(&m->heap);
-	int error = 0, rc = tree_seek(m, store_shard(m, key->inode), encoded, &path);
+	int error = 0, rc = tree_find(m, store_shard(m, key->inode), encoded, &path);
 
 	if (rc < 0)
 		return store_read_fault(m, faults, rc);

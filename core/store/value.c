@@ -14,7 +14,7 @@ enum { COMPRESSION_LEVEL = 3 };
 
 /* Not on the stack: handlers have 3 KiB. */
 static _Thread_local uint8_t plain_buffer[FMT_VALUE_MAX];
-static _Thread_local uint8_t gather_buffer[FMT_VALUE_MAX];
+static _Thread_local uint8_t copy_buffer[FMT_VALUE_MAX];
 static _Thread_local uint8_t small[FMT_CELL_MAX]; /* an inline value being rebuilt */
 
 static const uint8_t *value_decompress(struct mneme *m, const struct fmt_value *v,
@@ -30,7 +30,7 @@ static const uint8_t *value_bytes(struct mneme *m, const struct fmt_value *v, in
 {
 	if (v->address & FMT_DIRTY)
 		return dirty_memory(&m->dirty, dirty_slot_of(v->address));
-	const uint8_t *stored = heap_value(&m->heap, v, gather_buffer, error);
+	const uint8_t *stored = heap_value(&m->heap, v, copy_buffer, error);
 	if (!stored || v->stored == v->length)
 		return stored;
 	return value_decompress(m, v, stored, error);

@@ -33,8 +33,8 @@ static inline uint32_t value_length(const uint8_t *payload, enum page_kind kind)
 	return value.length;
 }
 
-/* The plain bytes of the leaf's value at the path: borrowed until the shard is unlocked (compressed,
- * packed and scattered ones: until the thread's next call). NULL: *error. */
+/* The plain bytes of the leaf's value at the path: valid until the thread reads another value or
+ * brief leaf (tree_find). NULL: *error. */
 const uint8_t *value_read(struct mneme *m, const struct fmt_page *leaf, unsigned position,
 			  uint32_t *length, int *error);
 

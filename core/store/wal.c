@@ -45,11 +45,8 @@ int wal_init(struct wal *w, struct io *io, const uint8_t uuid[16], uint32_t segm
 	pthread_mutex_init(&w->segments, NULL);
 	w->retired = alloc_zeroed(WAL_SEGMENTS_MAX, sizeof w->retired[0]);
 	w->spare = alloc_zeroed(WAL_SEGMENTS_MAX, sizeof w->spare[0]);
-	for (int i = 0; i < 2; i++) {
-		void *mem = mmap(NULL, WAL_BUFFER_HARD, PROT_READ | PROT_WRITE,
-				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-		w->buffer[i] = mem == MAP_FAILED ? NULL : mem;
-	}
+	for (int i = 0; i < 2; i++)
+		w->buffer[i] = alloc_range(WAL_BUFFER_HARD);
 	if (w->retired && w->spare && w->buffer[0] && w->buffer[1])
 		return 0;
 	wal_fini(w);
@@ -61,8 +58,7 @@ void wal_fini(struct wal *w)
 	if (w->file)
 		w->io->ops->close(w->file);
 	for (int i = 0; i < 2; i++)
-		if (w->buffer[i])
-			munmap(w->buffer[i], WAL_BUFFER_HARD);
+		alloc_range_free(w->buffer[i], WAL_BUFFER_HARD);
 	alloc_free(w->retired);
 	alloc_free(w->spare);
 	pthread_mutex_destroy(&w->segments);

@@ -256,10 +256,15 @@ static void *looker_main(void *arg)
 
 /* ---- stores ---- */
 
+/* Each second one with so small a map that leaves and values are read by copying. */
 static void store_begin(struct sim *disk)
 {
+	static unsigned stores;
 	struct mneme_options options = {
-		.dirty_bytes_max = 4 << 20, .flush_ms = 1, .checkpoint_ms = 20};
+		.dirty_bytes_max = 4 << 20,
+		.mapped_bytes_max = ++stores & 1,
+		.flush_ms = 1,
+		.checkpoint_ms = 20};
 	struct store_tuning tuning = {.heap_reserve = 64 << 20};
 	struct io *io;
 

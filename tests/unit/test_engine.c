@@ -28,13 +28,13 @@ struct model_key {
 struct world {
 	struct sim *sim;
 	struct mneme *m;
+	uint64_t mapped; /* bytes of the heap that may be; 0: the default, more than there is */
 	struct model_key keys[KEYS];
 	uint64_t random;
 	uint8_t bytes[MNEME_VALUE_MAX];
 };
 
 static const struct store_tuning tuning = {.heap_reserve = 256 << 20, .no_threads = 1};
-static const struct mneme_options options = {.dirty_bytes_max = 4 << 20};
 
 static uint64_t world_random(struct world *w)
 {
@@ -55,6 +55,7 @@ static struct mneme_key key_of(unsigned i, char sub[32])
 
 static void world_open(struct world *w)
 {
+	struct mneme_options options = {.dirty_bytes_max = 4 << 20, .mapped_bytes_max = w->mapped};
 	struct mneme_error error = {""};
 	struct io *io;
 
@@ -71,6 +72,7 @@ static struct world *world_new(uint64_t seed, enum mneme_compression compression
 	struct io *io;
 
 	w->random = seed * 2654435761u + 1;
+	w->mapped = seed & 1;
 	ck_assert_int_eq(sim_new(&w->sim), 0);
 	ck_assert_int_eq(sim_io_new(w->sim, &io), 0);
 	ck_assert_int_eq(store_create(io, &create, NULL), 0);
