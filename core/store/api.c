@@ -296,7 +296,7 @@ void mneme_view_end(struct mneme *m, uint64_t inode)
 
 enum { UNLOGGED_CLOSED = 1, UNLOGGED_OPEN = 2 };
 
-/* Which changes are in no log and not durable yet: of a checkpoint that runs, of the open epoch. */
+/* Which changes are in no log and not durable yet: of a checkpoint that runs, of the era since. */
 static unsigned unlogged(struct mneme *m)
 {
 	unsigned found = 0;
@@ -306,7 +306,7 @@ static unsigned unlogged(struct mneme *m)
 		lock_read(&s->lock);
 		/* relaxed: an older one only makes somebody wait */
 		uint64_t durable = atomic_load_explicit(&m->wal.generation, memory_order_relaxed);
-		if (unlogged_in(&s->unlogged, store_epoch(m)))
+		if (unlogged_in(&s->unlogged, store_era(m)))
 			found |= UNLOGGED_OPEN;
 		else if (unlogged_any(&s->unlogged, durable))
 			found |= UNLOGGED_CLOSED;

@@ -21,7 +21,7 @@ enum {
 	LATE_MS = 1000,
 	REST_MS = 1000,
 	REST_SHARE = 8, /* of the arena: not kept for the next checkpoint's turn */
-	PACK_REST = 9, /* times the length of a step: the rest before the next one */
+	PACK_REST = 9,  /* times the length of a step: the rest before the next one */
 	PACK_REST_MS = 10,
 	PACK_CROWDED_MS = 1000,
 };
@@ -131,17 +131,11 @@ static void flush_due(void *arg, int status)
 
 /* ---- checkpoints ---- */
 
-static uint64_t log_bytes(struct mneme *m)
-{
-	return atomic_load_explicit(&m->wal.next, memory_order_relaxed) -
-	       atomic_load_explicit(&m->checkpoint->log_begin, memory_order_relaxed);
-}
-
 /* 0: not due; 1: due; 2: urgent. */
 static int checkpoint_need(struct mneme *m)
 {
 	uint64_t budget = atomic_load_explicit(&m->dirty.budget, memory_order_relaxed);
-	uint64_t log = log_bytes(m), segment = m->wal.segment_bytes;
+	uint64_t log = checkpoint_log_bytes(m), segment = m->wal.segment_bytes;
 
 	if (budget > m->dirty.budget_max / 4 * 3 || log > segment * LOG_SEGMENTS_URGENT)
 		return 2;
@@ -166,7 +160,28 @@ static void checkpoint_ask(struct background *b)
 	}
 }
 
-/* Runs the checkpoint that was asked for, unless somebody does. */
+/* When a checkpoint has to be due at the latest, ns. */
+static uint64_t checkpoint_due(struct background *b)
+{
+	return atomic_load_explicit(&b->checkpointed, memory_order_relaxed) +
+	       b->m->options.checkpoint_ms * MS;
+}
+
+int background_make_room(struct mneme *m)
+{
+	struct background *b = m->background;
+	int rc;
+
+	if (checkpoint_log_bytes(m) <= m->wal.segment_bytes * LOG_SEGMENTS_BEFORE_CHECKPOINT &&
+	    (!b || bridge_now_ns() < checkpoint_due(b)))
+		return checkpoint_spill(m);
+	rc = checkpoint_run(m);
+	if (b)
+		atomic_store_explicit(&b->checkpointed, bridge_now_ns(), memory_order_relaxed);
+	return rc;
+}
+
+/* Does what was asked for, unless somebody does. */
 static void checkpoint_take(struct background *b)
 {
 	struct mneme *m = b->m;
@@ -175,8 +190,7 @@ static void checkpoint_take(struct background *b)
 	    !flag_move(&b->checkpoint, URGENT, RUNNING))
 		return;
 	if (!atomic_load_explicit(&b->stop, memory_order_acquire) && store_writable(m) == 0) {
-		checkpoint_run(m);
-		atomic_store_explicit(&b->checkpointed, bridge_now_ns(), memory_order_relaxed);
+		(void)background_make_room(m);
 		if (m->packer)
 			bridge_periodic_at(b->pack, bridge_now_ns());
 	}
@@ -203,8 +217,7 @@ static void checkpoint_old(void *arg, int status)
 {
 	struct background *b = arg;
 	struct mneme *m = b->m;
-	uint64_t due = atomic_load_explicit(&b->checkpointed, memory_order_relaxed) +
-		       m->options.checkpoint_ms * MS;
+	uint64_t due = checkpoint_due(b);
 
 	(void)status;
 	if (bridge_now_ns() < due) {
@@ -214,7 +227,8 @@ static void checkpoint_old(void *arg, int status)
 	/* seq_cst: see the head of this file */
 	atomic_store_explicit(&b->old_armed, 0, memory_order_seq_cst);
 	atomic_thread_fence(memory_order_seq_cst);
-	if (atomic_load_explicit(&m->dirty.live, memory_order_relaxed) &&
+	if ((atomic_load_explicit(&m->dirty.live, memory_order_relaxed) ||
+	     atomic_load_explicit(&m->checkpoint->spilled, memory_order_relaxed)) &&
 	    flag_move(&b->checkpoint, IDLE, ASKED)) {
 		checkpoint_take(b);
 		(void)wal_trim(&m->wal);
@@ -317,6 +331,7 @@ int background_start(struct mneme *m)
 		return rc;
 	}
 	b->m = m;
+	b->checkpointed = bridge_now_ns();
 	b->flush_task = (struct work){{.run = flush_run}, b};
 	b->spare_task = (struct work){{.run = spare_run}, b};
 	b->checkpoint_task = (struct work){{.run = checkpoint_task_run}, b};

@@ -9,9 +9,10 @@
  *   empty arena given back          low        a second after the last commit
  *   pieces of the map dropped       -          after a commit that made the arena larger, by the
  *                                              committer; else by who maps another (heap_map.h)
- *   checkpoint                      low        half of the arena or many segments are in use; or
- *                                              checkpoint_ms after the first change
- *   checkpoint that is late         high       it was not begun within a second, or three quarters
+ *   checkpoint                      low        many segments are in use; or checkpoint_ms after the
+ *                                              first change
+ *   spill (checkpoint.h)            low        half of the arena is in use, and no checkpoint is due
+ *   either of them that is late     high       it was not begun within a second, or three quarters
  *                                              of the arena or of the segments are in use
  *   a step of packing (packer.h)    low        after a checkpoint, then a tenth of the time
  *                                              until the pass is over; later where the arena is in use
@@ -39,6 +40,9 @@ int background_start(struct mneme *m);
 void background_stop(struct mneme *m);
 /* After a commit: sees to it that what is due will be done. Cheap. */
 void background_poke(struct mneme *m);
+/* The arena is full, or soon will be: spills it, or makes a checkpoint where one is due anyway. Also
+ * without background_start(). No lock held. */
+int background_make_room(struct mneme *m);
 /* The store's bridge, for the layers above; they drain what is theirs before the store is closed. NULL
  * in tests that want no threads. Borrowed. */
 struct bridge *background_bridge(const struct mneme *m);

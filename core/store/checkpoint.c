@@ -59,8 +59,8 @@ void checkpoint_free(struct mneme *m)
 
 /* ---- freeze ---- */
 
-/* Closes the open epoch. Returns the LSN that the closed one reaches. */
-static uint64_t freeze(struct mneme *m)
+/* Closes the open epoch, and with a durable checkpoint the era. Returns the LSN that it reaches. */
+static uint64_t freeze(struct mneme *m, int durable)
 {
 	struct checkpoint *c = m->checkpoint;
 	uint64_t begin = clock_ns(CLOCK_MONOTONIC);
@@ -70,17 +70,20 @@ static uint64_t freeze(struct mneme *m)
 	for (uint32_t i = 0; i < m->shard_count; i++) {
 		struct shard *s = &m->shards[i];
 		struct freed_list spare = s->closed_freed;
+		CHECK(spare.count == 0);
 		s->closed = s->open;
 		s->open = (struct dirty_list){0};
 		s->closed_freed = s->freed;
-		spare.count = 0;
 		s->freed = spare;
 		s->freed_moved = 0;
 		s->cursor = 0;
 		s->closed_root = s->root;
 	}
 	uint64_t lsn = wal_next(&m->wal);
+	c->birth = store_era(m);
 	atomic_fetch_add_explicit(&m->epoch, 1, memory_order_relaxed);
+	if (durable)
+		atomic_fetch_add_explicit(&m->era, 1, memory_order_relaxed);
 	for (uint32_t i = m->shard_count; i-- > 0;)
 		lock_write_done(&m->shards[i].lock);
 	c->stats.freeze_ns_last = clock_ns(CLOCK_MONOTONIC) - begin;
@@ -168,6 +171,48 @@ static void shard_move(struct mneme *m, struct shard *s)
 		lock_write_done(&s->lock);
 	}
 	dirty_free_list(&m->dirty, &s->closed);
+}
+
+/* ---- freed pages ---- */
+
+/* What a spill could not give away counts as freed in the open epoch. 0 or -ENOMEM. */
+static int freed_keep(struct mneme *m)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; i < m->shard_count && rc == 0; i++) {
+		struct shard *s = &m->shards[i];
+		if (!s->closed_freed.count)
+			continue;
+		lock_write(&s->lock);
+		rc = tree_reserve_freed(s, s->closed_freed.count);
+		if (rc == 0) {
+			memcpy(s->freed.items + s->freed.count, s->closed_freed.items,
+			       s->closed_freed.count * sizeof s->freed.items[0]);
+			s->freed.count += s->closed_freed.count;
+			s->closed_freed.count = 0;
+		}
+		lock_write_done(&s->lock);
+	}
+	return rc;
+}
+
+/* Gives away what the shard freed in the closed epoch and no durable superblock reaches. */
+static void freed_give_young(struct mneme *m, struct shard *s)
+{
+	struct freed_list *f = &s->closed_freed, part = {.items = f->items};
+
+	for (uint64_t k = 0; k < f->count; k++) {
+		uint64_t item = f->items[k];
+		if (!heap_young(&m->heap, item & FMT_ADDRESS_MASK))
+			continue;
+		f->items[k] = f->items[part.count];
+		f->items[part.count++] = item;
+	}
+	freed_give(&m->heap, &part, heap_free_on_disk);
+	freed_give(&m->heap, &part, heap_free_now);
+	f->count -= part.count;
+	memmove(f->items, f->items + part.count, f->count * sizeof f->items[0]);
 }
 
 /* ---- space map and superblock ---- */
@@ -283,6 +328,8 @@ static void release_pages(struct mneme *m)
 static void release(struct mneme *m, uint64_t lsn)
 {
 	release_pages(m);
+	heap_settle(&m->heap);
+	atomic_store_explicit(&m->checkpoint->spilled, 0, memory_order_relaxed);
 	atomic_store_explicit(&m->wal.generation, m->super.generation, memory_order_relaxed);
 	atomic_store_explicit(&m->checkpoint->log_begin, lsn, memory_order_relaxed);
 	wal_leave_out(&m->wal, lsn);
@@ -298,13 +345,15 @@ static int checkpoint_once(struct mneme *m, int clean)
 
 	if (rc == 0)
 		rc = table_reserve(c, heap_groups(&m->heap) + SPARE_GROUPS);
+	if (rc == 0)
+		rc = freed_keep(m);
 	if (rc < 0)
 		return rc;
 	*super = m->super;
-	super->generation = store_epoch(m);
-	/* Before the freeze: what was packed up to there is in the epoch that it closes. */
+	super->generation = store_era(m);
+	/* Before the freeze: what was packed up to there is in the era that it closes. */
 	super->packed_until = packer_until(m);
-	super->lsn = freeze(m);
+	super->lsn = freeze(m, 1);
 	super->clean = clean;
 	super->written_ns = clock_ns(CLOCK_REALTIME);
 	uint64_t written = atomic_load_explicit(&m->wal.written, memory_order_acquire);
@@ -345,6 +394,55 @@ static int checkpoint_once(struct mneme *m, int clean)
 	c->stats.count++;
 	c->stats.ns_last = clock_ns(CLOCK_MONOTONIC) - begin;
 	return 0;
+}
+
+static int spill_once(struct mneme *m)
+{
+	uint64_t root;
+	int rc = store_writable(m);
+
+	if (rc == 0)
+		rc = freed_keep(m);
+	if (rc < 0)
+		return rc;
+	atomic_store_explicit(&m->checkpoint->spilled, 1, memory_order_relaxed);
+	(void)freeze(m, 0);
+	for (uint32_t i = 0; i < m->shard_count && rc == 0; i++)
+		rc = place_shard(m, &m->shards[i], &root);
+	if (rc < 0)
+		return store_fail_for_good(m, rc, "the dirty arena could not be written");
+	for (uint32_t i = 0; i < m->shard_count; i++)
+		shard_move(m, &m->shards[i]);
+	for (uint32_t i = 0; i < m->shard_count; i++)
+		freed_give_young(m, &m->shards[i]);
+	(void)freed_keep(m); /* without memory it is tried again */
+	return 0;
+}
+
+int checkpoint_spill(struct mneme *m)
+{
+	struct checkpoint *c = m->checkpoint;
+	uint64_t seen = atomic_load_explicit(&c->begun, memory_order_acquire) +
+			atomic_load_explicit(&c->spills, memory_order_acquire);
+	int rc;
+
+	pthread_mutex_lock(&c->run);
+	if (atomic_load_explicit(&c->begun, memory_order_relaxed) +
+		    atomic_load_explicit(&c->spills, memory_order_relaxed) >
+	    seen) {
+		rc = store_writable(m);
+	} else {
+		atomic_fetch_add_explicit(&c->spills, 1, memory_order_release);
+		rc = spill_once(m);
+	}
+	pthread_mutex_unlock(&c->run);
+	return rc;
+}
+
+uint64_t checkpoint_log_bytes(struct mneme *m)
+{
+	return atomic_load_explicit(&m->wal.next, memory_order_relaxed) -
+	       atomic_load_explicit(&m->checkpoint->log_begin, memory_order_relaxed);
 }
 
 int checkpoint_run_as(struct mneme *m, int clean)

@@ -22,6 +22,13 @@ void checkpoint_free(struct mneme *m);
 
 /* Runs a checkpoint that covers everything before the call, or waits for one that does. */
 int checkpoint_run(struct mneme *m);
+/* Makes room in the arena alone, by a spill: writes it to the heap without making that durable, so that
+ * neither the disk is waited for nor the log gets shorter. Pages that the last durable superblock does
+ * not reach are free when they are given up; the others wait for the next checkpoint. Or waits for a
+ * spill or checkpoint that begins after the call. */
+int checkpoint_spill(struct mneme *m);
+/* Bytes of log since the last checkpoint. */
+uint64_t checkpoint_log_bytes(struct mneme *m);
 /* Waits for the checkpoint that runs now, if one does: its result, or that of the last one. */
 int checkpoint_wait(struct mneme *m);
 /* The same to get space back: -ENOSPC when nothing came of it. */

@@ -26,6 +26,8 @@ struct stage {
 struct checkpoint {
 	pthread_mutex_t run;        /* one checkpoint at a time */
 	_Atomic uint64_t begun;     /* checkpoints started */
+	_Atomic uint64_t spills;    /* spills started */
+	_Atomic int spilled;        /* [A] since the last durable checkpoint; written under `run` */
 	int result;                 /* [run] of the last one */
 	struct io_file *super_file; /* [I] */
 	uint8_t *super_page;        /* [run] 4096 bytes */
@@ -37,6 +39,7 @@ struct checkpoint {
 	uint32_t table_groups;      /* [run] */
 	uint8_t *compressed;        /* [run] FMT_VALUE_MAX bytes */
 	struct stage stage;         /* [run] */
+	uint64_t birth;             /* [run] of what is placed */
 	struct held held;           /* [run] */
 	struct {
 		_Atomic uint64_t count, pages, ns_last, freeze_ns_last, freeze_ns_max;

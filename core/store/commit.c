@@ -405,7 +405,7 @@ static uint32_t key_hash(const struct mneme_key *key)
 static int ops_are_logged(struct mneme *m, const struct commit_op *ops, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++)
-		if (store_shard(m, ops[i].key.inode)->unlogged.logged_until >= store_epoch(m))
+		if (store_shard(m, ops[i].key.inode)->unlogged.logged_until >= store_era(m))
 			return 1;
 	return 0;
 }
@@ -424,7 +424,7 @@ static int ops_wait(struct mneme *m, const struct commit_op *ops, uint32_t count
 		    ops[i].kind == FMT_OP_DELETE_RANGE)
 			continue;
 		if (unlogged_may_have(u, durable, key_hash(&ops[i].key))) {
-			u->logged_until = store_epoch(m) + 1;
+			u->logged_until = store_era(m) + 1;
 			rc = -EINPROGRESS;
 		}
 	}
@@ -434,9 +434,9 @@ static int ops_wait(struct mneme *m, const struct commit_op *ops, uint32_t count
 static void op_note_unlogged(struct mneme *m, struct shard *s, const struct commit_op *op)
 {
 	if (op->kind == FMT_OP_DELETE_RANGE)
-		unlogged_note_all(&s->unlogged, store_epoch(m));
+		unlogged_note_all(&s->unlogged, store_era(m));
 	else
-		unlogged_note(&s->unlogged, store_epoch(m), key_hash(&op->key));
+		unlogged_note(&s->unlogged, store_era(m), key_hash(&op->key));
 }
 
 int commit_apply(struct mneme *m, const struct commit_op *ops, uint32_t count, unsigned flags,
@@ -596,7 +596,7 @@ int commit_make_room(struct mneme *m, int why)
 		credits_return(m);
 		if (m->dirty.budget_max >= CREDIT_ARENA_MIN)
 			pages += CREDIT_STRANDED_MAX;
-		rc = pages > m->dirty.budget_max ? -E2BIG : checkpoint_run(m);
+		rc = pages > m->dirty.budget_max ? -E2BIG : background_make_room(m);
 		break;
 	case -ENOSPC:
 		/* If it can be had, all of it at once, but no more than the arena could hold. */

@@ -60,7 +60,7 @@ struct fmt_value {
 	uint32_t stored;     /* 12 bytes in its pages (less than length: compressed) */
 	uint32_t crc_stored; /* 16 of the bytes in its pages */
 	uint32_t crc_plain;  /* 20 of the value */
-	uint64_t birth;      /* 24 epoch */
+	uint64_t birth;      /* 24 era */
 };
 static_assert(sizeof(struct fmt_value) == 32, "value reference");
 
@@ -72,7 +72,7 @@ struct fmt_super {
 	uint64_t compatible;    /*   16 feature bits */
 	uint64_t incompatible;  /*   24 */
 	uint8_t uuid[16];       /*   32 */
-	uint64_t generation;    /*   48 the checkpoint's number; also the epoch it closed */
+	uint64_t generation;    /*   48 the checkpoint's number; also the era it closed */
 	uint64_t lsn;           /*   56 replay begins here */
 	uint64_t heap_pages;    /*   64 */
 	uint64_t created_ns;    /*   72 */
@@ -89,7 +89,7 @@ struct fmt_super {
 	uint64_t roots[FMT_SHARDS_MAX];      /*  128 page references */
 	uint64_t inode_next[FMT_SHARDS_MAX]; /*  640 next sequence number of a shard's inodes */
 	struct fmt_value dictionary[2];      /* 1152 its two copies; address 0: none */
-	uint64_t packed_until;               /* 1216 epoch: older values were tried */
+	uint64_t packed_until;               /* 1216 era: older values were tried */
 };
 static_assert(sizeof(struct fmt_super) == 1224, "superblock");
 static_assert(offsetof(struct fmt_super, dictionary) == 1152, "superblock");
@@ -123,7 +123,7 @@ struct fmt_page {
 	uint8_t shard;     /*  5 */
 	uint16_t count;    /*  6 slots */
 	uint64_t self;     /*  8 page number */
-	uint64_t birth;    /* 16 epoch in which it was written */
+	uint64_t birth;    /* 16 era in which it was written */
 	uint16_t top;      /* 24 lowest byte used by cells */
 	uint16_t garbage;  /* 26 bytes of dead cells */
 	uint16_t prefix;   /* 28 leading bytes that all keys share */
@@ -162,7 +162,7 @@ struct fmt_scatter {
 	uint32_t crc;                        /*  0 */
 	uint32_t count;                      /*  4 pages of the value: 2 or more */
 	uint64_t self;                       /*  8 page number of this list */
-	uint64_t birth;                      /* 16 epoch */
+	uint64_t birth;                      /* 16 era */
 	uint64_t pages[FMT_VALUE_PAGES_MAX]; /* 24 page numbers, in order */
 };
 static_assert(sizeof(struct fmt_scatter) == 160, "list of a value's pages");

@@ -15,7 +15,7 @@
 enum { GROUP_BYTES = sizeof(((struct fmt_bitmap *)0)->bits) };
 enum { GROW_PAGES_MIN = 64, GROW_PAGES_MAX = 16384 };
 
-static uint64_t verified_bytes(const struct heap *h)
+static uint64_t page_bits_bytes(const struct heap *h)
 {
 	return (h->reserve / FMT_PAGE_SIZE + 63) / 64 * 8;
 }
@@ -33,9 +33,10 @@ int heap_open(struct heap *h, struct io *io, int read_only, uint64_t reserve, ui
 	lock_init(&h->lock, LOCK_HEAP);
 	pthread_mutex_init(&h->grow, NULL);
 	h->groups = alloc_range(FMT_SPACE_MAX * sizeof h->groups[0]);
-	h->verified = alloc_range(verified_bytes(h));
+	h->verified = alloc_range(page_bits_bytes(h));
+	h->young = alloc_range(page_bits_bytes(h));
 	rc = heap_map_init(h);
-	if (!h->groups || !h->verified)
+	if (!h->groups || !h->verified || !h->young)
 		rc = -ENOMEM;
 	if (rc < 0)
 		goto out;
@@ -70,7 +71,8 @@ void heap_close(struct heap *h)
 		}
 		alloc_range_free(h->groups, FMT_SPACE_MAX * sizeof h->groups[0]);
 	}
-	alloc_range_free(h->verified, verified_bytes(h));
+	alloc_range_free(h->verified, page_bits_bytes(h));
+	alloc_range_free(h->young, page_bits_bytes(h));
 	heap_map_fini(h);
 	if (h->file)
 		h->io->ops->close(h->file);
@@ -306,7 +308,14 @@ int heap_alloc(struct heap *h, uint32_t want, uint32_t least, uint64_t *page)
 		return -ENOSPC;
 	atomic_fetch_sub_explicit(&h->free, count, memory_order_relaxed);
 	forget_pages(h, *page, count);
+	for (uint64_t p = *page; p < *page + count; p++)
+		h->young[p / 64] |= 1ull << p % 64;
 	return (int)count;
+}
+
+void heap_settle(struct heap *h)
+{
+	memset(h->young, 0, (h->pages + 63) / 64 * sizeof h->young[0]);
 }
 
 uint64_t heap_free_runs(struct heap *h, uint64_t *items)

@@ -46,6 +46,7 @@ struct heap {
 	struct heap_group *groups; /* [I] address range for FMT_SPACE_MAX */
 	_Atomic uint64_t
 		*verified; /* [A] a bit a page: bytes were checked since they were written */
+	uint64_t *young;   /* [checkpoint] a bit a page: handed out since heap_settle() */
 	struct lock lock;
 	uint64_t cursor;           /* [lock] where the last search ended */
 	_Atomic uint64_t free;     /* [A] pages that can be handed out */
@@ -73,6 +74,8 @@ int heap_promise(struct heap *h, uint64_t pages, uint64_t keep);
 void heap_unpromise(struct heap *h, uint64_t pages);
 /* Hands out up to `want` pages in one run, at least `least`: the count, or -ENOSPC. */
 int heap_alloc(struct heap *h, uint32_t want, uint32_t least, uint64_t *page);
+/* What was handed out up to now is reached by the durable superblock: no page is young. [checkpoint] */
+void heap_settle(struct heap *h);
 /* The runs of free pages, as items of a freed_list (store.h): how many; `items` may be NULL. */
 uint64_t heap_free_runs(struct heap *h, uint64_t *items);
 /* Takes a run of free pages out of use, in memory alone, until heap_free_now(). */
@@ -97,6 +100,12 @@ const struct fmt_page *heap_page_slow(struct heap *h, uint64_t reference, int br
 const uint8_t *heap_value(struct heap *h, const struct fmt_value *value, uint8_t *copy, int *error);
 /* The list of a scattered value's `count` pages, verified: all lie in the heap. NULL: *error. */
 const struct fmt_scatter *heap_scatter(struct heap *h, uint64_t page, uint32_t count, int *error);
+
+/* Does no durable superblock reach the page? [checkpoint] */
+static inline int heap_young(const struct heap *h, uint64_t page)
+{
+	return h->young[page / 64] >> (page % 64) & 1;
+}
 
 static inline int heap_verified(const struct heap *h, uint64_t page)
 {

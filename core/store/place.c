@@ -74,7 +74,7 @@ static int place_scattered(struct mneme *m, struct dirty_slot *d, const uint8_t 
 {
 	struct stage *st = &m->checkpoint->stage;
 	uint32_t count = fmt_value_pages(&d->value);
-	struct fmt_scatter list = {.count = count, .birth = d->epoch};
+	struct fmt_scatter list = {.count = count, .birth = m->checkpoint->birth};
 	uint8_t *bytes;
 	int rc = 0;
 
@@ -119,7 +119,7 @@ static int place_value(struct mneme *m, uint32_t number)
 		}
 	}
 	v->crc_stored = v->stored == v->length ? v->crc_plain : crc32c(0, from, v->stored);
-	v->birth = d->epoch;
+	v->birth = c->birth;
 	uint32_t pages = fmt_value_pages(v);
 	int rc = stage_take(m, &c->stage, pages, &page, &bytes);
 	if (rc == -ENOSPC && pages > 1) {

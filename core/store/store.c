@@ -516,6 +516,7 @@ static void shards_init(struct mneme *m)
 	pthread_mutex_init(&m->ranges_run, NULL);
 	lock_init(&m->ranges_lock, LOCK_LEAF);
 	atomic_store_explicit(&m->epoch, m->super.generation + 1, memory_order_relaxed);
+	atomic_store_explicit(&m->era, m->super.generation + 1, memory_order_relaxed);
 	for (uint32_t i = 0; i < m->shard_count; i++) {
 		struct shard *s = &m->shards[i];
 		lock_init(&s->lock, LOCK_SHARD + i);

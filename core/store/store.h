@@ -31,7 +31,8 @@ enum {
 	STORE_RANGES_MAX = 64,
 };
 
-/* Pages given up in an epoch: free once the checkpoint that closes it is durable. An item is a page
+/* Pages given up in an epoch: free once the checkpoint that closes it is durable (or, when they are
+ * younger than the last durable one, written). An item is a page
  * number and, in bits 40..55, a count; with FMT_SCATTERED the page lists that many others, which go with
  * it; with FMT_DIRTY it is a slot number of the epoch before. */
 struct freed_list {
@@ -84,6 +85,7 @@ struct mneme {
 	int read_only;          /* [I] opened so */
 	_Atomic int failed;     /* [A] errno (positive) that made it read-only */
 	_Atomic uint64_t epoch; /* changed under all shard locks, read under any */
+	_Atomic uint64_t era;   /* likewise: the generation of the next durable checkpoint */
 	struct shard shards[FMT_SHARDS_MAX];
 	struct dirty dirty;
 	struct heap heap;
@@ -118,6 +120,13 @@ static inline uint64_t store_epoch(const struct mneme *m)
 {
 	/* relaxed: stable under any shard lock */
 	return atomic_load_explicit(&((struct mneme *)m)->epoch, memory_order_relaxed);
+}
+
+/* An era has one epoch or, where the arena was spilled to the heap meanwhile, several. */
+static inline uint64_t store_era(const struct mneme *m)
+{
+	/* relaxed: as store_epoch() */
+	return atomic_load_explicit(&((struct mneme *)m)->era, memory_order_relaxed);
 }
 
 /* Writes a key as the tree orders it; returns its length. `out` has FMT_KEY_MAX bytes. */

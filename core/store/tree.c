@@ -71,9 +71,8 @@ static int next_leaf(struct mneme *m, struct tree_path *path)
 	path->positions[level - 1]++;
 	for (; level < path->depth; level++) {
 		const struct fmt_page *above = path->pages[level - 1];
-		const struct fmt_page *page =
-			tree_page(m, page_child(above, path->positions[level - 1]), path->brief,
-				  &error);
+		const struct fmt_page *page = tree_page(
+			m, page_child(above, path->positions[level - 1]), path->brief, &error);
 		if (!page)
 			return error;
 		if (page->level + 1 != above->level)
@@ -114,9 +113,8 @@ static int previous_leaf(struct mneme *m, struct tree_path *path)
 	path->positions[level - 1]--;
 	for (; level < path->depth; level++) {
 		const struct fmt_page *above = path->pages[level - 1];
-		const struct fmt_page *page =
-			tree_page(m, page_child(above, path->positions[level - 1]), path->brief,
-				  &error);
+		const struct fmt_page *page = tree_page(
+			m, page_child(above, path->positions[level - 1]), path->brief, &error);
 		if (!page)
 			return error;
 		if (page->level + 1 != above->level)
@@ -226,7 +224,7 @@ static struct fmt_page *page_own(struct mneme *m, struct shard *s, uint64_t *ref
 	uint32_t slot = tree_take_slot(m, s, DIRTY_PAGE, 0, budget);
 	struct fmt_page *page = dirty_memory(&m->dirty, slot);
 	memcpy(page, from, FMT_PAGE_SIZE);
-	page->birth = store_epoch(m);
+	page->birth = store_era(m);
 	*reference = FMT_DIRTY | slot;
 	tree_free_page(m, s, old, budget);
 	return page;
@@ -238,7 +236,7 @@ static struct fmt_page *page_new(struct mneme *m, struct shard *s, uint8_t level
 	uint32_t slot = tree_take_slot(m, s, DIRTY_PAGE, 0, budget);
 	struct fmt_page *page = dirty_memory(&m->dirty, slot);
 
-	page_format(page, level, s->index, store_epoch(m));
+	page_format(page, level, s->index, store_era(m));
 	*reference = FMT_DIRTY | slot;
 	return page;
 }

@@ -98,7 +98,7 @@ static uint8_t *value_place(struct mneme *m, struct shard *s, uint32_t length,
 	*out = (struct fmt_value){.address = FMT_DIRTY | slot,
 				  .length = length,
 				  .stored = length,
-				  .birth = store_epoch(m)};
+				  .birth = store_era(m)};
 	return dirty_memory(&m->dirty, slot);
 }
 

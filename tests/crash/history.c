@@ -3,6 +3,7 @@
  * Purpose:   operation sequences on the simulator; see history.h.
  */
 #include "tests/crash/history.h"
+#include "core/store/checkpoint.h"
 #include "core/store/packer.h"
 #include "core/store/packing.h"
 #include "core/store/store.h"
@@ -83,6 +84,7 @@ static const struct template templates[] = {
 	{"swap", OP_SWAP, EFFECT_PUT, 0, 90, 0, 1},
 	{"swap in vain", OP_SWAP, EFFECT_PUT, 0, 90, 1, 0},
 	{"pack", OP_PACK, 0, 0, 0, 0, 0},
+	{"spill", OP_SPILL, 0, 0, 0, 0, 0},
 	{"sync", OP_SYNC, 0, 0, 0, 0, 0},
 	{"checkpoint", OP_CHECKPOINT, 0, 0, 0, 0, 0},
 	{"reopen", OP_REOPEN, 0, 0, 0, 0, 0},
@@ -141,7 +143,7 @@ void op_make(struct op *op, uint32_t template, uint64_t seed)
 	op->kind = t->kind;
 	op->durability = durability;
 	op->wrong = t->wrong == 1;
-	if (t->kind == OP_PACK)
+	if (t->kind == OP_PACK || t->kind == OP_SPILL)
 		op->durability = MNEME_DURABILITY_BUFFERED;
 	if (t->kind >= OP_PACK)
 		return;
@@ -179,8 +181,8 @@ uint32_t op_template(enum op_kind kind, uint32_t effects_least)
 const char *op_name(const struct op *op)
 {
 	static const char *const kinds[] = {
-		"put",        "patch", "truncate", "delete", "range",      "txn",
-		"locked txn", "swap",  "pack",     "sync",   "checkpoint", "reopen",
+		"put",  "patch", "truncate", "delete", "range",      "txn",    "locked txn",
+		"swap", "pack",  "spill",    "sync",   "checkpoint", "reopen",
 	};
 	static const char *const durabilities[] = {"", " memory", " buffered", " strict"};
 	static char text[96];
@@ -302,6 +304,8 @@ static int run_op(struct history *h, const struct op *op, const struct model *be
 		return run_swap(h, op, before);
 	case OP_PACK:
 		return run_pack(h->m);
+	case OP_SPILL:
+		return checkpoint_spill(h->m);
 	case OP_SYNC:
 		return mneme_sync(h->m);
 	case OP_CHECKPOINT:
@@ -461,7 +465,7 @@ int history_allows(const struct history *h, uint64_t point, uint64_t sum, uint32
 			continue;
 		if (h->ops[i].kind >= OP_SYNC)
 			c_least = p_least = i + 1;
-		else if (h->ops[i].kind != OP_PACK &&
+		else if (h->ops[i].kind < OP_PACK &&
 			 h->ops[i].durability == MNEME_DURABILITY_STRICT)
 			p_least = i + 1;
 	}

@@ -6,7 +6,7 @@
  *            of the operations c <= i < p that are logged: all but MNEME_DURABILITY_MEMORY, and of
  *            those the ones that the engine says it logged, behind a conflict with a logged one. A
  *            strict operation that returned raises the least p; a sync, checkpoint or close that
- *            returned raises the least c and p. A pack changes nothing and promises nothing. So
+ *            returned raises the least c and p. A pack or spill changes nothing and promises nothing. So
  *            without memory operations the state is a prefix of the history.
  * Threading: one thread.
  */
@@ -28,6 +28,7 @@ enum op_kind {
 	OP_LOCKED, /* locked, both shards */
 	OP_SWAP,   /* compare-and-swap; `wrong` expects another value */
 	OP_PACK,   /* changes no key; small values go into their leaves */
+	OP_SPILL,  /* changes no key; the arena goes to the heap, not durably */
 	OP_SYNC,
 	OP_CHECKPOINT,
 	OP_REOPEN,

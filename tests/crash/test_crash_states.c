@@ -340,9 +340,13 @@ START_TEST(test_crash_states_many_operations)
 		struct history h;
 		uint64_t length = 3 + random_below(&random, 22);
 		base_begin(&h, &bases[random_below(&random, BASES)]);
-		for (uint64_t i = 0; i < length; i++)
+		for (uint64_t i = 0; i < length; i++) {
 			run_template(&h, random_below(&random, op_templates()),
 				     random_next(&random));
+			/* Pages that were placed and given up between two checkpoints. */
+			if (s & 1 && random_below(&random, 2))
+				run_template(&h, op_template(OP_SPILL, 0), 0);
+		}
 		history_compute(&h);
 		check_some(&h, 12, &random);
 		history_end(&h);
@@ -353,8 +357,13 @@ END_TEST
 
 static void run_random(struct history *h, uint64_t count, uint64_t *random)
 {
-	for (uint64_t i = 0; i < count; i++)
+	int spills = random_below(random, 2);
+
+	for (uint64_t i = 0; i < count; i++) {
 		run_template(h, random_below(random, op_templates()), random_next(random));
+		if (spills)
+			run_template(h, op_template(OP_SPILL, 0), 0);
+	}
 	history_compute(h);
 }
 

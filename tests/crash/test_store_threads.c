@@ -9,6 +9,7 @@
  *            last state.
  * Counts:    60,000 operations; MNEME_LONG=1: 10,000,000.
  */
+#include "core/store/checkpoint.h"
 #include "core/store/store.h"
 #include "pool/check.h"
 #include "tests/crash/history.h"
@@ -245,6 +246,8 @@ static void *looker_main(void *arg)
 		mneme_view_end(m, k.key.inode);
 		if (random_below(&random, 20) == 0)
 			CHECK(mneme_checkpoint(m) == 0);
+		if (random_below(&random, 4) == 0)
+			CHECK(checkpoint_spill(m) == 0);
 		if (random_below(&random, 20) == 0)
 			CHECK(mneme_sync(m) == 0);
 		if (random_below(&random, 20) == 0)
@@ -260,11 +263,10 @@ static void *looker_main(void *arg)
 static void store_begin(struct sim *disk)
 {
 	static unsigned stores;
-	struct mneme_options options = {
-		.dirty_bytes_max = 4 << 20,
-		.mapped_bytes_max = ++stores & 1,
-		.flush_ms = 1,
-		.checkpoint_ms = 20};
+	struct mneme_options options = {.dirty_bytes_max = 4 << 20,
+					.mapped_bytes_max = ++stores & 1,
+					.flush_ms = 1,
+					.checkpoint_ms = 20};
 	struct store_tuning tuning = {.heap_reserve = 64 << 20};
 	struct io *io;
 

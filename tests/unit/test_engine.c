@@ -4,6 +4,7 @@
  *            must leave the same keys and bytes as an array does.
  */
 #include "core/mneme.h"
+#include "core/store/checkpoint.h"
 #include "core/store/io_sim.h"
 #include "core/store/store.h"
 #include "pool/alloc.h"
@@ -247,6 +248,8 @@ static void world_run(struct world *w, int steps)
 		int rc = mneme_txn_commit(txn, 1 + world_random(w) % 3);
 		ck_assert_int_eq(rc, 0);
 		key_compare(w, world_random(w) % KEYS);
+		if (world_random(w) % 50 == 0)
+			ck_assert_int_eq(checkpoint_spill(w->m), 0);
 		switch (world_random(w) % 200) {
 		case 0:
 			ck_assert_int_eq(mneme_checkpoint(w->m), 0);
