@@ -431,6 +431,33 @@ START_TEST(test_crash_states_many_lives)
 }
 END_TEST
 
+/* Spill after spill, with checkpoints in between: so many that places are used again, first those of
+ * pages that no checkpoint reached. */
+START_TEST(test_crash_states_many_spills)
+{
+	const struct op spill = {.kind = OP_SPILL}, checkpoint = {.kind = OP_CHECKPOINT};
+	uint64_t random = tier_seed() + 3, sequences = tier_count(2, 8, 300);
+
+	begin();
+	for (uint64_t s = 0; s < sequences; s++) {
+		static struct history h;
+		base_begin(&h, &bases[1 + s % (BASES - 1)]);
+		for (int i = 0; i < 22; i++) {
+			struct op op;
+			op_make(&op, op_template(OP_LOCKED, 30), random_next(&random));
+			op.durability =
+				i % 9 == 8 ? MNEME_DURABILITY_BUFFERED : MNEME_DURABILITY_MEMORY;
+			history_run(&h, &op);
+			history_run(&h, i == 3 || i == 6 ? &checkpoint : &spill);
+		}
+		history_compute(&h);
+		check_some(&h, 40, &random);
+		history_end(&h);
+	}
+	finish("many spills");
+}
+END_TEST
+
 /* A store being made is there wholly or is refused, and once made it stays. */
 START_TEST(test_crash_states_making_a_store)
 {
@@ -498,4 +525,4 @@ END_TEST
 UNIT_MAIN("crash_states", test_crash_states_inodes_are_given_out_once,
 	  test_crash_states_one_operation, test_crash_states_two_operations,
 	  test_crash_states_many_operations, test_crash_states_many_lives,
-	  test_crash_states_making_a_store)
+	  test_crash_states_many_spills, test_crash_states_making_a_store)
