@@ -475,6 +475,12 @@ int commit_apply(struct mneme *m, const struct commit_op *ops, uint32_t count, u
 	}
 	LAYER(apply, ops_apply(m, ops, count, &budget, &path));
 	pages_unpromise(m, first, flags, &budget);
+	rc = store_read_fault(m, faults, 0); /* a neighbour of what was deleted */
+	if (rc < 0) {
+		if (log)
+			wal_unpromise(&m->wal, promised);
+		return rc;
+	}
 	if (log)
 		LAYER(log, *lsn = record_append(m, ops, count, record_bytes, promised));
 	for (uint32_t i = 0; i < count; i++) {

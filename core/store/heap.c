@@ -401,6 +401,14 @@ static int page_fits(struct heap *h, uint64_t reference, const struct fmt_page *
 	return 1;
 }
 
+/* Copies `length` bytes from the page on. Not after a fault: in the map there may be zeros for what the
+ * file has, and what is verified is taken from there. */
+static int copy_read(struct heap *h, void *to, uint32_t length, uint64_t page)
+{
+	return heap_faults(h) ? -EIO
+			      : io_read_full(h->file, h->io, to, length, page * FMT_PAGE_SIZE);
+}
+
 /* The last page that a thread copied; what looks a key up often changes it next. It is still right when
  * no page was given out since. Not on the stack: handlers have 3 KiB. */
 static _Thread_local struct {
@@ -426,8 +434,7 @@ static const struct fmt_page *page_copied(struct heap *h, uint64_t reference, in
 	if (kept || heap_map_admits(h, page))
 		return kept;
 	last_copy.heap = 0;
-	if (io_read_full(h->file, h->io, last_copy.bytes, FMT_PAGE_SIZE, page * FMT_PAGE_SIZE) <
-		    0 ||
+	if (copy_read(h, last_copy.bytes, FMT_PAGE_SIZE, page) < 0 ||
 	    !page_fits(h, reference, copy))
 		return NULL;
 	if (copy->level)
@@ -469,9 +476,9 @@ const struct fmt_scatter *heap_scatter(struct heap *h, uint64_t page, uint32_t c
 	if (page == 0 || page >= pages || count < 2 || count > FMT_VALUE_PAGES_MAX)
 		return NULL;
 	heap_map_use(h, page);
-	if (heap_verified(h, page))
-		return list;
 	uint64_t faults = heap_faults(h);
+	if (heap_verified(h, page) && list->count == count)
+		return list;
 	if (crc32c(0, (const uint8_t *)list + 4, FMT_PAGE_SIZE - 4) != list->crc ||
 	    list->self != page || list->count != count) {
 		*error = fault_or_damage(h, faults);
@@ -519,13 +526,19 @@ static int value_fits(struct heap *h, const struct fmt_value *value, const uint8
 	return 1;
 }
 
+/* Takes the faults that reading the bytes would meet: the caller looks at the count before he reads. */
+static void value_touch(const uint8_t *bytes, uint32_t length)
+{
+	for (uint32_t at = 0; at < length; at += FMT_PAGE_SIZE)
+		(void)*(const volatile uint8_t *)(bytes + at);
+}
+
 /* A value that does not lie in mapped pieces: copied to `copy`. NULL: they are mapped now. */
 static const uint8_t *value_copied(struct heap *h, const struct fmt_value *value, uint8_t *copy)
 {
 	uint64_t page = value->address & FMT_ADDRESS_MASK, last = page + fmt_value_pages(value) - 1;
 
-	if (copy && !heap_map_admits(h, page) &&
-	    io_read_full(h->file, h->io, copy, value->stored, page * FMT_PAGE_SIZE) == 0 &&
+	if (copy && !heap_map_admits(h, page) && copy_read(h, copy, value->stored, page) == 0 &&
 	    value_fits(h, value, copy))
 		return copy;
 	heap_map_use(h, page);
@@ -552,7 +565,9 @@ const uint8_t *heap_value(struct heap *h, const struct fmt_value *value, uint8_t
 	}
 	uint64_t faults = heap_faults(h);
 	const uint8_t *bytes = h->base + page * FMT_PAGE_SIZE;
-	if (value_fits(h, value, bytes))
+	int fits = value_fits(h, value, bytes);
+	value_touch(bytes, value->stored);
+	if (fits && faults == heap_faults(h))
 		return bytes;
 	*error = fault_or_damage(h, faults);
 	return NULL;

@@ -54,8 +54,11 @@ static void handle(int number, siginfo_t *info, void *context)
 		pass_on(number, info, context);
 		return;
 	}
-	atomic_fetch_and_explicit(&h->verified[page / 64], ~(1ull << (page % 64)),
-				  memory_order_relaxed);
+	/* The bit of a value is that of its first page. */
+	for (uint64_t p = page - (page < FMT_VALUE_PAGES_MAX ? page : FMT_VALUE_PAGES_MAX - 1);
+	     p <= page; p++)
+		atomic_fetch_and_explicit(&h->verified[p / 64], ~(1ull << (p % 64)),
+					  memory_order_relaxed);
 	atomic_fetch_add_explicit(&h->faulted, 1, memory_order_relaxed);
 	errno = saved;
 }

@@ -3,6 +3,7 @@
  * Purpose:   looking up, preparing, putting and removing one key; see tree.h.
  */
 #include "core/store/tree.h"
+#include "core/store/heap_fault.h"
 #include "pool/alloc.h"
 #include "pool/check.h"
 
@@ -408,6 +409,7 @@ static void merge_neighbour(struct mneme *m, struct shard *s, struct tree_path *
 	struct fmt_page *page = path->pages[level];
 	unsigned position = path->positions[level - 1];
 	unsigned left = position + 1 < parent->count ? position : position - 1;
+	uint64_t faults = heap_faults(&m->heap);
 	int error = 0;
 
 	if (parent->count < 2 || page->count == 0)
@@ -417,7 +419,8 @@ static void merge_neighbour(struct mneme *m, struct shard *s, struct tree_path *
 	/* At most one of them is a leaf of the heap: the other is the path's own. */
 	const struct fmt_page *a = tree_page(m, left_reference, 1, &error);
 	const struct fmt_page *b = tree_page(m, right_reference, 1, &error);
-	if (!a || !b || a->level != page->level || b->level != page->level)
+	if (!a || !b || a->level != page->level || b->level != page->level ||
+	    faults != heap_faults(&m->heap))
 		return;
 	unsigned lead = 0;
 	struct page_key first = page_key_at(b, 0);
