@@ -219,14 +219,21 @@ void dirty_free_list(struct dirty *d, struct dirty_list *list)
 
 void dirty_trim(struct dirty *d)
 {
-	lock_write(&d->lock);
-	for (uint32_t block = d->spare; block; block = d->blocks[block].next) {
-		if (!d->blocks[block].resident)
-			continue;
-		madvise(d->base + (uint64_t)block * DIRTY_BLOCK_PAGES * FMT_PAGE_SIZE,
-			DIRTY_BLOCK_PAGES * FMT_PAGE_SIZE, MADV_DONTNEED);
-		d->blocks[block].resident = 0;
-		atomic_fetch_sub_explicit(&d->resident, 1, memory_order_relaxed);
+	enum { BATCH = 8 };
+	int more = 1;
+
+	/* A few at a time: who wants a slot meanwhile waits for the lock. */
+	for (uint32_t block = 1; more;) {
+		lock_write(&d->lock);
+		for (int i = 0; i < BATCH && block < d->blocks_used; i++, block++) {
+			if (d->blocks[block].used || !d->blocks[block].resident)
+				continue;
+			madvise(d->base + (uint64_t)block * DIRTY_BLOCK_PAGES * FMT_PAGE_SIZE,
+				DIRTY_BLOCK_PAGES * FMT_PAGE_SIZE, MADV_DONTNEED);
+			d->blocks[block].resident = 0;
+			atomic_fetch_sub_explicit(&d->resident, 1, memory_order_relaxed);
+		}
+		more = block < d->blocks_used;
+		lock_write_done(&d->lock);
 	}
-	lock_write_done(&d->lock);
 }
