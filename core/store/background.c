@@ -212,6 +212,12 @@ static void checkpoint_late(void *arg, int status)
 	checkpoint_take(arg);
 }
 
+static void rest_arm(struct background *b)
+{
+	if (flag_raise(&b->rest_armed))
+		bridge_periodic_at(b->rest, bridge_now_ns() + REST_MS * MS);
+}
+
 /* A dirty store that nothing else made a checkpoint of. */
 static void checkpoint_old(void *arg, int status)
 {
@@ -232,6 +238,7 @@ static void checkpoint_old(void *arg, int status)
 	    flag_move(&b->checkpoint, IDLE, ASKED)) {
 		checkpoint_take(b);
 		(void)wal_trim(&m->wal);
+		rest_arm(b);
 	}
 }
 
@@ -246,15 +253,17 @@ static void arena_rest(void *arg, int status)
 	atomic_store_explicit(&b->rest_armed, 0, memory_order_relaxed);
 	for (uint32_t i = 0; i < m->shard_count; i++)
 		commits += atomic_load_explicit(&m->shards[i].commits, memory_order_relaxed);
-	if (commits == b->rest_commits) {
+	/* acquire: what a checkpoint that is not over empties, comes next time */
+	if (commits == b->rest_commits &&
+	    atomic_load_explicit(&b->checkpoint, memory_order_acquire) == IDLE) {
 		if (atomic_load_explicit(&m->dirty.live, memory_order_relaxed) >
 			    m->dirty.budget_max / REST_SHARE &&
 		    flag_move(&b->checkpoint, IDLE, ASKED))
 			checkpoint_take(b);
 		dirty_trim(&m->dirty);
 		heap_map_limit(&m->heap, store_map_bytes(m));
-	} else if (flag_raise(&b->rest_armed)) {
-		bridge_periodic_at(b->rest, bridge_now_ns() + REST_MS * MS);
+	} else {
+		rest_arm(b);
 	}
 	b->rest_commits = commits;
 }
@@ -298,8 +307,7 @@ void background_poke(struct mneme *m)
 	checkpoint_ask(b);
 	if (flag_raise(&b->old_armed))
 		bridge_periodic_at(b->old, bridge_now_ns() + m->options.checkpoint_ms * MS);
-	if (flag_raise(&b->rest_armed))
-		bridge_periodic_at(b->rest, bridge_now_ns() + REST_MS * MS);
+	rest_arm(b);
 	heap_map_limit(&m->heap, store_map_bytes(m));
 }
 

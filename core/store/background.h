@@ -6,7 +6,8 @@
  *   What                            Priority   When
  *   flush of the log                critical   flush_ms after a commit, or at flush_bytes
  *   spare log segment               normal     when the last one was taken into use
- *   empty arena given back          low        a second after the last commit
+ *   empty arena given back          low        a second after the last commit, and after a checkpoint
+ *                                              that came later or ran then
  *   pieces of the map dropped       -          after a commit that made the arena larger, by the
  *                                              committer; else by who maps another (heap_map.h)
  *   checkpoint                      low        many segments are in use; or checkpoint_ms after the

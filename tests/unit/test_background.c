@@ -114,6 +114,21 @@ START_TEST(test_background_checkpoints_a_store_that_is_dirty_for_long)
 }
 END_TEST
 
+/* What the last checkpoint empties, long after the last commit. */
+START_TEST(test_background_gives_the_memory_of_the_arena_back)
+{
+	const struct mneme_options options = {.checkpoint_ms = 2500};
+
+	store_begin(&options);
+	for (unsigned i = 0; i < 200; i++)
+		put(i, 60000);
+	while (dirty_resident(&m->dirty))
+		hold_nap();
+	ck_assert_int_eq(mneme_close(m), 0);
+	store_remove();
+}
+END_TEST
+
 static uint64_t packed(void)
 {
 	struct mneme_stats stats;
@@ -230,6 +245,7 @@ END_TEST
 UNIT_MAIN("background", test_background_flushes_what_nobody_waits_for,
 	  test_background_flushes_by_size_before_the_time_has_come,
 	  test_background_checkpoints_a_store_that_is_dirty_for_long,
-	  test_background_packs_small_values, test_background_raises_a_checkpoint_that_is_late,
+	  test_background_gives_the_memory_of_the_arena_back, test_background_packs_small_values,
+	  test_background_raises_a_checkpoint_that_is_late,
 	  test_background_low_work_goes_on_under_a_flood_of_critical_work,
 	  test_background_close_with_queued_work_loses_nothing)
