@@ -206,8 +206,8 @@ MNEME_EXPORT int mneme_txn_put_borrowed(struct mneme_txn *txn, const struct mnem
 MNEME_EXPORT int mneme_txn_put_parts(struct mneme_txn *txn, const struct mneme_key *key,
 				     const void *head, size_t head_length, const void *tail,
 				     size_t tail_length);
-/* As mneme_txn_get without copying; for locked transactions only (-EINVAL else). Borrowed until the
- * transaction's next call. */
+/* As mneme_txn_get without copying; for locked transactions only (-EINVAL else). Borrowed until the next
+ * call of this thread, also of another transaction or handle. */
 MNEME_EXPORT int mneme_txn_borrow(struct mneme_txn *txn, const struct mneme_key *key,
 				  const void **value, size_t *length);
 /* Overwrites value bytes [offset, offset + length), growing it with zeros; makes the key if it is
