@@ -85,7 +85,7 @@ struct mneme_options {
 	int read_only;
 	uint64_t dirty_bytes_max; /* dirty arena; default 512 MiB, 4 MiB to 64 GiB */
 	/* resident bytes of the heap map, in pieces of 2 MiB (below: none that need not be); default:
-	 * what the dirty arena leaves of 928 MiB, but at least 128 MiB */
+	 * what the dirty arena leaves of 896 MiB, but at least 128 MiB */
 	uint64_t mapped_bytes_max;
 	uint32_t flush_ms;    /* group commit of `buffered`: time; default 100 */
 	uint32_t flush_bytes; /* and size; default 1 MiB */

@@ -37,7 +37,7 @@ enum {
 #define DIRTY_BYTES_LARGEST (64ull << 30)
 #define HEAP_RESERVE_DEFAULT (4ull << 40)
 #define HEAP_RESERVE_LEAST (4ull << 30)
-#define RESIDENT_MOST (928ull << 20)
+#define RESIDENT_MOST (896ull << 20)
 #define MAP_LEAST (128ull << 20)
 
 static int refuse(struct mneme_error *error, int rc, const char *format, ...)

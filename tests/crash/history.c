@@ -18,8 +18,10 @@ enum { HEAP_RESERVE = 64 << 20, SEGMENT_BYTES = 65536, DIRTY_BYTES = 4 << 20 };
 
 int history_open(struct sim *disk, struct mneme **out, struct mneme_error *error)
 {
-	/* So small a map that leaves and values are read by copying. */
-	struct mneme_options options = {.dirty_bytes_max = DIRTY_BYTES, .mapped_bytes_max = 1};
+	/* Each second time so small a map that leaves and values are read by copying. */
+	static unsigned opens;
+	struct mneme_options options = {.dirty_bytes_max = DIRTY_BYTES,
+					.mapped_bytes_max = ++opens & 1};
 	struct store_tuning tuning = {.heap_reserve = HEAP_RESERVE, .no_threads = 1};
 	struct io *io;
 	int rc = sim_io_new(disk, &io);
