@@ -20,6 +20,7 @@ struct stage {
 	uint32_t extent_left; /* pages */
 	uint64_t wanted;      /* pages that are still to come */
 	int full;             /* the heap has refused to grow, in this shard */
+	int failed;           /* a write failed, for want of space too: what was in hand is lost */
 	int scattered;        /* a value was scattered since the store was opened */
 };
 

@@ -21,6 +21,7 @@ static int stage_flush(struct mneme *m, struct stage *st)
 		return 0;
 	int rc = io_write_full(m->heap.file, m->io, st->bytes, st->used, st->page * FMT_PAGE_SIZE);
 	st->used = 0;
+	st->failed |= rc < 0;
 	return rc;
 }
 
@@ -122,7 +123,7 @@ static int place_value(struct mneme *m, uint32_t number)
 	v->birth = c->birth;
 	uint32_t pages = fmt_value_pages(v);
 	int rc = stage_take(m, &c->stage, pages, &page, &bytes);
-	if (rc == -ENOSPC && pages > 1) {
+	if (rc == -ENOSPC && pages > 1 && !c->stage.failed) {
 		rc = place_scattered(m, d, from);
 	} else if (rc == 0) {
 		memcpy(bytes, from, v->stored);
@@ -162,7 +163,7 @@ int place_dictionary(struct mneme *m, struct fmt_super *super)
 		super->incompatible |= FMT_INCOMPAT_PACKED;
 		heap_unpromise(&m->heap, pages);
 	}
-	if (rc == -ENOSPC) /* no run is free: a later checkpoint may find one */
+	if (rc == -ENOSPC && !st->failed) /* no run is free: a later checkpoint may find one */
 		rc = 0;
 	if (rc == 0)
 		rc = stage_flush(m, st);

@@ -263,4 +263,40 @@ START_TEST(test_store_every_disk_call_fails)
 }
 END_TEST
 
-UNIT_MAIN("store_faults", test_store_every_disk_call_fails)
+/* A disk without room for what the heap has reserved is another thing than a heap without a run of pages:
+ * what was to be written then is not written anywhere else. */
+START_TEST(test_store_a_write_without_space_fails_the_checkpoint)
+{
+	enum { VALUES = 100, LENGTH = 16000 }; /* more than is written at a time */
+	static uint8_t values[VALUES][LENGTH], seen[LENGTH];
+	uint64_t random = 1;
+	struct sim *disk;
+	struct mneme *m;
+
+	quiet();
+	for (uint32_t i = 0; i < VALUES * LENGTH; i++) /* nothing to compress */
+		values[i / LENGTH][i % LENGTH] = (uint8_t)(random_next(&random) >> 32);
+	ck_assert_int_eq(sim_new(&disk), 0);
+	ck_assert_int_eq(history_create(disk), 0);
+	ck_assert_int_eq(history_open(disk, &m, NULL), 0);
+	for (uint32_t i = 0; i < VALUES; i++) {
+		struct mneme_key key = {
+			.inode = 16, .type = MNEME_TYPE_USER, .sub = &i, .sub_length = sizeof i};
+		ck_assert_int_eq(mneme_put(m, &key, values[i], LENGTH, MNEME_DURABILITY_MEMORY), 0);
+	}
+	sim_fail(disk, 1u << SIM_WRITE, 1, ENOSPC, SIM_FAIL, 0);
+	ck_assert_int_eq(mneme_checkpoint(m), -ENOSPC);
+	for (uint32_t i = 0; i < VALUES; i++) {
+		struct mneme_key key = {
+			.inode = 16, .type = MNEME_TYPE_USER, .sub = &i, .sub_length = sizeof i};
+		size_t length;
+		ck_assert_int_eq(mneme_get(m, &key, seen, sizeof seen, &length), 0);
+		ck_assert_int_eq(memcmp(seen, values[i], LENGTH), 0);
+	}
+	store_abandon(m);
+	sim_free(disk);
+}
+END_TEST
+
+UNIT_MAIN("store_faults", test_store_a_write_without_space_fails_the_checkpoint,
+	  test_store_every_disk_call_fails)
