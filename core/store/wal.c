@@ -183,9 +183,10 @@ void wal_recycle(struct wal *w, uint64_t lsn)
 	}
 	for (uint32_t i = 0; i < w->retired_count; i++) {
 		struct wal_retired r = w->retired[i];
-		/* Until a segment is in use, the newest old one shows where the log ends. */
+		/* While none is in use, the newest old one shows where the log ends. */
 		int shows_end = i + 1 == w->retired_count &&
-				!atomic_load_explicit(&w->started, memory_order_relaxed);
+				!(atomic_load_explicit(&w->started, memory_order_relaxed) &&
+				  atomic_load_explicit(&w->in_use, memory_order_relaxed));
 		if ((r.end > lsn && !SEEDED_BUG(15)) || shows_end) {
 			w->retired[kept++] = r;
 			continue;
@@ -249,14 +250,20 @@ static int segment_next(struct wal *w, uint64_t lsn, uint64_t need)
 	if (w->file) {
 		w->io->ops->close(w->file);
 		w->file = NULL;
+		atomic_store_explicit(&w->in_use, 0, memory_order_relaxed);
 		rc = wal_adopt(w, w->file_number, w->file_bytes == w->segment_bytes, lsn);
 		if (rc < 0)
 			return rc;
 	}
 	wal_name(file, name);
 	rc = w->io->ops->open(w->io, name, IO_WRITE, &w->file);
-	if (rc < 0)
+	if (rc < 0) {
+		if (bytes == w->segment_bytes)
+			wal_adopt_spare(w, file);
+		else
+			w->io->ops->unlink(w->io, name);
 		return rc;
+	}
 	if (getrandom(&w->salt, sizeof w->salt, 0) != sizeof w->salt)
 		return -EIO;
 	w->file_number = file;
@@ -279,8 +286,10 @@ static int segment_next(struct wal *w, uint64_t lsn, uint64_t need)
 	if (rc < 0) { /* no block may follow a head that is not there */
 		w->io->ops->close(w->file);
 		w->file = NULL;
+		return rc;
 	}
-	return rc;
+	atomic_store_explicit(&w->in_use, 1, memory_order_relaxed);
+	return 0;
 }
 
 int wal_start(struct wal *w, uint64_t lsn, uint64_t sequence)

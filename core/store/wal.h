@@ -67,6 +67,7 @@ struct wal {
 	_Atomic uint64_t written; /* [A] the log itself is durable up to here */
 	_Atomic int failed;       /* [A] errno, positive */
 	_Atomic int started;      /* [A] 1: a segment of this process is durable */
+	_Atomic int in_use;       /* [A] `file` is a segment with its head; written by the leader */
 
 	struct io_file *file;    /* [leader] the segment in use */
 	uint32_t file_number;    /* [leader] */

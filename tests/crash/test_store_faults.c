@@ -298,5 +298,45 @@ START_TEST(test_store_a_write_without_space_fails_the_checkpoint)
 }
 END_TEST
 
-UNIT_MAIN("store_faults", test_store_a_write_without_space_fails_the_checkpoint,
-	  test_store_every_disk_call_fails)
+/* Where no file can be opened for the log, a checkpoint takes its place; then older segments, whose heads
+ * are still whole, must not be all that is left to show where the log ended. */
+START_TEST(test_store_a_log_without_a_new_segment_keeps_its_end)
+{
+	static uint8_t value[60000]; /* nearly a segment */
+
+	quiet();
+	for (uint64_t nth = 1; nth < 60; nth++) {
+		struct mneme_error error = {.message = ""};
+		struct mneme_key key = {.inode = 16, .type = MNEME_TYPE_USER, .sub_length = 4};
+		struct sim *disk;
+		struct mneme *m;
+		size_t length;
+		ck_assert_int_eq(sim_new(&disk), 0);
+		ck_assert_int_eq(history_create(disk), 0);
+		ck_assert_int_eq(history_open(disk, &m, NULL), 0);
+		sim_fail(disk, 1u << SIM_OPEN, nth / 2 + 1, ENOSPC, SIM_FAIL, nth & 1);
+		for (uint32_t i = 0; i < 12; i++) {
+			key.sub = &i;
+			value[0] = (uint8_t)i;
+			length = i % 3 ? 4000 + 4000 * i : sizeof value;
+			ck_assert_int_eq(mneme_put(m, &key, value, length, MNEME_DURABILITY_STRICT),
+					 0);
+			if (i % 4 == 3)
+				ck_assert_int_eq(mneme_checkpoint(m), 0);
+		}
+		ck_assert_int_eq(mneme_close(m), 0);
+		sim_fail(disk, 0, 0, 0, SIM_FAIL, 0);
+		ck_assert_msg(history_open(disk, &m, &error) == 0, "%s", error.message);
+		for (uint32_t i = 0; i < 12; i++) {
+			key.sub = &i;
+			ck_assert_int_eq(mneme_get(m, &key, value, sizeof value, &length), 0);
+			ck_assert_uint_eq(value[0], i);
+		}
+		store_abandon(m);
+		sim_free(disk);
+	}
+}
+END_TEST
+
+UNIT_MAIN("store_faults", test_store_a_log_without_a_new_segment_keeps_its_end,
+	  test_store_a_write_without_space_fails_the_checkpoint, test_store_every_disk_call_fails)
