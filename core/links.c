@@ -42,7 +42,8 @@ static int append(struct links *l, const struct link *link, const char *label)
 
 	if (rc < 0)
 		return rc;
-	memcpy(l->labels + l->used, label, link->label_length);
+	if (link->label_length)
+		memcpy(l->labels + l->used, label, link->label_length);
 	l->list[l->count] = *link;
 	l->list[l->count++].label = l->used;
 	l->used += link->label_length;

@@ -212,7 +212,8 @@ static void freed_give_young(struct mneme *m, struct shard *s)
 	freed_give(&m->heap, &part, heap_free_on_disk);
 	freed_give(&m->heap, &part, heap_free_now);
 	f->count -= part.count;
-	memmove(f->items, f->items + part.count, f->count * sizeof f->items[0]);
+	if (f->count)
+		memmove(f->items, f->items + part.count, f->count * sizeof f->items[0]);
 }
 
 /* ---- space map and superblock ---- */

@@ -345,7 +345,8 @@ static void corrupt_many(int crashed)
 	       (unsigned long long)intact, (unsigned long long)partial,
 	       (unsigned long long)shorter);
 	ck_assert_uint_gt(refused, 0);
-	ck_assert_uint_gt(partial, 0);
+	if (!crashed || !tier_is_sanitized()) /* rare in a crashed one: few runs may meet none */
+		ck_assert_uint_gt(partial, 0);
 }
 
 START_TEST(test_store_corruption_of_a_closed_store)
