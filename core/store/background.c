@@ -218,6 +218,12 @@ static void rest_arm(struct background *b)
 		bridge_periodic_at(b->rest, bridge_now_ns() + REST_MS * MS);
 }
 
+static int is_durable(const struct mneme *m)
+{
+	return !atomic_load_explicit(&((struct mneme *)m)->dirty.live, memory_order_relaxed) &&
+	       !atomic_load_explicit(&m->checkpoint->spilled, memory_order_relaxed);
+}
+
 /* A dirty store that nothing else made a checkpoint of. */
 static void checkpoint_old(void *arg, int status)
 {
@@ -233,13 +239,14 @@ static void checkpoint_old(void *arg, int status)
 	/* seq_cst: see the head of this file */
 	atomic_store_explicit(&b->old_armed, 0, memory_order_seq_cst);
 	atomic_thread_fence(memory_order_seq_cst);
-	if ((atomic_load_explicit(&m->dirty.live, memory_order_relaxed) ||
-	     atomic_load_explicit(&m->checkpoint->spilled, memory_order_relaxed)) &&
-	    flag_move(&b->checkpoint, IDLE, ASKED)) {
+	if (!is_durable(m) && flag_move(&b->checkpoint, IDLE, ASKED)) {
 		checkpoint_take(b);
 		(void)wal_trim(&m->wal);
 		rest_arm(b);
 	}
+	/* A spill that was under way made nothing durable, and perhaps nothing more is committed. */
+	if (!is_durable(m) && store_writable(m) == 0 && flag_raise(&b->old_armed))
+		bridge_periodic_at(b->old, bridge_now_ns() + REST_MS * MS);
 }
 
 /* Nothing was committed for a while: what the arena keeps for the next burst serves better as map. */

@@ -9,6 +9,7 @@
 #include "core/store/background.h"
 #include "core/bridge/bridge.h"
 #include "core/mneme.h"
+#include "core/store/checkpoint_inside.h"
 #include "core/store/store.h"
 #include "tests/lib/hold.h"
 #include "tests/unit/unit.h"
@@ -242,7 +243,38 @@ START_TEST(test_background_close_with_queued_work_loses_nothing)
 }
 END_TEST
 
-UNIT_MAIN("background", test_background_flushes_what_nobody_waits_for,
+/* A spill makes nothing durable: neither one that was there before the time has come, nor one that runs
+ * at that very moment, may be taken for the checkpoint that is due. */
+START_TEST(test_background_checkpoints_what_was_spilled)
+{
+	const struct mneme_options options = {.dirty_bytes_max = 4 << 20, .checkpoint_ms = 1500};
+	static const char bytes[50000];
+
+	store_begin(&options);
+	uint64_t before = checkpoints(), begin;
+	put(1, 100);
+	ck_assert_int_eq(checkpoint_spill(m), 0);
+	while (checkpoints() == before)
+		usleep(10000);
+
+	before = checkpoints();
+	pthread_mutex_lock(&m->checkpoint->run);
+	for (unsigned i = 0; i < 40; i++) /* more than half of the arena: asks for room */
+		ck_assert_int_eq(mneme_kv_put(m, &i, sizeof i, bytes, sizeof bytes, NULL,
+					      MNEME_DURABILITY_MEMORY),
+				 0);
+	for (begin = bridge_now_ns(); bridge_now_ns() < begin + 2000000000ull;)
+		usleep(10000);
+	pthread_mutex_unlock(&m->checkpoint->run);
+	while (checkpoints() == before)
+		usleep(10000);
+	ck_assert_int_eq(mneme_close(m), 0);
+	store_remove();
+}
+END_TEST
+
+UNIT_MAIN("background", test_background_checkpoints_what_was_spilled,
+	  test_background_flushes_what_nobody_waits_for,
 	  test_background_flushes_by_size_before_the_time_has_come,
 	  test_background_checkpoints_a_store_that_is_dirty_for_long,
 	  test_background_gives_the_memory_of_the_arena_back, test_background_packs_small_values,
