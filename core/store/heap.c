@@ -22,9 +22,8 @@ static uint64_t page_bits_bytes(const struct heap *h)
 
 int heap_open(struct heap *h, struct io *io, int read_only, uint64_t reserve, uint64_t pages)
 {
-	int rc;
-
 	static _Atomic uint64_t opened;
+	int rc;
 
 	memset(h, 0, sizeof *h);
 	h->io = io;

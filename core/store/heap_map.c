@@ -96,6 +96,8 @@ void heap_map_use(struct heap *h, uint64_t page)
 {
 	struct heap_map *map = &h->map;
 
+	if (heap_mapped(h, page))
+		return;
 	lock_write(&map->lock);
 	if (!atomic_load_explicit(&piece_of(h, page)->mapped, memory_order_relaxed)) {
 		uint64_t most = atomic_load_explicit(&map->most, memory_order_relaxed);
