@@ -8,6 +8,7 @@
 #include "core/store/io_sim.h"
 #include "core/store/store.h"
 #include "pool/alloc.h"
+#include "tests/unit/unit.h"
 
 #include <check.h>
 #include <errno.h>
@@ -679,9 +680,5 @@ int main(void)
 	tcase_add_test(tc, test_heap_grows_for_many_threads_that_promise_at_once);
 	tcase_add_test(tc, test_heap_cut_short_under_the_map_is_an_error_not_a_death);
 	suite_add_tcase(s, tc);
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return unit_end(s);
 }

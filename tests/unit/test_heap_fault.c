@@ -263,9 +263,5 @@ int main(void)
 	tcase_add_loop_test(tc, leaves_that_come_back_are_read_right_or_not_at_all, 0, kinds);
 	tcase_add_test(tc, a_change_that_meets_a_lost_leaf_fails_like_a_read);
 	suite_add_tcase(s, tc);
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return unit_end(s);
 }

@@ -4,6 +4,7 @@
 #include "core/memory/passages.h"
 #include "core/memory/text.h"
 #include "pool/alloc.h"
+#include "tests/unit/unit.h"
 
 #include <check.h>
 #include <errno.h>
@@ -442,9 +443,5 @@ int main(void)
 	tcase_add_test(tc, test_text_is_normalised);
 	tcase_add_test(tc, test_text_marks_without_end_are_bounded);
 	suite_add_tcase(s, tc);
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return unit_end(s);
 }

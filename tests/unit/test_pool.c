@@ -2,6 +2,7 @@
 /* Purpose: tests of pool/. */
 #include "pool/alloc.h"
 #include "pool/lock.h"
+#include "tests/unit/unit.h"
 
 #include <check.h>
 #include <pthread.h>
@@ -62,9 +63,5 @@ int main(void)
 	tcase_add_test(tc, test_alloc_fail_arm_fails_the_chosen_call_once);
 	tcase_add_test(tc, test_lock_excludes_writers_and_wakes_everybody);
 	suite_add_tcase(s, tc);
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return unit_end(s);
 }

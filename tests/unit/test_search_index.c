@@ -7,6 +7,7 @@
 #include "core/search/quant/pq4.h"
 #include "pool/alloc.h"
 #include "simd/simd.h"
+#include "tests/unit/unit.h"
 
 #include <check.h>
 #include <errno.h>
@@ -570,9 +571,5 @@ int main(void)
 	tcase_add_test(tc, test_collection_build_can_be_canceled);
 	tcase_add_test(tc, test_collection_keeps_what_it_has_when_a_build_fails);
 	suite_add_tcase(s, tc);
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return unit_end(s);
 }

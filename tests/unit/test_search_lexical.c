@@ -2,6 +2,7 @@
 /* Purpose: tests of words and the lexical index, against a plain scan in double. */
 #include "core/search/lexical.h"
 #include "pool/alloc.h"
+#include "tests/unit/unit.h"
 
 #include <check.h>
 #include <errno.h>
@@ -492,9 +493,5 @@ int main(void)
 	tcase_add_test(tc, test_lexical_refuses_damage);
 	tcase_add_test(tc, test_lexical_survives_lack_of_memory);
 	suite_add_tcase(s, tc);
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return unit_end(s);
 }

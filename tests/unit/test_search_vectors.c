@@ -3,6 +3,7 @@
 #include "core/search/flat.h"
 #include "core/search/fuse.h"
 #include "pool/alloc.h"
+#include "tests/unit/unit.h"
 
 #include <check.h>
 #include <errno.h>
@@ -432,9 +433,5 @@ int main(void)
 	tcase_add_test(tc, test_fuse_ranks_owners_by_their_best_parts);
 	tcase_add_test(tc, test_flat_scores_an_owner_by_its_best_part);
 	suite_add_tcase(s, tc);
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return unit_end(s);
 }

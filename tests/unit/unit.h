@@ -9,6 +9,17 @@
 
 enum { UNIT_TIMEOUT_SECONDS = 120, UNIT_LONG_FACTOR = 30 };
 
+/* Runs the suite, frees it, and says with what status the program ends. */
+static inline int unit_end(Suite *suite)
+{
+	SRunner *runner = srunner_create(suite);
+
+	srunner_run_all(runner, CK_NORMAL);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 static inline int unit_run(const char *name, SFun before, SFun after, const TTest *const *tests,
 			   size_t count)
 {
@@ -22,11 +33,7 @@ static inline int unit_run(const char *name, SFun before, SFun after, const TTes
 	for (size_t i = 0; i < count; i++)
 		tcase_add_test(tcase, tests[i]);
 	suite_add_tcase(suite, tcase);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return unit_end(suite);
 }
 
 #define UNIT_MAIN_WITH(name, before, after, ...)                                                   \
