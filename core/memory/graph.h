@@ -41,8 +41,8 @@ enum {
 enum graph_type {
 	GRAPH_EXPLICIT,  /* user.mneme.link.NAME, mneme link */
 	GRAPH_WIKI,      /* [[name]] in a text */
-	GRAPH_SYMLINK,   /* ln -s */
-	GRAPH_HARDLINK,  /* ln: names of one file in several directories */
+	GRAPH_MARKDOWN,  /* [text](path) in a text */
+	GRAPH_SYMLINK,   /* ln -s; names that ln makes are one memory, and need no link */
 	GRAPH_NEIGHBOUR, /* near by meaning */
 	GRAPH_COACCESS,  /* used together */
 	GRAPH_TYPES,

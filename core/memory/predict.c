@@ -98,3 +98,11 @@ void predictor_learn(struct predictor *predictor, const double feature[PREDICT_F
 	update(predictor, x, error);
 	lock_write_done(&predictor->lock);
 }
+
+double predictor_error(struct predictor *predictor)
+{
+	lock_read(&predictor->lock);
+	double error = predictor->error_q;
+	lock_read_done(&predictor->lock);
+	return error;
+}

@@ -36,6 +36,8 @@ struct predictor {
 void predictor_init(struct predictor *predictor, const double prior[PREDICT_FEATURES]);
 /* Nanoseconds, at least 1. */
 uint64_t predictor_predict(struct predictor *predictor, const double feature[PREDICT_FEATURES]);
+/* The smoothed |relative error| of the predictions so far. */
+double predictor_error(struct predictor *predictor);
 /* The run with these features took that long. */
 void predictor_learn(struct predictor *predictor, const double feature[PREDICT_FEATURES],
 		     uint64_t spent_ns);

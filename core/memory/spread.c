@@ -50,9 +50,11 @@ int spread_make_slots(struct workspace *work, uint32_t nodes)
 	while (count < nodes)
 		count *= 2;
 	alloc_free(work->slots);
+	alloc_free(work->verdicts);
 	work->slots_count = 0;
 	work->slots = graph_room(count, sizeof(*work->slots));
-	if (!work->slots)
+	work->verdicts = alloc_zeroed(count, sizeof(*work->verdicts));
+	if (!work->slots || !work->verdicts)
 		return -ENOMEM;
 	memset(work->slots, 0, count * sizeof(*work->slots));
 	work->slots_count = count < GRAPH_NONE ? (uint32_t)count : GRAPH_NONE;
@@ -105,6 +107,7 @@ static void workspace_free(struct workspace *work)
 	alloc_free(work->scratch);
 	alloc_free(work->chunk_begin);
 	alloc_free(work->slots);
+	alloc_free(work->verdicts);
 	alloc_free(work->members);
 	alloc_free(work->queue);
 	alloc_free(work->order);
@@ -284,7 +287,8 @@ static void plant_seeds(struct spread_run *run)
 {
 	for (uint32_t i = 0; i < run->seeds_count; i++) {
 		uint32_t node = graph_find(run->graph, run->seeds[i].id);
-		if (node == GRAPH_NONE)
+		if (node == GRAPH_NONE ||
+		    (run->params->allow && spread_verdict_of(run, node) == SPREAD_DENIED))
 			continue;
 		struct partition *partition = &run->work->partition[spread_partition(run, node)];
 		struct spread_record *record = spread_reach(run, partition, node);
@@ -300,21 +304,23 @@ static void plant_seeds(struct spread_run *run)
 	}
 }
 
-/* Nodes that the caller may not know of do not fire. */
-static void ask_permission(struct spread_run *run)
+/* Time of this thread on a core. */
+static uint64_t processor_ns(void)
 {
-	for (unsigned p = 0; p < run->partitions && run->params->allow; p++) {
-		struct partition *partition = &run->work->partition[p];
-		uint32_t kept = 0;
-		for (uint32_t i = 0; i < partition->queued; i++) {
-			struct spread_record *record = &run->records[partition->queue[i]];
-			uint64_t id = run->graph->nodes[record->node].id;
-			record->denied = !run->params->allow(run->params->allow_arg, id);
-			if (!record->denied)
-				partition->queue[kept++] = partition->queue[i];
-		}
-		partition->queued = kept;
-	}
+	struct timespec now;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* What became active turns into firings. What permission costs is no work of the spread. */
+static void settle(struct spread_run *run)
+{
+	uint64_t begin = run->params->allow ? processor_ns() : 0;
+
+	spread_step(run, spread_settle, run->partitions);
+	if (run->params->allow)
+		run->asked_ns += processor_ns() - begin;
 }
 
 /* The firings of all partitions as one sequence of links. Returns its length. */
@@ -323,6 +329,7 @@ static uint64_t line_up(struct spread_run *run)
 	uint64_t links = 0;
 
 	run->spans = 0;
+	run->counted = 0;
 	for (unsigned p = 0; p < run->partitions; p++) {
 		const struct partition *partition = &run->work->partition[p];
 		uint32_t count = partition->firings_end - partition->firings_begin;
@@ -334,6 +341,7 @@ static uint64_t line_up(struct spread_run *run)
 				      .base = links,
 				      .links = partition->links};
 		links += partition->links;
+		run->counted += partition->counted;
 	}
 	return links;
 }
@@ -396,9 +404,10 @@ static int fire_within_budget(struct spread_run *run)
 
 	while (at < count) {
 		uint32_t room = run->params->nodes_max - reached(run), first = at, links = 0;
-		for (; at < count && list[at].extent <= room - links; at++) {
+		for (; at < count && list[at].count <= room; at++) {
 			list[at].begin = links;
 			links += list[at].extent;
+			room -= list[at].count;
 		}
 		if (at == first) {
 			run->report->flags |= SPREAD_BUDGET;
@@ -426,14 +435,13 @@ static enum outcome make_hops(struct spread_run *run)
 {
 	plant_seeds(run);
 	for (run->hop = 0; run->hop < run->hops_max; run->hop++) {
-		ask_permission(run);
-		spread_step(run, spread_settle, run->partitions);
+		settle(run);
 		uint64_t links = line_up(run);
 		if (!links)
 			return DONE;
 		if (!run->planned && links >= PLAN_LINKS && spread_plan(run))
 			return AGAIN;
-		int in_time = links <= run->params->nodes_max - reached(run)
+		int in_time = run->counted <= run->params->nodes_max - reached(run)
 				      ? fire_links(run, links)
 				      : fire_within_budget(run);
 		run->report->hops = run->hop + 1;
@@ -447,7 +455,6 @@ static enum outcome make_hops(struct spread_run *run)
 			return AGAIN;
 		}
 	}
-	ask_permission(run);
 	return DONE;
 }
 
@@ -465,15 +472,6 @@ static int params_are_sound(const struct spreader *spreader, const struct spread
 	       params->direction <= SPREAD_BOTH;
 }
 
-/* Time of this thread on a core. */
-static uint64_t processor_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 static void finish(struct spread_run *run)
 {
 	struct spreader *spreader = run->spreader;
@@ -485,9 +483,12 @@ static void finish(struct spread_run *run)
 	report->fan_out = run->fan_out;
 	report->spent_ns = bridge_now_ns() - run->begin_ns;
 	report->work_ns = processor_ns() - run->begin_work_ns;
+	report->work_ns -= run->asked_ns < report->work_ns ? run->asked_ns : report->work_ns;
 	if (run->planned && !(report->flags & SPREAD_CUT))
 		predictor_learn(&spreader->predictor, run->feature, report->work_ns);
 	atomic_fetch_add_explicit(&spreader->runs, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&spreader->links, report->links, memory_order_relaxed);
+	atomic_fetch_add_explicit(&spreader->batches, report->batches, memory_order_relaxed);
 	if (report->flags & SPREAD_NARROWED)
 		atomic_fetch_add_explicit(&spreader->narrowed, 1, memory_order_relaxed);
 	if (report->flags & SPREAD_CUT)
@@ -536,6 +537,8 @@ int spread_run(struct spreader *spreader, const struct graph *graph,
 	}
 	spread_collect(&run, hits);
 	spread_step(&run, spread_release, run.partitions);
+	if (params->allow)
+		memset(run.work->verdicts, 0, graph->count);
 	if (run.with_team)
 		team_give(spreader->team);
 	finish(&run);
@@ -554,6 +557,9 @@ void spreader_read_stats(struct spreader *spreader, struct spreader_stats *out)
 		.narrowed = atomic_load_explicit(&spreader->narrowed, memory_order_relaxed),
 		.cut = atomic_load_explicit(&spreader->cut, memory_order_relaxed),
 		.batch_size = atomic_load_explicit(&spreader->batch_size, memory_order_relaxed),
+		.links = atomic_load_explicit(&spreader->links, memory_order_relaxed),
+		.batches = atomic_load_explicit(&spreader->batches, memory_order_relaxed),
+		.prediction_error = predictor_error(&spreader->predictor),
 		.records = spreader->records_max,
 		.records_in_use = records.in_use,
 		.records_high_water = records.high_water,

@@ -35,11 +35,15 @@
  *   prediction was wrong, the spread stops between two batches when the deadline is there, and
  *   the sums are partial (SPREAD_CUT).
  *
+ *   Permission. A memory that `allow` says SPREAD_DENIED of does not exist for the run: links to it are
+ *   passed over, also where the strongest are counted, so it takes no place from others. Of
+ *   SPREAD_PASSED ones activation comes and goes, but they are not listed.
+ *
  * Threading: spread_run() from any thread, concurrently up to `concurrent` runs; one of them at a time
  *            has the helper threads, and only for work that is large enough.
  * Memory:    everything is reserved by spreader_new(): workspaces, and records from a lock-free
  *            pool (pool/records.h). A run first takes its whole budget of records; what is not
- *            to be had is -EAGAIN at once. A run allocates nothing, but four bytes a node when a
+ *            to be had is -EAGAIN at once. A run allocates nothing, but five bytes a node when a
  *            workspace first meets a graph of more nodes than before (-ENOMEM).
  */
 #ifndef MNEME_CORE_MEMORY_SPREAD_H
@@ -70,8 +74,11 @@ struct spread_seed {
 	float activation; /* > 0, <= 1 */
 };
 
-/* Non-zero: the caller may know of this memory. Of others nothing is listed and nothing fires. */
-typedef int spread_allow(void *arg, uint64_t id);
+/* What a run may do with a memory; see above. */
+enum spread_verdict { SPREAD_DENIED = 0, SPREAD_LISTED = 1, SPREAD_PASSED = 2 };
+
+/* The same of a memory each time that it is asked for in a run. */
+typedef enum spread_verdict spread_allow(void *arg, uint64_t id);
 
 struct spread_params {
 	float decay;        /* lost at each hop: 0 .. 1 */
@@ -82,8 +89,10 @@ struct spread_params {
 	uint32_t types;     /* 1 << enum graph_type, or'ed */
 	enum spread_direction direction;
 	uint32_t limit;       /* results wanted: room in `hits` */
+	int list_seeds;       /* 1: also the seeds, with hops 0; activation with their own */
 	uint64_t deadline_ns; /* CLOCK_MONOTONIC; 0: none */
-	spread_allow *allow;  /* NULL: everything; called by the calling thread */
+	spread_allow
+		*allow; /* NULL: everything; called by the calling thread, which is alone then */
 	void *allow_arg;
 };
 
@@ -92,7 +101,7 @@ struct spread_hit {
 	float activation, confidence; /* 0 .. 1 */
 	uint32_t activation_exact;    /* of SPREAD_ONE */
 	uint32_t hops;
-	uint32_t path_length;           /* 1 .. hops */
+	uint32_t path_length;           /* 1 .. hops; of a seed 0 */
 	uint64_t path[SPREAD_HOPS_MAX]; /* from a seed to the node before this one */
 };
 
@@ -106,7 +115,8 @@ struct spread_report {
 	uint32_t threads;           /* that could take part */
 	uint32_t flags;             /* enum spread_flags */
 	uint32_t hops_max, fan_out; /* that counted */
-	/* predicted: of the thread's work; 0: it was over before. work: of the calling thread on a core.
+	/* predicted: of the thread's work; 0: it was over before. work: of the calling thread on a core,
+	 * without what `allow` took.
 	 * spent: by the clock; more than work where a core had to be waited for. */
 	uint64_t predicted_ns, work_ns, spent_ns;
 	uint64_t predicted_links; /* what the prediction is of; 0 as above */
@@ -124,6 +134,8 @@ struct spreader_stats {
 	uint64_t records, records_in_use, records_high_water, records_hits, records_acquired;
 	uint64_t bytes_reserved; /* touched only as far as they were needed */
 	uint64_t batch_size;     /* links, of the workspace that ran last */
+	uint64_t links, batches; /* followed, made, by all runs */
+	double prediction_error; /* smoothed |relative error| */
 };
 
 struct spreader;
@@ -136,7 +148,7 @@ int spreader_new(const struct spreader_config *config, struct spreader **out);
 /* No run is under way. Accepts NULL. */
 void spreader_free(struct spreader *spreader);
 /* Spreads from n seeds (ids that the graph lacks count for nothing) over `graph`, which the caller
- * keeps. hits[] has room for params->limit; best first, without the seeds. -EINVAL; -EAGAIN: too many
+ * keeps. hits[] has room for params->limit; best first. -EINVAL; -EAGAIN: too many
  * runs. The report says what was done. */
 int spread_run(struct spreader *spreader, const struct graph *graph,
 	       const struct spread_seed *seeds, uint32_t n, const struct spread_params *params,

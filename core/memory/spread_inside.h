@@ -40,8 +40,7 @@ struct spread_record {
 	uint32_t best;       /* largest contribution that came before it was active */
 	uint32_t origin;     /* the record that it came from, or GRAPH_NONE */
 	uint8_t hops;        /* or NOT_ACTIVE */
-	uint8_t denied;      /* the caller may not know of it */
-	uint8_t zero[14];
+	uint8_t zero[15];
 };
 static_assert(sizeof(struct spread_record) == 32, "two records a cache line");
 
@@ -56,6 +55,7 @@ struct firing {
 	uint32_t fire; /* what it passes on */
 	uint32_t begin;
 	uint32_t out_extent, extent; /* links out that are looked at; out and in */
+	uint32_t count;              /* of these, that lead on */
 };
 
 struct partition {
@@ -65,7 +65,7 @@ struct partition {
 	uint32_t active; /* at the end: active nodes without seeds */
 	struct firing *firings;
 	uint32_t firings_begin, firings_end; /* of this hop */
-	uint64_t links;                      /* of these */
+	uint64_t links, counted;             /* of these: looked at; that lead on */
 	uint32_t capacity;                   /* of members, queue and firings */
 	int overflow;                        /* more nodes than that are of this partition */
 };
@@ -84,6 +84,7 @@ struct workspace {
 	uint16_t (*chunk_begin)[PARTITIONS_MAX + 1];
 	uint32_t *slots; /* by node: its record + 1, or 0; all 0 between runs */
 	uint32_t slots_count;
+	uint8_t *verdicts; /* by node: enum spread_verdict + 1 once asked; all 0 between runs */
 	uint32_t *members, *queue;
 	uint64_t *order; /* for sorting: 2 * nodes_max */
 	struct firing *firings, *sorted;
@@ -103,7 +104,7 @@ struct spreader {
 	struct predictor predictor;
 	_Atomic uint64_t busy;     /* [A] a bit a workspace */
 	_Atomic uint32_t promised; /* [A] records that runs may take */
-	_Atomic uint64_t runs, refused, narrowed, cut, batch_size; /* [A] */
+	_Atomic uint64_t runs, refused, narrowed, cut, batch_size, links, batches; /* [A] */
 };
 
 struct spread_run {
@@ -119,9 +120,11 @@ struct spread_run {
 	uint32_t hops_max, fan_out;
 	unsigned partitions, partitions_log, hop;
 	int with_team;
+	uint64_t asked_ns; /* of the thread's work, for asking permission */
 	struct span span[PARTITIONS_MAX];
 	unsigned spans;
 	uint64_t batch_first, batch_end; /* links of the hop */
+	uint64_t counted;                /* of the hop: links that lead on */
 	_Atomic uint64_t followed;       /* [A] links that were not of another type */
 	uint64_t begin_ns, begin_work_ns;
 	double feature[PREDICT_FEATURES], guess_links;
@@ -134,6 +137,8 @@ static inline unsigned spread_partition(const struct spread_run *run, uint32_t n
 	return (unsigned)((uint64_t)((node >> 4) * 0x9E3779B1u) >> (32 - run->partitions_log));
 }
 
+/* May the run know of this node? Only with params->allow. */
+enum spread_verdict spread_verdict_of(const struct spread_run *run, uint32_t node);
 /* Makes room for the nodes of a graph. -ENOMEM. */
 int spread_make_slots(struct workspace *work, uint32_t nodes);
 

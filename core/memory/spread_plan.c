@@ -77,7 +77,7 @@ static double field_load(struct mean_field *field, const struct spread_run *run,
 	for (unsigned s = 0; s < run->spans; s++)
 		for (uint32_t i = 0; i < run->span[s].count; i++) {
 			const struct firing *firing = &run->span[s].list[i];
-			double extent = firing->extent;
+			double extent = firing->count;
 			double most = field->fan_out * (field->direction == SPREAD_BOTH ? 2 : 1);
 			extent = extent < most ? extent : most;
 			field->mass[class_of(firing->fire)] += extent;
@@ -236,7 +236,7 @@ int spread_plan(struct spread_run *run)
 	int again = 0;
 
 	run->planned = 1;
-	if (team && guess.links >= PARALLEL_LINKS && !team_take(team)) {
+	if (team && !run->params->allow && guess.links >= PARALLEL_LINKS && !team_take(team)) {
 		run->with_team = 1;
 		threads = run->spreader->threads;
 		again = 1;

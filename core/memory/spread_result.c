@@ -133,9 +133,10 @@ void spread_best(void *arg, unsigned member, uint32_t p)
 	for (uint32_t i = 0; i < partition->members_count; i++) {
 		uint32_t number = partition->members[i];
 		const struct spread_record *record = &run->records[number];
-		if (record->hops == NOT_ACTIVE || !record->hops || record->denied)
+		if (record->hops == NOT_ACTIVE || (!record->hops && !run->params->list_seeds) ||
+		    (run->params->allow && spread_verdict_of(run, record->node) != SPREAD_LISTED))
 			continue;
-		partition->active++;
+		partition->active += record->hops != 0;
 		if (count < wanted) {
 			heap[count++] = number;
 			if (count == wanted)
@@ -162,7 +163,7 @@ static void hit_fill(const struct spread_run *run, uint32_t number, struct sprea
 	hit->hops = record->hops;
 	for (uint32_t at = record->origin; at != GRAPH_NONE; at = run->records[at].origin)
 		length++;
-	CHECK(length && length <= record->hops);
+	CHECK(length <= record->hops && (length || !record->hops));
 	hit->path_length = length;
 	for (uint32_t at = record->origin; at != GRAPH_NONE; at = run->records[at].origin)
 		hit->path[--length] = id_of(run, at);

@@ -19,6 +19,16 @@ void spread_step(struct spread_run *run, team_work *step, uint32_t count)
 		step(run, 0, part);
 }
 
+enum spread_verdict spread_verdict_of(const struct spread_run *run, uint32_t node)
+{
+	uint8_t *verdict = &run->work->verdicts[node];
+
+	if (!*verdict)
+		*verdict = (uint8_t)(1 + run->params->allow(run->params->allow_arg,
+							    run->graph->nodes[node].id));
+	return *verdict - 1;
+}
+
 /* emit */
 
 static struct contribution *emit_links(const struct spread_run *run, const struct graph_edge *edge,
@@ -26,8 +36,11 @@ static struct contribution *emit_links(const struct spread_run *run, const struc
 				       struct contribution *out)
 {
 	uint32_t types = run->params->types;
+	const uint8_t *verdicts = run->params->allow ? run->work->verdicts : NULL;
 
 	for (uint32_t k = 0; k < count; k++) {
+		if (verdicts && verdicts[edge[k].to] <= SPREAD_DENIED + 1)
+			continue;
 		uint32_t amount = (uint32_t)((uint64_t)firing->fire * edge[k].weight >> 15);
 		out->to = edge[k].to;
 		out->amount = amount;
@@ -224,20 +237,26 @@ void spread_merge(void *arg, unsigned member, uint32_t p)
 
 /* settle */
 
-/* How many links of the list hold the `fan_out` strongest of the types asked for. */
+/* How many links of the list hold the `fan_out` strongest of the types asked for, to what the run may
+ * know of. */
 static uint32_t extent_of(const struct spread_run *run, const struct graph_node *node,
-			  uint32_t count, int in)
+			  uint32_t count, int in, uint32_t *leads_on)
 {
 	uint32_t types = run->params->types, wanted = run->fan_out ? run->fan_out : GRAPH_NONE;
 
-	if (types == (1u << GRAPH_TYPES) - 1)
-		return count < wanted ? count : wanted;
+	if (types == (1u << GRAPH_TYPES) - 1 && !run->params->allow) {
+		uint32_t all = count < wanted ? count : wanted;
+		*leads_on += all;
+		return all;
+	}
 	uint32_t extent = 0;
 	for (uint32_t k = 0; k < count && wanted; k++) {
 		const struct graph_edge *edge =
 			in ? &run->graph->in[node->in_begin + k] : graph_out(run->graph, node, k);
-		if (types >> edge->type & 1) {
+		if (types >> edge->type & 1 &&
+		    (!run->params->allow || spread_verdict_of(run, edge->to) != SPREAD_DENIED)) {
 			wanted--;
+			++*leads_on;
 			extent = k + 1;
 		}
 	}
@@ -253,10 +272,10 @@ struct firing spread_firing(const struct spread_run *run, uint32_t number)
 
 	firing.fire = (uint32_t)((uint64_t)record->activation * run->keep >> 15);
 	if (direction & SPREAD_OUT)
-		firing.out_extent = extent_of(run, node, node->out_count, 0);
+		firing.out_extent = extent_of(run, node, node->out_count, 0, &firing.count);
 	firing.extent = firing.out_extent;
 	if (direction & SPREAD_IN)
-		firing.extent += extent_of(run, node, node->in_count, 1);
+		firing.extent += extent_of(run, node, node->in_count, 1, &firing.count);
 	return firing;
 }
 
@@ -266,17 +285,18 @@ void spread_settle(void *arg, unsigned member, uint32_t p)
 	struct partition *partition = &run->work->partition[p];
 
 	partition->firings_begin = partition->firings_end;
-	partition->links = 0;
+	partition->links = partition->counted = 0;
 	for (uint32_t i = 0; i < partition->queued; i++) {
 		if (i + AHEAD_SETTLE < partition->queued)
 			__builtin_prefetch(
 				&run->graph->nodes[run->records[partition->queue[i + AHEAD_SETTLE]]
 							   .node]);
 		struct firing firing = spread_firing(run, partition->queue[i]);
-		if (!firing.fire || !firing.extent)
+		if (!firing.fire || !firing.count)
 			continue;
 		firing.begin = (uint32_t)partition->links;
 		partition->links += firing.extent;
+		partition->counted += firing.count;
 		partition->firings[partition->firings_end++] = firing;
 	}
 	partition->queued = 0;

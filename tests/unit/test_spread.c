@@ -328,14 +328,14 @@ struct flood {
 	int depth, refused_at;
 };
 
-static int flood_allow(void *arg, uint64_t id)
+static enum spread_verdict flood_allow(void *arg, uint64_t id)
 {
 	struct flood *flood = arg;
 	struct spread_report report;
 	struct spread_hit hit;
 
 	if (flood->refused_at)
-		return 1;
+		return SPREAD_LISTED;
 	flood->depth++;
 	int error = spread_run(flood->spreader, flood->graph, &(struct spread_seed){id, 1}, 1,
 			       &flood->params, &hit, &report);
@@ -343,7 +343,7 @@ static int flood_allow(void *arg, uint64_t id)
 		ck_assert_int_eq(error, -EAGAIN);
 		flood->refused_at = flood->depth;
 	}
-	return 1;
+	return SPREAD_LISTED;
 }
 
 static int flood_depth(uint32_t concurrent, uint32_t records)
@@ -383,9 +383,10 @@ START_TEST(test_spread_refuses_a_flood)
 }
 END_TEST
 
-static int deny_odd(void *arg, uint64_t id)
+static enum spread_verdict deny_odd(void *arg, uint64_t id)
 {
-	return id % 2 == 0;
+	(void)arg;
+	return id % 2 ? SPREAD_DENIED : id == 6 ? SPREAD_PASSED : SPREAD_LISTED;
 }
 
 START_TEST(test_spread_passes_nothing_through_what_may_not_be_seen)
@@ -406,11 +407,56 @@ START_TEST(test_spread_passes_nothing_through_what_may_not_be_seen)
 	ck_assert_int_eq(
 		spread_run(spreader, graph, &(struct spread_seed){2, 1}, 1, &params, hits, &report),
 		0);
-	ck_assert_uint_eq(report.count, 2);
-	ck_assert_uint_eq(report.active, 2);
-	ck_assert_uint_eq(hits[0].id, 6);
-	ck_assert_uint_eq(hits[1].id, 8);
+	ck_assert_uint_eq(report.count, 1);
+	ck_assert_uint_eq(report.active, 1);
+	ck_assert_uint_eq(hits[0].id, 8);
+	ck_assert_uint_eq(hits[0].path[1], 6); /* which is not listed itself */
 	graph_put(graph);
+	spreader_free(spreader);
+}
+END_TEST
+
+static enum spread_verdict deny_fourth(void *arg, uint64_t id)
+{
+	(void)arg;
+	return id % 4 == 0 ? SPREAD_DENIED : SPREAD_LISTED;
+}
+
+/* The result is the one of a graph without them: they take no place in a fan-out or a budget. */
+START_TEST(test_spread_goes_as_if_what_may_not_be_seen_were_not_there)
+{
+	static const uint32_t budgets[] = {8, 64, 65536};
+	struct spreader *spreader = spreader_of(2, 1, 0);
+
+	for (uint64_t seed = 1; seed < 40; seed++) {
+		struct links links = {0}, visible = {0};
+		struct graph *graph = graph_of(&links, seed, 120, 900);
+		struct spread_params params = spread_defaults();
+		struct spread_report report;
+		struct oracle oracle;
+		uint64_t from = links_id(seed);
+		for (size_t i = 0; i < links.count; i++)
+			if (links.link[i].from % 4 && links.link[i].to % 4)
+				links_set(&visible, &links.link[i]);
+		params.allow = deny_fourth;
+		params.direction = 1 + seed % 3;
+		params.fan_out = 1 + seed % 7;
+		params.types = seed % 5 ? (1u << GRAPH_TYPES) - 1 : 5;
+		params.nodes_max = budgets[seed % 3];
+		ck_assert_int_eq(spread_run(spreader, graph, &(struct spread_seed){from, 1}, 1,
+					    &params, hits, &report),
+				 0);
+		if (from % 4 == 0) {
+			ck_assert_uint_eq(report.count + report.reached, 0);
+		} else {
+			oracle_run(&oracle, &visible, &(struct spread_seed){from, 1}, 1, &params);
+			check_against_oracle(&oracle, &report);
+			oracle_end(&oracle);
+		}
+		free(links.link);
+		free(visible.link);
+		graph_put(graph);
+	}
 	spreader_free(spreader);
 }
 END_TEST
@@ -639,6 +685,7 @@ UNIT_MAIN("spread", test_spread_equals_the_oracle, test_spread_of_a_chain_by_han
 	  test_spread_does_not_depend_on_threads_or_the_order_of_nodes,
 	  test_spread_allocates_nothing_once_warm, test_spread_refuses_a_flood,
 	  test_spread_passes_nothing_through_what_may_not_be_seen,
+	  test_spread_goes_as_if_what_may_not_be_seen_were_not_there,
 	  test_spread_that_would_pass_its_deadline_is_narrowed_before_it_starts,
 	  test_spread_stops_at_a_deadline_that_has_passed, test_spread_concurrently_gives_the_same,
 	  test_spreader_new_without_memory_leaves_nothing_behind,
