@@ -388,8 +388,9 @@ enum mneme_answer { MNEME_ANSWER_JSON = 0, MNEME_ANSWER_TEXT = 1 };
 /* Searches below `directory`, a path of the store ("" or "/": all). The request (`length` bytes) is
  * a line of words and options or a JSON object, and the answer what a mount answers to it in
  * `.mneme/search/REQUEST.json` or `.txt`; nobody's permissions are asked. *answer (*answer_length bytes)
- * is the caller's: mneme_free(). -EINVAL, -E2BIG: `error` says what is wrong with the request; -ENOENT,
- * -ENOTDIR: the directory; -ENODATA: the file to be like has no vector. Thread-safe. */
+ * is the caller's: mneme_free(). A JSON object with "recall" asks for what files bring to mind (see
+ * docs/search.md; -EAGAIN: too many at once). -EINVAL, -E2BIG: `error` says what is wrong with the
+ * request; -ENOENT, -ENOTDIR: the directory; -ENODATA: the file to be like has no vector. Thread-safe. */
 MNEME_EXPORT int mneme_memory_search(struct mneme_memory *memory, const char *directory,
 				     const char *request, size_t length, enum mneme_answer form,
 				     char **answer, size_t *answer_length,

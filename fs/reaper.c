@@ -6,7 +6,7 @@
 
 #include "fs/reaper.h"
 #include "core/links.h"
-#include "core/memory/memory.h"
+#include "core/memory/recall.h"
 #include "pool/alloc.h"
 #include "pool/frame.h"
 
@@ -124,7 +124,11 @@ abort:
 
 static void look_again(void *arg, uint64_t from)
 {
-	fs_touch(arg, from);
+	struct fs *fs = arg;
+
+	fs_touch(fs, from);
+	if (fs->memory)
+		recall_touch(fs->memory, from);
 }
 
 static int remove_rest(struct fs *fs, uint64_t ino)
@@ -135,6 +139,8 @@ static int remove_rest(struct fs *fs, uint64_t ino)
 		err = remove_rest_try(fs, ino);
 		if (err == -EBUSY) {
 			err = links_forget(fs->engine, ino, look_again, fs);
+			if (fs->memory)
+				recall_touch(fs->memory, ino);
 			err = err ? err : -EAGAIN;
 		}
 	}

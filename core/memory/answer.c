@@ -2,7 +2,7 @@
 /*
  * Purpose:   answer.h.
  */
-#include "core/memory/answer.h"
+#include "core/memory/answer_inside.h"
 #include "pool/alloc.h"
 
 #include <errno.h>
@@ -16,22 +16,20 @@ enum {
 	NAME_BYTES_MAX = 255,
 };
 
-/* A text that grows by whole pieces. */
-struct writer {
-	char *text;
-	size_t used, size;
-};
-
-static int writer_open(struct writer *w, const struct memory_answer *answer)
+int writer_begin(struct answer_writer *w, size_t size)
 {
 	w->used = 0;
-	w->size = (answer->count + 1) * (size_t)LINE_MAX_BYTES;
+	w->size = size;
 	w->text = alloc_get(w->size);
 	return w->text ? 0 : -ENOMEM;
 }
 
-static void put(struct writer *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void put(struct writer *w, const char *format, ...)
+static int writer_open(struct answer_writer *w, const struct memory_answer *answer)
+{
+	return writer_begin(w, (answer->count + 1) * (size_t)LINE_MAX_BYTES);
+}
+
+void writer_put(struct answer_writer *w, const char *format, ...)
 {
 	va_list list;
 
@@ -62,25 +60,25 @@ static size_t utf8_length(const char *s)
 	return n;
 }
 
-static void put_escaped(struct writer *w, const char *s, int json)
+void writer_put_escaped(struct answer_writer *w, const char *s, int json)
 {
 	while (*s) {
 		unsigned char c = *s;
 		size_t n = utf8_length(s);
 		if (c < ' ' || c == 0x7f)
-			put(w, json ? "\\u%04x" : "\\x%02x", c);
+			writer_put(w, json ? "\\u%04x" : "\\x%02x", c);
 		else if (c == '\\' || (json && c == '"'))
-			put(w, "\\%c", c);
+			writer_put(w, "\\%c", c);
 		else if (json && !n)
-			put(w, "\\ufffd");
+			writer_put(w, "\\ufffd");
 		else
-			put(w, "%.*s", n ? (int)n : 1, s);
+			writer_put(w, "%.*s", n ? (int)n : 1, s);
 		s += n ? n : 1;
 	}
 }
 
 /* A path that JSON cannot hold, byte by byte besides. The string before it is still open. */
-static void put_exact(struct writer *w, const char *path)
+void writer_put_exact(struct answer_writer *w, const char *path)
 {
 	const char *at = path;
 	size_t n;
@@ -89,12 +87,12 @@ static void put_exact(struct writer *w, const char *path)
 		at += n;
 	if (!*at)
 		return;
-	put(w, "\", \"path_hex\": \"");
+	writer_put(w, "\", \"path_hex\": \"");
 	for (at = path; *at; at++)
-		put(w, "%02x", (unsigned char)*at);
+		writer_put(w, "%02x", (unsigned char)*at);
 }
 
-static int finish(struct writer *w, char **text, size_t *length)
+int writer_end(struct answer_writer *w, char **text, size_t *length)
 {
 	char *fitting = alloc_resize(w->text, w->used + 1);
 
@@ -104,122 +102,128 @@ static int finish(struct writer *w, char **text, size_t *length)
 }
 
 /* meaning -: not asked, or nothing of it */
-static void put_explained(struct writer *w, const struct memory_result *r)
+static void put_explained(struct answer_writer *w, const struct memory_result *r)
 {
-	put(w, "\t= %.3f meaning (cosine %.3f", r->cosine_part, r->cosine);
+	writer_put(w, "\t= %.3f meaning (cosine %.3f", r->cosine_part, r->cosine);
 	if (r->cosine_rank)
-		put(w, ", rank %u", r->cosine_rank);
-	put(w, ") + %.3f words (BM25 %.3f", r->words_part, r->words);
+		writer_put(w, ", rank %u", r->cosine_rank);
+	writer_put(w, ") + %.3f words (BM25 %.3f", r->words_part, r->words);
 	if (r->words_rank)
-		put(w, ", rank %u", r->words_rank);
-	put(w, "), lines %u-%u, passage %u\n", r->line, r->line_end, r->part);
+		writer_put(w, ", rank %u", r->words_rank);
+	writer_put(w, "), lines %u-%u, passage %u\n", r->line, r->line_end, r->part);
 }
 
 int answer_write_text(const struct memory_answer *answer, int explain, char **text, size_t *length)
 {
-	struct writer w;
+	struct answer_writer w;
 	int err = writer_open(&w, answer);
 
 	if (err)
 		return err;
 	for (uint32_t i = 0; i < answer->count; i++) {
 		const struct memory_result *r = &answer->results[i];
-		put(&w, "%.3f\t", r->score);
-		put_escaped(&w, r->path, 0);
-		put(&w, ":%u\t%llu-%llu\t", r->line_match, (unsigned long long)r->begin,
-		    (unsigned long long)r->end);
-		put_escaped(&w, r->snippet, 0);
-		put(&w, "\n");
+		writer_put(&w, "%.3f\t", r->score);
+		writer_put_escaped(&w, r->path, 0);
+		writer_put(&w, ":%u\t%llu-%llu\t", r->line_match, (unsigned long long)r->begin,
+			   (unsigned long long)r->end);
+		writer_put_escaped(&w, r->snippet, 0);
+		writer_put(&w, "\n");
 		if (explain)
 			put_explained(&w, r);
 	}
-	return finish(&w, text, length);
+	return writer_end(&w, text, length);
 }
 
-static void put_result_json(struct writer *w, const struct memory_result *r)
+static void put_result_json(struct answer_writer *w, const struct memory_result *r)
 {
-	put(w, "{\"path\": \"");
-	put_escaped(w, r->path, 1);
-	put_exact(w, r->path);
-	put(w,
-	    "\", \"score\": %.4f, \"cosine\": %.4f, \"bm25\": %.4f, \"cosine_part\": %.4f, "
-	    "\"bm25_part\": %.4f, \"cosine_rank\": %u, \"bm25_rank\": %u, ",
-	    r->score, r->cosine, r->words, r->cosine_part, r->words_part, r->cosine_rank,
-	    r->words_rank);
-	put(w,
-	    "\"line\": %u, \"line_end\": %u, \"line_match\": %u, \"begin\": %llu, \"end\": %llu, "
-	    "\"part\": %u, \"snippet\": \"",
-	    r->line, r->line_end, r->line_match, (unsigned long long)r->begin,
-	    (unsigned long long)r->end, r->part);
-	put_escaped(w, r->snippet, 1);
-	put(w, "\"}");
+	writer_put(w, "{\"path\": \"");
+	writer_put_escaped(w, r->path, 1);
+	writer_put_exact(w, r->path);
+	writer_put(w,
+		   "\", \"score\": %.4f, \"cosine\": %.4f, \"bm25\": %.4f, \"cosine_part\": %.4f, "
+		   "\"bm25_part\": %.4f, \"cosine_rank\": %u, \"bm25_rank\": %u, ",
+		   r->score, r->cosine, r->words, r->cosine_part, r->words_part, r->cosine_rank,
+		   r->words_rank);
+	writer_put(w,
+		   "\"line\": %u, \"line_end\": %u, \"line_match\": %u, \"begin\": %llu, \"end\": "
+		   "%llu, "
+		   "\"part\": %u, \"snippet\": \"",
+		   r->line, r->line_end, r->line_match, (unsigned long long)r->begin,
+		   (unsigned long long)r->end, r->part);
+	writer_put_escaped(w, r->snippet, 1);
+	writer_put(w, "\"}");
 }
 
 int answer_write_json(const struct memory_answer *answer, char **text, size_t *length)
 {
 	static const char *const modes[] = {"hybrid", "vector", "lexical", "similar"};
-	struct writer w;
+	struct answer_writer w;
 	int err = writer_open(&w, answer);
 
 	if (err)
 		return err;
-	put(&w, "{\"partial\": %s, \"mode\": \"%s\", \"fuse\": \"%s\", ",
-	    answer->partial ? "true" : "false", modes[answer->mode],
-	    answer->rank_fusion ? "rank" : "standard");
-	put(&w,
-	    "\"background\": {\"bm25_mean\": %.4f, \"bm25_deviation\": %.4f, \"cosine_mean\": "
-	    "%.4f, \"cosine_deviation\": %.4f}, \"results\": [",
-	    answer->words_mean, answer->words_deviation, answer->cosine_mean,
-	    answer->cosine_deviation);
+	writer_put(&w, "{\"partial\": %s, \"mode\": \"%s\", \"fuse\": \"%s\", ",
+		   answer->partial ? "true" : "false", modes[answer->mode],
+		   answer->rank_fusion ? "rank" : "standard");
+	writer_put(
+		&w,
+		"\"background\": {\"bm25_mean\": %.4f, \"bm25_deviation\": %.4f, \"cosine_mean\": "
+		"%.4f, \"cosine_deviation\": %.4f}, \"results\": [",
+		answer->words_mean, answer->words_deviation, answer->cosine_mean,
+		answer->cosine_deviation);
 	for (uint32_t i = 0; i < answer->count; i++) {
-		put(&w, i ? ",\n" : "\n");
+		writer_put(&w, i ? ",\n" : "\n");
 		put_result_json(&w, &answer->results[i]);
 	}
-	put(&w, "]}\n");
-	return finish(&w, text, length);
+	writer_put(&w, "]}\n");
+	return writer_end(&w, text, length);
 }
 
 int answer_write_error(int error, const char *why, char **text, size_t *length)
 {
 	static const struct memory_answer none;
-	struct writer w;
+	struct answer_writer w;
 	int err = writer_open(&w, &none);
 
 	if (err)
 		return err;
-	put(&w, "{\"error\": \"");
-	put_escaped(&w, *why ? why : strerror(error), 1);
-	put(&w, "\", \"errno\": %d}\n", error);
-	return finish(&w, text, length);
+	writer_put(&w, "{\"error\": \"");
+	writer_put_escaped(&w, *why ? why : strerror(error), 1);
+	writer_put(&w, "\", \"errno\": %d}\n", error);
+	return writer_end(&w, text, length);
 }
 
 /* The last part of a path, cut at a character so that the whole name fits. */
-static void put_name(struct writer *w, uint32_t number, const struct memory_result *r)
+static void put_name(struct answer_writer *w, uint32_t number, float score, const char *path)
 {
-	const char *slash = strrchr(r->path, '/');
-	const char *name = slash ? slash + 1 : r->path;
+	const char *slash = strrchr(path, '/');
+	const char *name = slash ? slash + 1 : path;
 	size_t begin = w->used, n = strlen(name);
 
-	put(w, "%03u %.3f ", number, r->score);
+	writer_put(w, "%03u %.3f ", number, score);
 	size_t room = NAME_BYTES_MAX - (w->used - begin);
 	if (n > room)
 		for (n = room; n && ((unsigned char)name[n] & 0xc0) == 0x80;)
 			n--;
-	put(w, "%.*s", (int)n, name);
+	writer_put(w, "%.*s", (int)n, name);
+	w->text[w->used++] = 0;
+}
+
+void writer_put_link(struct answer_writer *w, uint32_t number, float score, const char *path)
+{
+	put_name(w, number, score, path);
+	writer_put(w, "../../../%s", path);
 	w->text[w->used++] = 0;
 }
 
 int answer_write_links(const struct memory_answer *answer, char **text, size_t *length)
 {
-	struct writer w;
+	struct answer_writer w;
 	int err = writer_open(&w, answer);
 
 	if (err)
 		return err;
-	for (uint32_t i = 0; i < answer->count; i++) {
-		put_name(&w, i + 1, &answer->results[i]);
-		put(&w, "../../../%s", answer->results[i].path);
-		w.text[w.used++] = 0;
-	}
-	return finish(&w, text, length);
+	for (uint32_t i = 0; i < answer->count; i++)
+		writer_put_link(&w, i + 1, answer->results[i].score, answer->results[i].path);
+	return writer_end(&w, text, length);
 }

@@ -124,12 +124,17 @@ static uint32_t take_waiting(struct graph_live *live, int *rescan)
 	return count;
 }
 
-/* A merge failed: the changes are lost to this object, the source has them. */
-static void ask_for_rescan(struct graph_live *live)
+void graph_live_rescan(struct graph_live *live)
 {
 	lock_write(&live->lock);
 	live->rescan = 1;
 	lock_write_done(&live->lock);
+}
+
+/* A merge failed: the changes are lost to this object, the source has them. */
+static void ask_for_rescan(struct graph_live *live)
+{
+	graph_live_rescan(live);
 	atomic_fetch_add_explicit(&live->merge_errors, 1, memory_order_relaxed);
 }
 
@@ -187,6 +192,7 @@ int graph_live_new(const struct graph_live_config *config, struct graph_live **o
 		return -ENOMEM;
 	live->source = config->source;
 	live->arg = config->arg;
+	live->rescan = config->later;
 	live->changes_max = config->changes_max ? config->changes_max : CHANGES_MAX;
 	lock_init(&live->lock, LOCK_LEAF);
 	pthread_mutex_init(&live->merging, NULL);
@@ -194,7 +200,8 @@ int graph_live_new(const struct graph_live_config *config, struct graph_live **o
 	live->taken = alloc_get(live->changes_max * sizeof(*live->taken));
 	int error = live->waiting && live->taken ? epoch_new(&live->epoch) : -ENOMEM;
 	if (!error)
-		error = build_from_source(live, &first);
+		error = config->later ? graph_build(NULL, 0, &first)
+				      : build_from_source(live, &first);
 	atomic_store_explicit(&live->newest, first, memory_order_release);
 	if (!error && config->bridge)
 		error = bridge_periodic_new(config->bridge,

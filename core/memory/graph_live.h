@@ -32,11 +32,13 @@ struct graph_live_config {
 		*bridge; /* merges on it, with low priority; NULL: graph_live_merge() alone does */
 	uint64_t period_ns;   /* 0: 500 ms */
 	uint32_t changes_max; /* that wait; 0: 65536 */
+	int later; /* 1: begins empty; the first merge reads the source */
 };
 
 struct graph_live;
 
-/* Reads the source and makes the first snapshot. Owned by the caller; the bridge must outlive it. */
+/* Reads the source (but see `later`) and makes the first snapshot. Owned by the caller; the bridge must
+ * outlive it. */
 int graph_live_new(const struct graph_live_config *config, struct graph_live **out);
 /* Stops merging. Snapshots that were taken stay with those who have them. Accepts NULL. */
 void graph_live_free(struct graph_live *live);
@@ -46,6 +48,9 @@ struct graph *graph_live_get(struct graph_live *live);
 int graph_live_change(struct graph_live *live, const struct graph_change *change);
 /* Merges now what waits: what was told before is in the snapshot when it returns. */
 int graph_live_merge(struct graph_live *live);
+
+/* The next merge reads the source, for changes that were not told. */
+void graph_live_rescan(struct graph_live *live);
 
 struct graph_live_stats {
 	uint64_t nodes, links, bytes; /* of the newest snapshot */

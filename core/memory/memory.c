@@ -3,6 +3,7 @@
  * Purpose:   opening, changes, states; see memory.h.
  */
 #include "core/memory/memory_inside.h"
+#include "core/memory/recall.h"
 #include "core/memory/spaces.h"
 #include "pool/alloc.h"
 #include "simd/crc32c.h"
@@ -273,6 +274,8 @@ int memory_open(struct mneme *engine, const struct memory_options *options, stru
 		rc = memory_upkeep_start(mem);
 	if (rc == 0)
 		rc = memory_watch_start(mem, options);
+	if (rc == 0)
+		rc = recall_start(mem);
 	if (rc == 0 && !mem->read_only)
 		rc = memory_fresh_start(mem);
 	if (rc == 0 && !mem->read_only)
@@ -297,6 +300,7 @@ void memory_close(struct memory *mem)
 	atomic_store_explicit(&mem->upkeep.stop, 1, memory_order_relaxed);
 	memory_fresh_stop(mem);
 	memory_work_stop(mem);
+	recall_stop(mem);
 	memory_watch_stop(mem);
 	memory_upkeep_stop(mem);
 	if (mem->is_loaded)

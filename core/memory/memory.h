@@ -115,6 +115,9 @@ typedef int memory_allow(void *arg, uint64_t inode, uint64_t directory);
 int memory_path(struct memory *mem, uint64_t inode, uint64_t directory, memory_allow *allow,
 		void *arg, int *next, char *path);
 
+/* 1: the caller may know of the file: it has a name that is not opted out and that he may use. */
+int memory_is_open_to(struct memory *mem, uint64_t inode, memory_allow *allow, void *arg);
+
 /* What user.mneme.state says: "indexed", "pending", "skipped: why", "error: why". */
 int memory_describe(struct memory *mem, uint64_t inode, char *text, size_t size);
 /* The vector of a part as floats: *dim receives the length. -ENODATA: none. -ERANGE: `capacity`. */

@@ -7,6 +7,7 @@
  * Threading: one step at a time (memory_work.c): the bench `work` is used within steps only.
  */
 #include "core/memory/memory_inside.h"
+#include "core/memory/recall.h"
 #include "core/memory/spaces.h"
 #include "pool/alloc.h"
 #include "pool/layers.h"
@@ -324,6 +325,8 @@ static int records_commit_once(struct memory_job *j)
 	}
 	links_fini(&old);
 	links_fini(&new);
+	if (rc == 0 && differ)
+		recall_touch(j->mem, j->inode);
 	return rc < 0 ? rc : differ;
 }
 

@@ -124,6 +124,7 @@ struct memory {
 	struct memory_watch watch;
 	struct memory_fresh fresh;
 	struct memory_snapshot snapshot;
+	struct recall *recall;  /* [I] NULL while it is opened and closed */
 	uint64_t changes;       /* [index] how often a file was put or removed */
 	int is_loaded;          /* [I] the open got as far as that */
 	_Atomic int has_errors; /* [A] some file could not be embedded: it is tried again at open */

@@ -17,6 +17,7 @@
 #include "core/links.h"
 #include "core/memory/links_text.h"
 #include "core/memory/memory_inside.h"
+#include "core/memory/recall.h"
 #include "pool/alloc.h"
 
 #include <errno.h>
@@ -294,6 +295,8 @@ static int refresh_once(struct memory *mem, uint64_t inode)
 			else
 				rc = mneme_txn_commit(txn, MNEME_DURABILITY_DEFAULT);
 			rc = rc < 0 ? rc : 1;
+			if (rc > 0)
+				recall_touch(mem, inode);
 		}
 	}
 	links_fini(&old);

@@ -260,6 +260,21 @@ int memory_path(struct memory *mem, uint64_t inode, uint64_t directory, memory_a
 	return place(mem, inode, &q, next, path, MEMORY_PATH_MAX);
 }
 
+int memory_is_open_to(struct memory *mem, uint64_t inode, memory_allow *allow, void *arg)
+{
+	static _Thread_local struct name names[NAMES_LOOKED_AT]; /* as above */
+	int hides = atomic_load_explicit(&mem->hides, memory_order_relaxed);
+	int count = names_find(mem->engine, inode, names, NAMES_LOOKED_AT);
+
+	if (count > 0 && hides && opts_out(mem->engine, inode))
+		return 0;
+	for (int i = 0; i < count; i++)
+		if (!(hides && walk_up(mem, names[i], 0, NULL, NULL)) &&
+		    (!allow || allow(arg, inode, names[i].directory)))
+			return 1;
+	return 0;
+}
+
 struct wanted {
 	const char *name;
 	size_t length;
