@@ -9,6 +9,7 @@
  *              EINVAL  unknown version, reserved field not zero, lengths that do not fit the struct
  *              ENOTTY  not a mount of mnemefs, or a command that this version does not know
  *              ERANGE  the answer does not fit into `data`
+ *              EAGAIN  too many recalls at once
  *              EOPNOTSUPP  a search on a mount with memory=off
  *              EACCES  the caller may not write (read) the root directory: pairs and logs belong to the
  *                      whole store; for WRITE: may not write the file, whatever it was opened for
@@ -220,6 +221,54 @@ struct mneme_ioc_link_entry {
 	__u8 data[];
 };
 
+/* What this file brings to mind: the memories that links lead to from it, directly and over others. Of
+ * a directory's descriptor: below it, from the files in `data`. data: `from_count` inode numbers (8 bytes
+ * each) of further files to begin with, 64 in all; of one that the caller could not read nothing
+ * begins. Each begins with its share of 1. Fills, from the start of data on, `count` results as far as
+ * they fit, and `more`, how many do not. EAGAIN: too many at once.
+ * A zero in a parameter is its default. */
+#define MNEME_IOC_RECALL_OUT 1
+#define MNEME_IOC_RECALL_IN 2
+#define MNEME_IOC_RECALL_BOTH 3
+#define MNEME_IOC_RECALL_ALL 0xffffffffu
+#define MNEME_IOC_RECALL_NARROWED 1 /* fan_out or hops were reduced to keep the deadline */
+#define MNEME_IOC_RECALL_BUDGET 2   /* there were more memories than `nodes` */
+#define MNEME_IOC_RECALL_CUT 4      /* the deadline came all the same: partial */
+struct mneme_ioc_recall {
+	__u32 version;
+	__u32 from_count;
+	float decay;       /* lost at each link, up to 1; 0.3. Below 0: nothing */
+	float threshold;   /* least activation that goes on; 0.01 */
+	__u32 hops;        /* up to 16; 5 */
+	__u32 fan_out;     /* strongest links of a memory, each way; 64. MNEME_IOC_RECALL_ALL */
+	__u32 nodes;       /* memories that may be reached, up to 32768; 4096 */
+	__u32 limit;       /* results, up to 1000; 20 */
+	__u32 deadline_us; /* up to a minute; none */
+	__u32 kinds;       /* of links: 1 << MNEME_IOC_LINK_EXPLICIT, ..., SYMLINK; all */
+	__u32 direction;   /* MNEME_IOC_RECALL_OUT, ...; both */
+	__u32 flags;       /* from here on filled: MNEME_IOC_RECALL_NARROWED, ... */
+	__u32 count, more;
+	__u32 data_length;
+	__u32 active; /* memories that came to mind in all */
+	__u32 predicted_us, spent_us;
+	__u64 reserved[2];
+	__u8 data[];
+};
+
+/* One result; the next one begins at the next multiple of 8 behind its data. data: its path, then
+ * via_count names, each ended by a zero byte: the strongest path that led to it, from where it began.
+ * Paths are from the directory (of a file's descriptor: from the root of the mount); what lies outside
+ * of it on the way has a / in front and its path from the root. */
+struct mneme_ioc_recalled {
+	__u64 inode;
+	float activation;
+	__u32 hops;
+	__u16 path_length;
+	__u16 via_count;
+	__u32 via_length;
+	__u8 data[];
+};
+
 enum mneme_ioc_number {
 	MNEME_IOC_NR_IDENTITY = 1,
 	MNEME_IOC_NR_STATS = 2,
@@ -237,6 +286,7 @@ enum mneme_ioc_number {
 	MNEME_IOC_NR_LINK = 0x50,
 	MNEME_IOC_NR_UNLINK = 0x51,
 	MNEME_IOC_NR_LINKS = 0x52,
+	MNEME_IOC_NR_RECALL = 0x53,
 };
 
 #define MNEME_IOC_IDENTITY _IOR(MNEME_IOC_MAGIC, MNEME_IOC_NR_IDENTITY, struct mneme_ioc_identity)

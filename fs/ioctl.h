@@ -38,6 +38,9 @@ int ioctl_link(struct op *op, uint64_t ino, unsigned number, const struct mneme_
 	       size_t size);
 int ioctl_links(struct op *op, uint64_t ino, struct mneme_ioc_links *links, size_t size);
 
+/* What comes to mind: from the file `ino`, or below the directory. */
+int ioctl_recall(struct op *op, uint64_t ino, struct mneme_ioc_recall *recall, size_t size);
+
 /* -EINVAL for an unknown one. */
 int ioctl_durability(uint8_t durability, enum mneme_durability *out);
 

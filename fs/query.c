@@ -5,8 +5,10 @@
 #include "fs/query.h"
 
 #include "fs/ioctl.h"
+#include "fs/recall.h"
 #include "fs/search.h"
 #include "pool/alloc.h"
+#include "pool/frame.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -80,8 +82,31 @@ static int answer_binary(struct op *op, struct query *q)
 	return q->answer ? 0 : -ENOMEM;
 }
 
+OWN_FRAME static int answer_recall(struct op *op, struct query *q)
+{
+	struct recall_query *wish = recall_door_query(REQUEST_LIMIT_JSON);
+	char *why = op_temporary(RECALL_WHY);
+	const struct recall_answer *answer;
+	int err = wish && why ? recall_door_parse(op, q->directory, q->request,
+						  q->request_length - 1, wish, why)
+			      : -ENOMEM;
+
+	if (!err)
+		err = recall_door_ask(op, q->directory, wish, &answer);
+	if (!err) {
+		err = recall_write_json(answer, &q->answer, &q->answer_length);
+		recall_end(op->fs->memory, answer);
+	} else if (why) {
+		err = answer_write_error(-err, err == -EINVAL ? why : "", &q->answer,
+					 &q->answer_length);
+	}
+	return err;
+}
+
 static int answer_line(struct op *op, struct query *q)
 {
+	if (recall_request_is(q->request, q->request_length - 1))
+		return answer_recall(op, q);
 	struct request *r = request_new();
 	struct memory_answer *answer;
 	int err = r ? request_parse(r, q->request, q->request_length - 1) : -ENOMEM;

@@ -11,6 +11,7 @@
  *   D/.mneme/search/QUERY/, QUERY.txt, QUERY.json
  *       QUERY may also be the name of a saved search, which mkdir(2) makes there (saved.h)
  *   D/.mneme/near/FILE/, FILE.txt, FILE.json    FILE is a name in D, or a path from D
+ *   D/.mneme/recall/FILE/, FILE.txt, FILE.json  what FILE brings to mind, as above
  *   D/.mneme/vector/FILE.npy, FILE.f32, FILE.json   the vectors of FILE, as above
  *   A directory of results holds symbolic links, one a result. In a query %2F stands for '/', %25 for
  *   '%'. A query that ends in .txt or .json itself is asked with %2E for that dot. core/memory/request.h
@@ -25,11 +26,13 @@
 
 #include "fs/config.h"
 #include "fs/query.h"
+#include "fs/recall.h"
 #include "fs/saved.h"
 #include "fs/search.h"
 #include "fs/virtual_inside.h"
 #include "pool/alloc.h"
 #include "pool/check.h"
+#include "pool/frame.h"
 #include "simd/crc32c.h"
 
 #include <errno.h>
@@ -39,9 +42,9 @@ static const struct {
 	enum kind kind;
 	int only_root; /* of the mount */
 } children[] = {
-	{"search", KIND_SEARCH, 0},   {"near", KIND_NEAR, 0},     {"vector", KIND_VECTOR, 0},
-	{"config", KIND_CONFIG, 0},   {"status", KIND_STATUS, 0}, {"query", KIND_QUERY, 0},
-	{"metrics", KIND_METRICS, 1}, {"stats", KIND_STATS, 1},
+	{"search", KIND_SEARCH, 0}, {"near", KIND_NEAR, 0},       {"recall", KIND_RECALL, 0},
+	{"vector", KIND_VECTOR, 0}, {"config", KIND_CONFIG, 0},   {"status", KIND_STATUS, 0},
+	{"query", KIND_QUERY, 0},   {"metrics", KIND_METRICS, 1}, {"stats", KIND_STATS, 1},
 };
 enum { TEXT_MAX = 512 << 10 };
 enum { CHILDREN = sizeof(children) / sizeof(children[0]) };
@@ -49,7 +52,7 @@ enum { CHILDREN = sizeof(children) / sizeof(children[0]) };
 static int is_directory(enum kind kind)
 {
 	return kind == KIND_ROOT || kind == KIND_SEARCH || kind == KIND_NEAR ||
-	       kind == KIND_VECTOR || kind == KIND_RESULTS;
+	       kind == KIND_RECALL || kind == KIND_VECTOR || kind == KIND_RESULTS;
 }
 
 static void free_content(struct vnode *unused)
@@ -214,21 +217,40 @@ static uint64_t answer_digest(const struct memory_answer *answer)
 	return (uint64_t)sums[0] << 32 | sums[1];
 }
 
-/* What is asked below `search` or `near`. */
-int virtual_make_answer(struct op *op, const char *name, struct vnode *node)
+/* What a file, or the files of a request, bring to mind. */
+OWN_FRAME static int make_recalled(struct op *op, struct vnode *node, char *line)
+{
+	struct recall_query *q =
+		recall_door_query(node->kind == KIND_JSON ? REQUEST_LIMIT_JSON : REQUEST_LIMIT);
+	const struct recall_answer *answer;
+	char *why = op_temporary(RECALL_WHY);
+	int err = q && why ? 0 : -ENOMEM;
+
+	if (!err && node->asked_in == KIND_RECALL)
+		err = recall_door_from(op, node->home, line, q);
+	else if (!err)
+		err = recall_door_parse(op, node->home, line, strlen(line), q, why);
+	if (!err)
+		err = recall_door_ask(op, node->home, q, &answer);
+	if (err)
+		return err;
+	node->digest = recall_digest(answer);
+	if (node->kind == KIND_TEXT)
+		err = recall_write_text(answer, &node->text, &node->length);
+	else if (node->kind == KIND_JSON)
+		err = recall_write_json(answer, &node->text, &node->length);
+	else
+		err = recall_write_links(answer, &node->text, &node->length);
+	recall_end(op->fs->memory, answer);
+	return err;
+}
+
+OWN_FRAME static int make_found(struct op *op, struct vnode *node, char *line)
 {
 	struct request *r = request_new();
 	struct memory_answer *answer;
-	char *line;
-	int err = r ? line_make(op, node, name, &line) : -ENOMEM;
+	int err = r ? answer_ask(op, node->asked_in, node, line, r, &answer) : -ENOMEM;
 
-	if (err == 1) { /* no query yet: no answer */
-		request_free(r);
-		node->text = alloc_get(1);
-		return node->text ? 0 : -ENOMEM;
-	}
-	if (!err)
-		err = answer_ask(op, node->asked_in, node, line, r, &answer);
 	if (!err) {
 		node->digest = answer_digest(answer);
 		if (node->kind == KIND_TEXT)
@@ -241,6 +263,24 @@ int virtual_make_answer(struct op *op, const char *name, struct vnode *node)
 	}
 	request_free(r);
 	return err;
+}
+
+/* What is asked below `search`, `near` or `recall`. */
+int virtual_make_answer(struct op *op, const char *name, struct vnode *node)
+{
+	char *line;
+	int err = line_make(op, node, name, &line);
+
+	if (err == 1) { /* no query yet: no answer */
+		node->text = alloc_get(1);
+		return node->text ? 0 : -ENOMEM;
+	}
+	if (err)
+		return err;
+	return node->asked_in == KIND_RECALL || (node->asked_in == KIND_SEARCH &&
+						 recall_request_is(line, strlen(line)))
+		       ? make_recalled(op, node, line)
+		       : make_found(op, node, line);
 }
 
 /* An answer that remembers how it was asked for. */
@@ -402,6 +442,7 @@ static int make_below(struct op *op, const struct vnode *above, const char *name
 		return -ENOENT;
 	case KIND_SEARCH:
 	case KIND_NEAR:
+	case KIND_RECALL:
 		return make_asked(op, above->kind, name, node);
 	case KIND_VECTOR:
 		node->kind = KIND_TEXT;

@@ -24,6 +24,7 @@ enum kind {
 	KIND_SEARCH, /* directory whose names are queries */
 	KIND_VECTOR, /* directory whose names are files with .npy, .f32 or .json behind */
 	KIND_NEAR,   /* directory whose names are files */
+	KIND_RECALL, /* the same */
 	KIND_RESULTS, /* directory of links: text is names and targets in turn, each ended by a zero */
 	KIND_TEXT,    /* results as text, or a file's vectors */
 	KIND_JSON,
@@ -41,7 +42,7 @@ struct vnode {
 	char *text;
 	size_t length;
 	struct query *query; /* of KIND_QUERY */
-	enum kind asked_in;  /* KIND_SEARCH or KIND_NEAR, of an answer */
+	enum kind asked_in;  /* KIND_SEARCH, KIND_NEAR or KIND_RECALL, of an answer */
 	char *asked;         /* its name there */
 	int saved;           /* it is one of the directory's saved searches */
 	char *why;       /* [mutex] of KIND_CONFIG: what was wrong with the last write; or NULL */

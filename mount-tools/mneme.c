@@ -13,9 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct tool_verb *const verbs[] = {&verb_search, &verb_near,  &verb_status, &verb_sync,
-						&verb_stats,  &verb_kv,    &verb_log,    &verb_link,
-						&verb_unlink, &verb_config};
+static const struct tool_verb *const verbs[] = {
+	&verb_search, &verb_near, &verb_recall, &verb_status, &verb_sync,  &verb_stats,
+	&verb_kv,     &verb_log,  &verb_link,   &verb_unlink, &verb_config};
 enum { VERBS = sizeof(verbs) / sizeof(verbs[0]) };
 
 static const char head[] =
@@ -24,7 +24,8 @@ static const char head[] =
 
 static const char tail[] =
 	"\nOptions:\n"
-	"  -C DIR        search below DIR (default: where you are; for near: the whole mount)\n"
+	"  -C DIR        search below DIR (default: where you are; for near and recall: the\n"
+	"                whole mount)\n"
 	"  -S STORE      ask a store that is not mounted; DIR and FILE are then paths inside of "
 	"it\n"
 	"  -n N          at most N results, up to 1000 (default: 10)\n"
@@ -37,6 +38,14 @@ static const char tail[] =
 	"      --name GLOB, --tag TAG, --attr NAME=VALUE, --after TIME, --before TIME\n"
 	"                only such files; TIME is a date like 2026-01-31 or a span like 7d; of\n"
 	"                several names one has to fit, of the others all\n"
+	"      --decay D, --threshold T, --hops H, --fan-out F, --nodes N, --deadline MS,\n"
+	"      --direction out|in|both, --kind explicit|wiki|markdown|symlink\n"
+	"                of recall: lost at each link (0.3), least activation (0.01), links one "
+	"behind\n"
+	"                the other (5), strongest links of a file (64; 0: all), files reached "
+	"(4096),\n"
+	"                time (0: none), which way (both), over which links (all; may be "
+	"repeated)\n"
 	"  -h, --help    this text\n"
 	"  -V, --version\n"
 	"  --            what follows is no option\n\n"
@@ -44,7 +53,8 @@ static const char tail[] =
 	"set.\n"
 	"The same without this tool:\n"
 	"  cat 'DIR/.mneme/search/QUESTION.txt'     ls -l 'DIR/.mneme/search/QUESTION/'\n"
-	"  cat DIR/.mneme/near/FILE.txt             getfattr -n user.mneme.state FILE\n";
+	"  cat DIR/.mneme/near/FILE.txt             cat DIR/.mneme/recall/FILE.txt\n"
+	"  getfattr -n user.mneme.state FILE\n";
 
 int tool_fail(const char *format, ...)
 {
@@ -74,9 +84,14 @@ static const struct tool_verb *verb_find(const char *name)
 	return NULL;
 }
 
-/* Of the long options that go into the request as they are: val of getopt is FILTER + index. */
-static const char *const filter_names[] = {"mode", "fuse",  "name",  "tag",
-					   "attr", "after", "before"};
+/* The long options that go into the request: val of getopt is FILTER + index. */
+static const struct {
+	const char *name;
+	char accepts; /* of the verb */
+} filter_names[] = {{"mode", 'f'},      {"fuse", 'f'},      {"name", 'f'},    {"tag", 'f'},
+		    {"attr", 'f'},      {"after", 'f'},     {"before", 'f'},  {"decay", 'r'},
+		    {"threshold", 'r'}, {"hops", 'r'},      {"fan-out", 'r'}, {"nodes", 'r'},
+		    {"deadline", 'r'},  {"direction", 'r'}, {"kind", 'r'}};
 enum { FILTERS = sizeof(filter_names) / sizeof(filter_names[0]), FILTER = 256 };
 
 static int add_filter(struct tool_options *options, const char *name)
@@ -127,10 +142,11 @@ static int set_option(const struct tool_verb *verb, struct tool_options *options
 			puts("mneme " MNEME_VERSION);
 		return -1;
 	}
-	if (!strchr(verb->accepts, letter >= FILTER ? 'f' : letter))
+	if (!strchr(verb->accepts,
+		    letter >= FILTER ? filter_names[letter - FILTER].accepts : letter))
 		return tool_fail("%s does not know that option (mneme --help)", verb->name);
 	if (letter >= FILTER)
-		return add_filter(options, filter_names[letter - FILTER]);
+		return add_filter(options, filter_names[letter - FILTER].name);
 	switch (letter) {
 	case 'C':
 		options->directory = optarg;
@@ -168,7 +184,7 @@ static int parse(int argc, char **argv, const struct tool_verb *verb, struct too
 	memcpy(long_options, flags, sizeof(flags));
 	for (int i = 0; i < FILTERS; i++)
 		long_options[FLAGS + i] =
-			(struct option){filter_names[i], required_argument, NULL, FILTER + i};
+			(struct option){filter_names[i].name, required_argument, NULL, FILTER + i};
 	opterr = 0;
 	while (status == TOOL_FOUND &&
 	       (letter = getopt_long(argc, argv, ":C:S:n:hV", long_options, NULL)) != -1) {
@@ -206,9 +222,10 @@ int main(int argc, char **argv)
 	}
 	const struct tool_verb *verb = verb_find(name);
 	if (!*name)
-		return tool_fail("say what to do: search, near, link, status, sync, config, stats, "
-				 "kv or log "
-				 "(mneme --help)");
+		return tool_fail(
+			"say what to do: search, near, recall, link, status, sync, config, stats, "
+			"kv or log "
+			"(mneme --help)");
 	if (!verb)
 		return tool_fail("there is no verb '%s' (mneme --help)", name);
 	options.filters = json_object();

@@ -98,6 +98,41 @@ static void show_one(const json_t *result, const char *prefix, const struct tool
 	putchar('\n');
 }
 
+/* What came to mind, and over what. */
+static void show_recalled(const json_t *result, const char *prefix, const struct look *look)
+{
+	char bytes[TOOL_PATH_MAX];
+	const json_t *via = json_object_get(result, "via");
+
+	printf("%s%7.3f%s  %s", look->score, number(result, "activation"), look->off, look->path);
+	answer_put(prefix);
+	answer_put(path_of(result, bytes));
+	printf("%s\n         ", look->off);
+	for (size_t i = 0; i < json_array_size(via); i++) {
+		fputs(i ? " > " : "via ", stdout);
+		answer_put(json_string_value(json_array_get(via, i)));
+	}
+	putchar('\n');
+}
+
+static void say_what_is_missing(const json_t *answer)
+{
+	if (json_is_true(json_object_get(answer, "partial")) ||
+	    json_is_true(json_object_get(answer, "cut")))
+		fprintf(stderr, "mneme: the time was up; there may be better ones\n");
+	if (json_is_true(json_object_get(answer, "narrowed")))
+		fprintf(stderr,
+			"mneme: to keep the deadline, only %.0f links of each file and %.0f hops "
+			"were "
+			"followed\n",
+			number(answer, "fan_out"), number(answer, "hops"));
+	if (json_is_true(json_object_get(answer, "budget")))
+		fprintf(stderr, "mneme: there is more than --nodes lets it reach\n");
+	if (number(answer, "left_out") > 0)
+		fprintf(stderr, "mneme: %.0f more are left out: their paths are too long\n",
+			number(answer, "left_out"));
+}
+
 static int show(json_t *answer, const char *prefix, const struct tool_options *options)
 {
 	json_t *results = json_object_get(answer, "results");
@@ -110,10 +145,14 @@ static int show(json_t *answer, const char *prefix, const struct tool_options *o
 			   JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6));
 		putchar('\n');
 	}
-	for (size_t i = 0; !options->json && i < json_array_size(results); i++)
-		show_one(json_array_get(results, i), prefix, options, look);
-	if (json_is_true(json_object_get(answer, "partial")))
-		fprintf(stderr, "mneme: the time was up; there may be better ones\n");
+	for (size_t i = 0; !options->json && i < json_array_size(results); i++) {
+		const json_t *result = json_array_get(results, i);
+		if (json_object_get(result, "via"))
+			show_recalled(result, prefix, look);
+		else
+			show_one(result, prefix, options, look);
+	}
+	say_what_is_missing(answer);
 	return json_array_size(results) ? TOOL_FOUND : TOOL_NOTHING;
 }
 

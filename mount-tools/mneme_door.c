@@ -134,6 +134,41 @@ int door_print(const char *directory, const char *path)
 	return status;
 }
 
+int door_below(const char *file, const char *directory, char *root, char *name)
+{
+	char real[PATH_MAX], above[PATH_MAX];
+	size_t n;
+
+	if (!realpath(file, real))
+		return tool_fail("%s: %s", file, strerror(errno));
+	if (directory && strlen(directory) >= TOOL_PATH_MAX)
+		return tool_fail("the path of %s is too long", directory);
+	if (directory && directory != root)
+		strcpy(root, directory);
+	else if (!directory && door_root(file, root, TOOL_PATH_MAX) != TOOL_FOUND)
+		return TOOL_ERROR;
+	if (!realpath(root, above))
+		return tool_fail("%s: %s", root, strerror(errno));
+	n = strlen(above);
+	if (strncmp(real, above, n) || real[n] != '/')
+		return tool_fail("%s does not lie in %s", file, root);
+	strcpy(name, real + n + 1);
+	return TOOL_FOUND;
+}
+
+json_t *door_path(const char *path, const char **member, const char *plain, const char *hex)
+{
+	char digits[2 * TOOL_PATH_MAX + 1];
+	json_t *string = json_string(path);
+
+	*member = string ? plain : hex;
+	if (string)
+		return string;
+	for (size_t n = 0; path[n] && n < TOOL_PATH_MAX; n++)
+		snprintf(digits + 2 * n, 3, "%02x", (unsigned char)path[n]);
+	return json_string(digits);
+}
+
 int door_root(const char *path, char *root, size_t size)
 {
 	char real[PATH_MAX], up[PATH_MAX];

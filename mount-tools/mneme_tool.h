@@ -24,21 +24,21 @@ struct tool_options {
 	int json, explain, grep;
 	int has_version; /* --if-version */
 	uint64_t version;
-	json_t *filters; /* --mode, --tag ...: what goes into the request; owned by main() */
+	json_t *filters; /* --mode, --decay ...: what goes into the request; owned by main() */
 	char **words;    /* what is no option */
 	int words_count;
 };
 
 struct tool_verb {
 	const char *name;
-	const char *accepts; /* of "CSnjegvf"; f: mode, fuse and filters */
+	const char *accepts; /* of "CSnjegvfr"; f: mode, fuse and filters; r: of recall */
 	const char *usage;   /* lines of the help */
 	int words_min, words_max;
 	int (*run)(const struct tool_options *options);
 };
 
-extern const struct tool_verb verb_search, verb_near, verb_status, verb_sync, verb_stats, verb_kv,
-	verb_log, verb_link, verb_unlink, verb_config;
+extern const struct tool_verb verb_search, verb_near, verb_recall, verb_status, verb_sync,
+	verb_stats, verb_kv, verb_log, verb_link, verb_unlink, verb_config;
 
 /* "mneme: sentence" and TOOL_ERROR. */
 int tool_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -53,6 +53,12 @@ json_t *store_ask(const char *store, const char *directory, const char *request)
 int door_open(const char *directory, const char *path);
 /* Prints it. TOOL_FOUND or TOOL_ERROR (said). */
 int door_print(const char *directory, const char *path);
+/* The path of `file` from `directory`, or with NULL from its mount's root, which `root` then has. Both
+ * have room for TOOL_PATH_MAX. */
+int door_below(const char *file, const char *directory, char *root, char *name);
+/* A path as a value of a request. One that JSON cannot hold goes as digits: *member is what the value is
+ * then called, `hex` in place of `plain`. */
+json_t *door_path(const char *path, const char **member, const char *plain, const char *hex);
 /* The mount's root directory above `path`. */
 int door_root(const char *path, char *root, size_t size);
 
