@@ -417,6 +417,11 @@ static _Thread_local struct {
 	uint64_t turn;
 } last_copy;
 
+int heap_page_is_brief(const struct fmt_page *page)
+{
+	return page == (const struct fmt_page *)last_copy.bytes;
+}
+
 /* A page of an unmapped piece: its copy. NULL: the map must tell, because a copy would not live long
  * enough, or something is wrong. */
 static const struct fmt_page *page_copied(struct heap *h, uint64_t reference, int brief)

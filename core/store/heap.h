@@ -92,6 +92,8 @@ static inline uint32_t heap_groups(const struct heap *h)
 	       FMT_GROUP_PAGES;
 }
 
+/* Is it the copy that is valid until this thread's next brief page? */
+int heap_page_is_brief(const struct fmt_page *page);
 /* heap_page() where that takes more than a look. */
 const struct fmt_page *heap_page_slow(struct heap *h, uint64_t reference, int brief, int *error);
 /* The stored bytes of a value, verified. NULL: *error. Those of a scattered one, and of one in a part of

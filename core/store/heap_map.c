@@ -13,7 +13,7 @@ enum {
 	RUN_OF_MISSES = 4,     /* in one piece, one behind the other: a thread that reads on */
 	MISSES_TO_ADMIT = 512, /* dropping and mapping a piece costs as much as 50 copies */
 	DROPS_AT_ONCE = 4,
-	FRAMES_MAX = 16384, /* 64 MiB: the inner pages of 6 GiB of leaves */
+	FRAMES_MAX = HEAP_COPIES_BYTES / FMT_PAGE_SIZE,
 };
 
 static uint64_t pieces_bytes(const struct heap *h)
@@ -28,7 +28,7 @@ int heap_map_init(struct heap *h)
 	lock_init(&map->lock, LOCK_HEAP_MAP);
 	map->frames_end = 1;
 	map->pieces = alloc_range(pieces_bytes(h));
-	map->frames = alloc_range((uint64_t)FRAMES_MAX * FMT_PAGE_SIZE);
+	map->frames = alloc_range(HEAP_COPIES_BYTES);
 	return map->pieces && map->frames ? 0 : -ENOMEM;
 }
 
@@ -48,7 +48,7 @@ void heap_map_fini(struct heap *h)
 		alloc_free(
 			(void *)atomic_load_explicit(&map->pieces[i].copies, memory_order_relaxed));
 	alloc_range_free(map->pieces, pieces_bytes(h));
-	alloc_range_free(map->frames, (uint64_t)FRAMES_MAX * FMT_PAGE_SIZE);
+	alloc_range_free(map->frames, HEAP_COPIES_BYTES);
 }
 
 /* ---- pieces ---- */

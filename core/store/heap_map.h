@@ -25,6 +25,8 @@ struct heap;
 
 enum { HEAP_PIECE_PAGES = 512 };
 #define HEAP_PIECE_BYTES ((uint64_t)HEAP_PIECE_PAGES * FMT_PAGE_SIZE)
+/* Of inner pages, all together: those of 6 GiB of leaves. */
+#define HEAP_COPIES_BYTES (64ull << 20)
 
 struct heap_piece {
 	_Atomic(_Atomic uint32_t *)

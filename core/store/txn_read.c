@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define HASH_ABSENT 0x5bd1e995a5a5a5a5ull
 
@@ -33,43 +34,62 @@ int txn_tree_get(struct mneme *m, const struct mneme_key *key, const void **valu
 	return store_read_fault(m, faults, *value ? 0 : error);
 }
 
+/* The leaf of a scan, when it is a copy: `each` may read another one, of another store. Taken by the
+ * thread's outermost scan; one inside reads its leaves in place. Not on the stack: handlers have
+ * 3 KiB. */
+static _Thread_local _Alignas(8) uint8_t scan_leaf[FMT_PAGE_SIZE];
+static _Thread_local int scan_leaf_taken;
+
+static const struct fmt_page *scan_leaf_of(struct tree_path *path)
+{
+	struct fmt_page **leaf = &path->pages[path->depth - 1];
+
+	if (heap_page_is_brief(*leaf))
+		*leaf = memcpy(scan_leaf, *leaf, FMT_PAGE_SIZE);
+	return *leaf;
+}
+
 int txn_tree_scan(struct mneme *m, const struct mneme_key *first, const struct mneme_key *last,
 		  int last_inclusive, uint64_t limit, mneme_scan_each *each, void *arg,
 		  uint64_t *hash)
 {
 	struct page_key from = {key_bytes, store_encode_key(first, key_bytes)};
 	struct tree_path path;
-	uint64_t faults = heap_faults(&m->heap);
-	int rc = tree_seek(m, store_shard(m, first->inode), from, &path);
+	uint64_t faults = heap_faults(&m->heap), given = 0;
+	int brief = !scan_leaf_taken, early = 0;
+	int rc = (brief ? tree_find : tree_seek)(m, store_shard(m, first->inode), from, &path);
 
 	if (rc < 0)
 		return store_read_fault(m, faults, rc);
-	uint64_t given = 0;
+	scan_leaf_taken = 1;
 	for (rc = tree_settle(m, &path); rc > 0; rc = tree_next(m, &path)) {
-		const struct fmt_page *leaf = path.pages[path.depth - 1];
+		const struct fmt_page *leaf = scan_leaf_of(&path);
 		unsigned position = path.positions[path.depth - 1];
 		struct page_key at = page_key_at(leaf, position);
 		struct mneme_key key;
 		store_decode_key(at, &key);
 		/* `last` as it is given: keys lie in the order of their encodings */
 		int order = txn_key_compare(&key, last);
+		early = 1;
+		rc = 0;
 		if (order > 0 || (order == 0 && !last_inclusive))
-			return 0;
+			break;
 		uint32_t length;
 		int error = 0;
 		const void *value = value_read(m, leaf, position, &length, &error);
-		error = store_read_fault(m, faults, value ? 0 : error);
-		if (error)
-			return error;
+		rc = store_read_fault(m, faults, value ? 0 : error);
+		if (rc)
+			break;
 		if (hash)
 			*hash = txn_hash(txn_hash(*hash, at.bytes, at.length), value, length);
 		rc = each(arg, &key, value, length);
-		if (rc)
-			return rc;
-		if (limit && ++given == limit)
-			return 0;
+		if (rc || (limit && ++given == limit))
+			break;
+		early = 0;
 	}
-	return store_read_fault(m, faults, rc);
+	if (brief)
+		scan_leaf_taken = 0;
+	return early ? rc : store_read_fault(m, faults, rc);
 }
 
 /* ---- own writes ---- */

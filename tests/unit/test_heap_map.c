@@ -181,6 +181,90 @@ START_TEST(a_copy_goes_with_its_page)
 }
 END_TEST
 
+/* ---- scans ---- */
+
+struct inside {
+	struct mneme *other; /* read while the scan holds a leaf; NULL: nothing is */
+	uint32_t keys;
+};
+
+static int inside_each(void *arg, const struct mneme_key *key, const void *value, size_t length)
+{
+	static uint8_t wanted[LONG];
+	struct inside *in = arg;
+	uint32_t mixed, inverse = 244002641u; /* of the multiplier of key_of() */
+	_Static_assert(2654435761u * 244002641u == 1, "each other's inverse");
+
+	memcpy(&mixed, key->sub, 4);
+	uint32_t number = mixed * inverse;
+	size_t there = value_of(number, 0, wanted);
+	if (in->other && there < 1000)
+		expect(in->other, (number + 1000) % (KEYS / 20) / LONG_EVERY * LONG_EVERY + 1, 1);
+	value_of(number, 0, wanted);
+	ck_assert_uint_eq(length, there);
+	ck_assert_int_eq(memcmp(value, wanted, length), 0);
+	return ++in->keys % 3 == 0; /* a short one */
+}
+
+/* Scans here and there, of which each sees three keys. */
+static void scan_shortly(struct mneme *m, struct inside *in)
+{
+	for (uint32_t i = 1; i < KEYS / 20; i += 7) {
+		uint8_t sub[4];
+		struct mneme_key first = key_of(i, sub), last = {.inode = first.inode + 1};
+		int rc = mneme_scan(m, &first, &last, 0, inside_each, in);
+		ck_assert(rc == 0 || rc == 1);
+		in->keys = 0;
+	}
+}
+
+/* A piece of the map for three keys would cost as much as 50 copies. */
+START_TEST(short_scans_map_nothing)
+{
+	struct inside in = {0};
+	struct sim *disk;
+
+	ck_assert_int_eq(sim_new(&disk), 0);
+	struct mneme *m = sim_store(disk, 1);
+	for (uint32_t i = 0; i < KEYS / 20; i++)
+		put(m, i, 0);
+	ck_assert_int_eq(mneme_checkpoint(m), 0);
+	ck_assert_int_eq(mneme_close(m), 0);
+	m = sim_store(disk, 0);
+	uint64_t mapped = atomic_load(&m->heap.map.mapped),
+		 copied = atomic_load(&m->heap.map.copied);
+	scan_shortly(m, &in);
+	ck_assert_uint_eq(atomic_load(&m->heap.map.mapped), mapped);
+	ck_assert_uint_gt(atomic_load(&m->heap.map.copied), copied + KEYS / 20 / 7);
+	ck_assert_int_eq(mneme_close(m), 0);
+	sim_free(disk);
+}
+END_TEST
+
+/* Who copies from one store to another reads that one while he scans. */
+START_TEST(a_scan_keeps_its_leaf_while_another_store_is_read)
+{
+	struct sim *disk, *other_disk;
+	struct inside in = {0};
+
+	ck_assert_int_eq(sim_new(&disk), 0);
+	ck_assert_int_eq(sim_new(&other_disk), 0);
+	struct mneme *m = sim_store(disk, 1);
+	in.other = sim_store(other_disk, 1);
+	for (uint32_t i = 0; i < KEYS / 20; i++) {
+		put(m, i, 0);
+		put(in.other, i, 1);
+	}
+	ck_assert_int_eq(mneme_checkpoint(m), 0);
+	ck_assert_int_eq(mneme_checkpoint(in.other), 0);
+	scan_shortly(m, &in);
+	ck_assert_int_eq(mneme_close(m), 0);
+	ck_assert_int_eq(mneme_close(in.other), 0);
+	sim_free(disk);
+	sim_free(other_disk);
+}
+END_TEST
+
 /* ---- the copy that a thread made last ---- */
 
 /* A heap on a disk of its own; its first page for a tree, which is 2, is taken. */
@@ -289,5 +373,64 @@ START_TEST(a_copy_that_fails_is_read_in_place)
 }
 END_TEST
 
+/* ---- when copies run out ---- */
+
+/* More inner pages than copies can be kept of: they are read in place. */
+START_TEST(an_inner_page_without_a_copy_is_mapped)
+{
+	static const struct fmt_page page;
+	struct sim *disk;
+	uint64_t kept = 0;
+
+	ck_assert_int_eq(sim_new(&disk), 0);
+	struct mneme *m = sim_store(disk, 1);
+	for (uint32_t i = 0; i < KEYS / 20; i++)
+		put(m, i, 0);
+	ck_assert_int_eq(mneme_checkpoint(m), 0);
+	ck_assert_int_eq(mneme_close(m), 0);
+	m = sim_store(disk, 0);
+	uint64_t first = atomic_load(&m->heap.pages), mapped = atomic_load(&m->heap.map.mapped);
+	ck_assert_int_eq(heap_extend(&m->heap, 20000), 0);
+	heap_copies_forget(&m->heap, 0, (uint32_t)first); /* the roots: opening looks at them */
+	while (heap_copy_keep(&m->heap, first + kept, &page))
+		ck_assert_uint_lt(++kept, 20000);
+	for (uint32_t i = 0; i < KEYS / 20; i++)
+		expect(m, i, 0);
+	ck_assert_uint_gt(atomic_load(&m->heap.map.mapped), mapped);
+	heap_copies_forget(&m->heap, first, (uint32_t)kept);
+	ck_assert_ptr_nonnull(heap_copy_keep(&m->heap, first, &page));
+	heap_copies_forget(&m->heap, first, 1);
+	ck_assert_int_eq(mneme_close(m), 0);
+	sim_free(disk);
+}
+END_TEST
+
+/* ---- the bound of a store that nobody tuned ---- */
+
+START_TEST(by_default_all_stays_below_one_gibibyte)
+{
+	struct mneme *m;
+	char path[PATH_SIZE];
+
+	snprintf(path, sizeof path, "%s/s", folder);
+	ck_assert_int_eq(mneme_create(path, NULL, NULL), 0);
+	ck_assert_int_eq(mneme_open(path, NULL, &m, NULL), 0);
+	for (uint32_t i = 0; i < KEYS; i++) {
+		if (i % 8192 == 0)
+			ck_assert_uint_le(store_map_bytes(m) + dirty_resident(&m->dirty) +
+						  HEAP_COPIES_BYTES,
+					  1ull << 30);
+		put(m, i, 0);
+	}
+	ck_assert_uint_gt(dirty_resident(&m->dirty), 8 << 20);
+	ck_assert_int_eq(mneme_checkpoint(m), 0); /* tells the map */
+	ck_assert_uint_le(atomic_load(&m->heap.map.most) * HEAP_PIECE_BYTES, store_map_bytes(m));
+	ck_assert_uint_gt(atomic_load(&m->heap.map.most), 0);
+	ck_assert_int_eq(mneme_close(m), 0);
+}
+END_TEST
+
 UNIT_MAIN_WITH("heap_map", before, after, no_more_is_mapped_than_may_be, a_copy_goes_with_its_page,
-	       the_last_copy_goes_with_its_page_and_its_heap, a_copy_that_fails_is_read_in_place)
+	       short_scans_map_nothing, a_scan_keeps_its_leaf_while_another_store_is_read,
+	       the_last_copy_goes_with_its_page_and_its_heap, a_copy_that_fails_is_read_in_place,
+	       an_inner_page_without_a_copy_is_mapped, by_default_all_stays_below_one_gibibyte)
