@@ -34,6 +34,7 @@ enum {
 	SUPER_FILE_BYTES = 2 * FMT_PAGE_SIZE,
 	SPACE_BYTES = FMT_SPACE_MAX * sizeof(struct fmt_space)
 };
+#define DIRTY_BYTES_LEAST (4ull << 20)
 #define DIRTY_BYTES_LARGEST (64ull << 30)
 #define HEAP_RESERVE_DEFAULT (4ull << 40)
 #define HEAP_RESERVE_LEAST (4ull << 30)
@@ -385,8 +386,6 @@ static void options_fill(struct mneme *m, const struct mneme_options *given)
 		*o = *given;
 	if (!o->dirty_bytes_max)
 		o->dirty_bytes_max = 512ull << 20;
-	if (o->dirty_bytes_max < 4u << 20)
-		o->dirty_bytes_max = 4u << 20;
 	if (!o->flush_ms)
 		o->flush_ms = 100;
 	if (!o->flush_bytes)
@@ -588,8 +587,9 @@ int store_open(struct io *io, const struct mneme_options *options,
 	memset(m, 0, sizeof *m);
 	m->io = io;
 	options_fill(m, options);
-	rc = m->options.dirty_bytes_max > DIRTY_BYTES_LARGEST
-		     ? refuse(error, -EINVAL, "dirty_bytes_max can be 64 GiB at most")
+	rc = m->options.dirty_bytes_max < DIRTY_BYTES_LEAST ||
+			     m->options.dirty_bytes_max > DIRTY_BYTES_LARGEST
+		     ? refuse(error, -EINVAL, "dirty_bytes_max is 4 MiB to 64 GiB (0: 512 MiB)")
 		     : lock_take(m, error);
 	if (rc < 0)
 		goto out;

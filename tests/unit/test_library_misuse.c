@@ -82,7 +82,8 @@ END_TEST
 
 START_TEST(test_misuse_of_open)
 {
-	struct mneme_options io = {.io = "paper"}, durability = {.durability = no_durability};
+	struct mneme_options io = {.io = "paper"}, durability = {.durability = no_durability},
+			     arena = {.dirty_bytes_max = 1 << 20};
 	struct mneme_error error = {""};
 	struct mneme *other = NULL;
 	char path[PATH_SIZE];
@@ -96,6 +97,7 @@ START_TEST(test_misuse_of_open)
 	says(mneme_open(path, NULL, &other, &error), -ENOTDIR, &error, path);
 	says(mneme_open(directory, &io, &other, &error), -EINVAL, &error, "paper");
 	says(mneme_open(directory, &durability, &other, &error), -EINVAL, &error, "durability");
+	says(mneme_open(directory, &arena, &other, &error), -EINVAL, &error, "4 MiB");
 	ck_assert_int_eq(mneme_open(NULL, NULL, &other, NULL), -EINVAL);
 	ck_assert_ptr_null(other);
 	ck_assert_int_eq(mneme_close(NULL), 0);
