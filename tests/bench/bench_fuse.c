@@ -1,354 +1,229 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   small-file operations through the mount, held against the local filesystem below it and,
- *            where MNEME_FUSE_FLOOR names a mounted directory of a filesystem that does nothing, against
- *            that floor, all in one run.
+ * Purpose:   the mount, held against the local filesystem below it and against other FUSE filesystems,
+ *            all in one run.
  *
- *   create    open(O_CREAT|O_EXCL) + write 512 B + close     openread  open + read 512 B + close, warm
- *   stat      stat of existing files                         miss      stat of a name that is not there
- *   setxattr  fsetxattr of 16 B      getxattr  of 16 B       fsync     pwrite 512 B + fsync
- *   rename    within the directory                           unlink    of what create made
- *   mixed     70 % openread, 20 % overwrite, 10 % listing of 128 files
+ *   small     create: open(O_CREAT|O_EXCL), write of 512 B, close; openread: open, read, close, warm;
+ *             stat of existing files; miss: stat of a name that is not there; setxattr and getxattr of
+ *             16 B; ioctl: the identity; fsync: pwrite of 512 B and fsync; rename within the directory;
+ *             unlink of those; mixed: 70 % openread, 20 % overwrite, 10 % listing of 128 files
+ *   strict    creates on a store that waits for the disk, against the disk's own rate
+ *   bulk      a large file in order and at random
+ *   tree      many small files: tar x, cp -a, git status, rm -rf
  *
- * usage: bench_fuse [--quick] [--json] [--clients N] [--rounds N] [--memory] [--transport NAME]
+ * usage: bench_fuse [--quick] [--json] [--clients N] [--rounds N] [--only PART] [--memory]
+ *                   [--transport NAME]
  *   --memory   files are embedded meanwhile (default: memory=off, the filesystem alone)
+ *   MNEME_FUSE_PEERS="NAME=DIR ..."   mounted directories of other filesystems; passthrough_ll and
+ *              passthrough_hp are libfuse's examples.
+ * The floor (fuse_floor.c) is mounted by this program, with the same transport.
  * Failure:   exit 77 and a sentence where mounting is not possible.
  */
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mount.h>
+#include "tests/bench/fuse_bench.h"
+
 #include <sys/stat.h>
-#include <sys/xattr.h>
-#include <time.h>
-#include <unistd.h>
 
-enum { CLIENTS_MAX = 16, ROUNDS_MAX = 15, PLACES_MAX = 3, SAMPLE_BYTES = 512, MIXED_FILES = 128 };
-
-struct client {
-	char dir[512];
-	int fd;
-	int files;
-	uint64_t random;
-	int failed;
-	int (*op)(struct client *client, int k);
+static struct fuse_bench bench = {
+	.transport = "auto",
+	.memory = "off",
+	.rounds = 5,
+	.clients = 1,
+	.files = 2000,
+	.mebibytes = 1024,
+	.tree_files = 100000,
 };
 
-struct place {
-	const char *name;
-	char dir[480];
-};
-
-static int clients = 1, rounds = 5, files = 2000, as_json;
-static const char *transport = "auto", *memory = "off";
-static char sample[SAMPLE_BYTES];
-
-static uint64_t now_ns(void)
+int fuse_mount(const struct fuse_bench *b, const char *name, const char *durability,
+	       const char *dir)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static int pick(struct client *c)
-{
-	c->random ^= c->random << 13;
-	c->random ^= c->random >> 7;
-	c->random ^= c->random << 17;
-	return (int)(c->random % (uint64_t)c->files);
-}
-
-static const char *path_of(const struct client *c, const char *prefix, int k, char out[600])
-{
-	snprintf(out, 600, "%s/%s%d", c->dir, prefix, k);
-	return out;
-}
-
-static int put(const char *path, int flags)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | flags, 0644);
-
-	if (fd < 0)
-		return -1;
-	int wrote = write(fd, sample, SAMPLE_BYTES) == SAMPLE_BYTES;
-	return close(fd) || !wrote ? -1 : 0;
-}
-
-static int op_create(struct client *c, int k)
-{
-	char path[600];
-	return put(path_of(c, "f", k, path), O_EXCL);
-}
-
-static int op_openread(struct client *c, int k)
-{
-	char path[600], bytes[4096];
-	int fd = open(path_of(c, "f", pick(c), path), O_RDONLY);
-
-	if (fd < 0)
-		return -1;
-	int got = read(fd, bytes, sizeof(bytes)) == SAMPLE_BYTES;
-	return close(fd) || !got ? -1 : 0;
-}
-
-static int op_stat(struct client *c, int k)
-{
-	char path[600];
-	struct stat st;
-	return stat(path_of(c, "f", pick(c), path), &st);
-}
-
-static int op_miss(struct client *c, int k)
-{
-	char path[600];
-	struct stat st;
-	return stat(path_of(c, "none", k, path), &st) && errno == ENOENT ? 0 : -1;
-}
-
-static int op_setxattr(struct client *c, int k)
-{
-	return fsetxattr(c->fd, "user.m", sample, 16, 0);
-}
-
-static int op_getxattr(struct client *c, int k)
-{
-	char value[64];
-	return fgetxattr(c->fd, "user.m", value, sizeof(value)) == 16 ? 0 : -1;
-}
-
-static int op_fsync(struct client *c, int k)
-{
-	return pwrite(c->fd, sample, SAMPLE_BYTES, 0) == SAMPLE_BYTES ? fsync(c->fd) : -1;
-}
-
-static int op_mixed(struct client *c, int k)
-{
-	char path[600];
-	int choice = pick(c) % 100, seen = 0;
-
-	if (choice < 70)
-		return op_openread(c, k);
-	if (choice < 90)
-		return put(path_of(c, "f", pick(c), path), 0);
-	snprintf(path, sizeof(path), "%.500s/list", c->dir);
-	DIR *dir = opendir(path);
-	if (!dir)
-		return -1;
-	while (readdir(dir))
-		seen++;
-	closedir(dir);
-	return seen >= MIXED_FILES ? 0 : -1; /* "." and ".." are not everywhere */
-}
-
-static int op_rename(struct client *c, int k)
-{
-	char from[600], to[600];
-	return rename(path_of(c, "f", k, from), path_of(c, "r", k, to));
-}
-
-static int op_unlink(struct client *c, int k)
-{
-	char path[600];
-	return unlink(path_of(c, "r", k, path));
-}
-
-static const struct {
-	const char *name;
-	int (*op)(struct client *c, int k);
-	int share; /* of the files: 1/share operations */
-} workloads[] = {
-	{"create", op_create, 1}, {"openread", op_openread, 1}, {"stat", op_stat, 1},
-	{"miss", op_miss, 1},     {"setxattr", op_setxattr, 1}, {"getxattr", op_getxattr, 1},
-	{"fsync", op_fsync, 10},  {"mixed", op_mixed, 1},       {"rename", op_rename, 1},
-	{"unlink", op_unlink, 1},
-};
-enum { WORKLOADS = sizeof(workloads) / sizeof(workloads[0]) };
-
-/* Operations per second: [workload][place][round]. */
-static double results[WORKLOADS][PLACES_MAX][ROUNDS_MAX];
-
-static void *client_main(void *arg)
-{
-	struct client *c = arg;
-
-	for (int k = 0; k < c->files; k++)
-		c->failed |= c->op(c, k) != 0;
-	return NULL;
-}
-
-static int run_one(int workload, struct client *all, double *rate)
-{
-	pthread_t threads[CLIENTS_MAX];
-	uint64_t start = now_ns();
-	int failed = 0, each = files / workloads[workload].share;
-
-	for (int i = 0; i < clients; i++) {
-		all[i].op = workloads[workload].op;
-		all[i].files = each;
-		if (pthread_create(&threads[i], NULL, client_main, &all[i]))
-			return -1;
-	}
-	for (int i = 0; i < clients; i++) {
-		pthread_join(threads[i], NULL);
-		failed |= all[i].failed;
-	}
-	*rate = (double)each * clients / ((double)(now_ns() - start) / 1e9);
-	return failed ? -1 : 0;
-}
-
-static int prepare(const struct place *place, int round, struct client *all)
-{
-	char path[600];
-
-	for (int i = 0; i < clients; i++) {
-		struct client *c = &all[i];
-		*c = (struct client){.random = UINT64_C(0x9E3779B97F4A7C15) * (unsigned)(i + 1)};
-		snprintf(c->dir, sizeof(c->dir), "%s/r%d-%d", place->dir, round, i);
-		snprintf(path, sizeof(path), "%.500s/list", c->dir);
-		if (mkdir(c->dir, 0755) || mkdir(path, 0755))
-			return -1;
-		for (int k = 0; k < MIXED_FILES; k++) {
-			snprintf(path, sizeof(path), "%.500s/list/%d", c->dir, k);
-			if (put(path, O_EXCL))
-				return -1;
-		}
-		snprintf(path, sizeof(path), "%.500s/open", c->dir);
-		c->fd = open(path, O_RDWR | O_CREAT, 0644);
-		if (c->fd < 0)
-			return -1;
-	}
-	return 0;
-}
-
-static int run_round(const struct place *place, int which, int round)
-{
-	struct client all[CLIENTS_MAX];
-
-	if (prepare(place, round, all))
-		return -1;
-	for (int w = 0; w < WORKLOADS; w++) {
-		if (run_one(w, all, &results[w][which][round])) {
-			fprintf(stderr, "bench_fuse: %s failed on %s: %s\n", workloads[w].name,
-				place->name, strerror(errno));
-			return -1;
-		}
-	}
-	for (int i = 0; i < clients; i++)
-		close(all[i].fd);
-	return 0;
-}
-
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return (x > y) - (x < y);
-}
-
-static void print_results(const struct place *places, int count)
-{
-	if (!as_json)
-		printf("%-10s %-8s %12s %10s %8s\n", "workload", "place", "median op/s", "spread %",
-		       "ratio");
-	for (int w = 0; w < WORKLOADS; w++) {
-		double first = 0;
-		for (int p = 0; p < count; p++) {
-			double *r = results[w][p];
-			qsort(r, (size_t)rounds, sizeof(*r), compare);
-			double median = r[rounds / 2];
-			double spread = 100 * (r[rounds - 1] - r[0]) / median;
-			if (!p)
-				first = median;
-			if (as_json)
-				printf("{\"bench\":\"fuse\",\"workload\":\"%s\",\"place\":\"%s\","
-				       "\"clients\":%d,\"value\":%.0f,\"spread\":%.1f,"
-				       "\"ratio\":%.3f}\n",
-				       workloads[w].name, places[p].name, clients, median, spread,
-				       first / median);
-			else
-				printf("%-10s %-8s %12.0f %10.1f %8.2f\n", workloads[w].name,
-				       places[p].name, median, spread, first / median);
-		}
-	}
-}
-
-static int mount_store(const char *work, struct place *place)
-{
-	char command[1600];
 	const char *bin = getenv("MNEME_BIN_DIR");
+	char command[3000];
 
-	if (!bin)
-		return -1;
-	place->name = "mnemefs";
-	snprintf(place->dir, sizeof(place->dir), "%s/mnt", work);
-	if (mkdir(place->dir, 0755))
+	if (!bin || mkdir(dir, 0755))
 		return -1;
 	snprintf(command, sizeof(command),
-		 "'%s/mkfs.mnemefs' -q '%s/store' && '%s/mnemefs' '%s/store' '%s' "
-		 "-o transport=%s,memory=%s </dev/null",
-		 bin, work, bin, work, place->dir, transport, memory);
+		 "'%s/mkfs.mnemefs' -q '%s/%s' && '%s/mnemefs' '%s/%s' '%s' "
+		 "-o transport=%s,memory=%s,durability=%s </dev/null",
+		 bin, b->work, name, bin, b->work, name, dir, b->transport, b->memory, durability);
 	return system(command) ? -1 : 0;
 }
 
-static int parse(int argc, char **argv)
+int fuse_unmount(const char *dir)
+{
+	char command[FUSE_PATH + 16];
+
+	snprintf(command, sizeof(command), "umount '%s'", dir);
+	return system(command) ? -1 : 0;
+}
+
+void fuse_add(struct fuse_bench *b, const char *what, int place, const char *unit, double value,
+	      double mine)
+{
+	char name[56];
+
+	snprintf(name, sizeof(name), "%s, %s", what, b->places[place].name);
+	table_add(&b->table, name, unit, value);
+	if (place == 0)
+		return;
+	snprintf(name, sizeof(name), "%s / %s", what, b->places[place].name);
+	table_add(&b->table, name, "x", mine / value);
+}
+
+void fuse_hold(struct fuse_bench *b, const char *what, const char *place, double target,
+	       int lower_is_good)
+{
+	char name[56];
+
+	snprintf(name, sizeof(name), "%s / %s", what, place);
+	for (unsigned i = 0; i < b->table.rows; i++)
+		if (!strcmp(b->table.row[i].name, name))
+			table_hold(&b->table, name, "target", target, lower_is_good);
+}
+
+/* Mounts the floor, whose program lies beside this one. */
+static void floor_mount(struct fuse_bench *b)
+{
+	struct place *place = &b->places[b->place_count];
+	char self[FUSE_PATH] = "", command[3 * FUSE_PATH];
+	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char *slash = length > 0 ? strrchr(self, '/') : NULL;
+
+	if (!slash)
+		return;
+	*slash = 0;
+	strcpy(place->name, "floor");
+	snprintf(place->dir, sizeof(place->dir), "%s/floor", b->work);
+	/* a libfuse without it refuses the option; a kernel without it is asked the classic way */
+	snprintf(command, sizeof(command),
+		 "%s '%s/fuse_floor' '%s' uring 2>/dev/null || '%s/fuse_floor' '%s'",
+		 strcmp(b->transport, "classic") ? "" : "false &&", self, place->dir, self,
+		 place->dir);
+	if (mkdir(place->dir, 0755) || system(command)) {
+		fprintf(stderr, "bench_fuse: the floor could not be mounted\n");
+		return;
+	}
+	b->floor = b->place_count++;
+}
+
+/* Takes in the places of MNEME_FUSE_PEERS. */
+static int peers_find(struct fuse_bench *b)
+{
+	const char *at = getenv("MNEME_FUSE_PEERS");
+	int length = 0;
+
+	for (; at && *at; at += length) {
+		if (b->place_count == PLACES_MAX)
+			return -1;
+		struct place *place = &b->places[b->place_count];
+		if (sscanf(at, " %23[^= ]=%400s%n", place->name, place->dir, &length) != 2)
+			return -1;
+		if (access(place->dir, W_OK))
+			return -1;
+		snprintf(place->dir + strlen(place->dir), 40, "/bench.%d", (int)getpid());
+		if (mkdir(place->dir, 0755))
+			return -1;
+		b->place_count++;
+		at += strspn(at + length, " ");
+	}
+	return 0;
+}
+
+static int parse(int argc, char **argv, const char **only)
 {
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--quick")) {
-			rounds = 3;
-			files = 500;
+			bench.rounds = 3;
+			bench.files = 500;
+			bench.mebibytes = 128;
+			bench.tree_files = 5000;
 		} else if (!strcmp(argv[i], "--json")) {
-			as_json = 1;
+			bench.table.json = 1;
 		} else if (!strcmp(argv[i], "--memory")) {
-			memory = "on";
+			bench.memory = "on";
 		} else if (!strcmp(argv[i], "--clients") && i + 1 < argc) {
-			clients = atoi(argv[++i]);
+			bench.clients = atoi(argv[++i]);
 		} else if (!strcmp(argv[i], "--rounds") && i + 1 < argc) {
-			rounds = atoi(argv[++i]);
+			bench.rounds = (unsigned)atoi(argv[++i]);
+		} else if (!strcmp(argv[i], "--only") && i + 1 < argc) {
+			*only = argv[++i];
 		} else if (!strcmp(argv[i], "--transport") && i + 1 < argc) {
-			transport = argv[++i];
+			bench.transport = argv[++i];
 		} else {
 			return -1;
 		}
 	}
-	return clients < 1 || clients > CLIENTS_MAX || rounds < 1 || rounds > ROUNDS_MAX ? -1 : 0;
+	return bench.clients < 1 || bench.clients > CLIENTS_MAX || bench.rounds < 1 ||
+			       bench.rounds > TABLE_ROUNDS_MAX
+		       ? -1
+		       : 0;
+}
+
+static const struct {
+	const char *name;
+	int (*run)(struct fuse_bench *b);
+} parts[] = {
+	{"small", fuse_small}, {"strict", fuse_strict}, {"bulk", fuse_bulk}, {"tree", fuse_tree}};
+enum { PARTS = sizeof(parts) / sizeof(parts[0]) };
+
+/* Removes what the places got, unmounts, removes the folder. */
+static int clean(struct fuse_bench *b)
+{
+	char command[FUSE_PATH];
+	int rc = 0;
+
+	if (b->floor)
+		rc |= fuse_unmount(b->places[b->floor].dir);
+	for (int p = b->place_count - 1; p > 0; p--) {
+		if (p == b->floor)
+			continue;
+		snprintf(command, sizeof(command), "rm -rf '%s'", b->places[p].dir);
+		rc |= system(command);
+	}
+	rc |= fuse_unmount(b->places[0].dir);
+	/* the daemon makes its checkpoint: it holds the store's lock until then */
+	snprintf(command, sizeof(command), "flock -w 60 '%s/store/lock' true; rm -rf '%s'", b->work,
+		 b->work);
+	return rc | system(command);
 }
 
 int main(int argc, char **argv)
 {
-	struct place places[PLACES_MAX];
-	const char *floor_dir = getenv("MNEME_FUSE_FLOOR"), *tmp = getenv("TMPDIR");
-	char work[256], command[640];
-	int count = 2, status = 0;
+	const char *only = NULL;
+	int status = 0, known = 0;
 
-	if (parse(argc, argv)) {
+	if (parse(argc, argv, &only)) {
 		fprintf(stderr, "usage: bench_fuse [--quick] [--json] [--clients 1..16] "
-				"[--rounds 1..15] [--memory] [--transport auto|uring|classic]\n");
+				"[--rounds 1..101] [--only small|strict|bulk|tree] [--memory] "
+				"[--transport auto|uring|classic]\n");
 		return 2;
 	}
-	snprintf(work, sizeof(work), "%s/bench_fuse.XXXXXX", tmp ? tmp : "/tmp");
-	if (!mkdtemp(work) || mount_store(work, &places[0])) {
+	snprintf(bench.work, sizeof(bench.work), "%s/bench_fuse.XXXXXX", bench_directory());
+	bench.place_count = 2;
+	strcpy(bench.places[0].name, "mnemefs");
+	strcpy(bench.places[1].name, "local");
+	if (!mkdtemp(bench.work))
+		return perror(bench.work), 1;
+	snprintf(bench.places[0].dir, sizeof(bench.places[0].dir), "%s/mnt", bench.work);
+	snprintf(bench.places[1].dir, sizeof(bench.places[1].dir), "%s/local", bench.work);
+	if (fuse_mount(&bench, "store", "buffered", bench.places[0].dir)) {
 		fprintf(stderr, "skipped: fuse: no mount (MNEME_BIN_DIR, /dev/fuse, rights?)\n");
 		return 77;
 	}
-	memset(sample, 'm', sizeof(sample));
-	places[1].name = "local";
-	snprintf(places[1].dir, sizeof(places[1].dir), "%s/local", work);
-	status |= mkdir(places[1].dir, 0755);
-	if (floor_dir) {
-		places[count].name = "floor";
-		snprintf(places[count++].dir, sizeof(places[0].dir), "%s", floor_dir);
-	}
-	for (int round = 0; round < rounds && !status; round++) {
-		for (int p = 0; p < count && !status; p++)
-			status = run_round(&places[p], p, round);
-	}
-	if (!status)
-		print_results(places, count);
-	snprintf(command, sizeof(command), "umount '%s/mnt'; sleep 1; rm -rf '%s'", work, work);
-	return system(command) || status ? 1 : 0;
+	status = mkdir(bench.places[1].dir, 0755);
+	floor_mount(&bench);
+	if (!status && (status = peers_find(&bench)))
+		fprintf(stderr,
+			"bench_fuse: MNEME_FUSE_PEERS is NAME=DIR ..., directories that "
+			"can be written to, %d at most\n",
+			PLACES_MAX - 3);
+	for (int i = 0; i < PARTS && !status; i++)
+		if (!only || !strcmp(only, parts[i].name)) {
+			known = 1;
+			status = parts[i].run(&bench);
+		}
+	if (!known && !status)
+		fprintf(stderr, "bench_fuse: there is no part %s\n", only);
+	if (!status && known)
+		table_print(&bench.table);
+	return clean(&bench) || status || !known;
 }

@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TABLE_ROWS_MAX = 128, TABLE_ROUNDS_MAX = 101 };
+enum { TABLE_ROWS_MAX = 256, TABLE_ROUNDS_MAX = 101 };
 
 struct table_row {
 	char name[56];
