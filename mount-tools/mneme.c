@@ -32,6 +32,7 @@ static const char tail[] =
 	"      --grep    PATH:LINE:TEXT, for editors and scripts\n"
 	"      --explain the parts of each score\n"
 	"      --json    for programs\n"
+	"      --associate  what the best results link to, and what links to them, counts, too\n"
 	"      --mode M  hybrid (default), vector, lexical, or similar: meaning alone, scored by "
 	"it\n"
 	"      --fuse F  how words and meaning are added up: standard scores (default) or rank\n"
@@ -167,6 +168,9 @@ static int set_option(const struct tool_verb *verb, struct tool_options *options
 	case 'g':
 		options->grep = 1;
 		break;
+	case 'a':
+		json_object_set_new(options->filters, "associate", json_true());
+		break;
 	}
 	return TOOL_FOUND;
 }
@@ -174,9 +178,10 @@ static int set_option(const struct tool_verb *verb, struct tool_options *options
 static int parse(int argc, char **argv, const struct tool_verb *verb, struct tool_options *options)
 {
 	static const struct option flags[] = {
-		{"json", no_argument, NULL, 'j'},    {"explain", no_argument, NULL, 'e'},
-		{"grep", no_argument, NULL, 'g'},    {"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'V'}, {"if-version", required_argument, NULL, 'v'}};
+		{"json", no_argument, NULL, 'j'},     {"explain", no_argument, NULL, 'e'},
+		{"grep", no_argument, NULL, 'g'},     {"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},  {"if-version", required_argument, NULL, 'v'},
+		{"associate", no_argument, NULL, 'a'}};
 	enum { FLAGS = sizeof(flags) / sizeof(flags[0]) };
 	struct option long_options[FLAGS + FILTERS + 1] = {0};
 	int letter, status = TOOL_FOUND;

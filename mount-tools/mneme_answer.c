@@ -74,6 +74,8 @@ static void show_parts(const json_t *result)
 	       number(result, "cosine_rank"), number(result, "bm25_part"), number(result, "bm25"),
 	       number(result, "bm25_rank"), number(result, "line"), number(result, "line_end"),
 	       number(result, "begin"), number(result, "end"));
+	if (json_object_get(result, "links_part"))
+		printf("         links %+.3f\n", number(result, "links_part"));
 }
 
 static void show_one(const json_t *result, const char *prefix, const struct tool_options *options,

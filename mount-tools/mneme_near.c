@@ -26,7 +26,7 @@ static int run(const struct tool_options *options)
 
 const struct tool_verb verb_near = {
 	.name = "near",
-	.accepts = "CSnjegf",
+	.accepts = "CSnjegfa",
 	.usage = "  near [-C DIR] [-n N] [--grep|--explain|--json] [FILTER]... FILE\n"
 		 "                memories like FILE\n",
 	.words_min = 1,

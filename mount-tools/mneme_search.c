@@ -55,7 +55,7 @@ static int run(const struct tool_options *options)
 
 const struct tool_verb verb_search = {
 	.name = "search",
-	.accepts = "CSnjegf",
+	.accepts = "CSnjegfa",
 	.usage = "  search [-C DIR] [-n N] [--grep|--explain|--json] [FILTER]... QUESTION...\n"
 		 "                memories for a question, the best first; options may also stand "
 		 "in\n"

@@ -31,7 +31,7 @@ struct tool_options {
 
 struct tool_verb {
 	const char *name;
-	const char *accepts; /* of "CSnjegvfr"; f: mode, fuse and filters; r: of recall */
+	const char *accepts; /* of "CSnjegvfra"; f: mode, fuse and filters; r: of recall */
 	const char *usage;   /* lines of the help */
 	int words_min, words_max;
 	int (*run)(const struct tool_options *options);

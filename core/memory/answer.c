@@ -110,7 +110,10 @@ static void put_explained(struct answer_writer *w, const struct memory_result *r
 	writer_put(w, ") + %.3f words (BM25 %.3f", r->words_part, r->words);
 	if (r->words_rank)
 		writer_put(w, ", rank %u", r->words_rank);
-	writer_put(w, "), lines %u-%u, passage %u\n", r->line, r->line_end, r->part);
+	writer_put(w, ")");
+	if (r->links_part != 0)
+		writer_put(w, " + %.3f links", r->links_part);
+	writer_put(w, ", lines %u-%u, passage %u\n", r->line, r->line_end, r->part);
 }
 
 int answer_write_text(const struct memory_answer *answer, int explain, char **text, size_t *length)
@@ -134,7 +137,7 @@ int answer_write_text(const struct memory_answer *answer, int explain, char **te
 	return writer_end(&w, text, length);
 }
 
-static void put_result_json(struct answer_writer *w, const struct memory_result *r)
+static void put_result_json(struct answer_writer *w, const struct memory_result *r, int associate)
 {
 	writer_put(w, "{\"path\": \"");
 	writer_put_escaped(w, r->path, 1);
@@ -151,7 +154,7 @@ static void put_result_json(struct answer_writer *w, const struct memory_result 
 		   r->line, r->line_end, r->line_match, (unsigned long long)r->begin,
 		   (unsigned long long)r->end, r->part);
 	writer_put_escaped(w, r->snippet, 1);
-	writer_put(w, "\"}");
+	writer_put(w, associate ? "\", \"links_part\": %.4f}" : "\"}", r->links_part);
 }
 
 int answer_write_json(const struct memory_answer *answer, char **text, size_t *length)
@@ -173,7 +176,7 @@ int answer_write_json(const struct memory_answer *answer, char **text, size_t *l
 		answer->cosine_deviation);
 	for (uint32_t i = 0; i < answer->count; i++) {
 		writer_put(&w, i ? ",\n" : "\n");
-		put_result_json(&w, &answer->results[i]);
+		put_result_json(&w, &answer->results[i], answer->associate);
 	}
 	writer_put(&w, "]}\n");
 	return writer_end(&w, text, length);

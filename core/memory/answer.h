@@ -13,7 +13,7 @@
  * second line, indented by a tab, with the parts of the score. */
 int answer_write_text(const struct memory_answer *answer, int explain, char **text, size_t *length);
 /* {"partial": false, ..., "results": [{...}]}; a path that is no UTF-8 has U+FFFD for its bad bytes and
- * "path_hex" beside it. */
+ * "path_hex" beside it, and of a search with associate:yes each has "links_part". */
 int answer_write_json(const struct memory_answer *answer, char **text, size_t *length);
 /* {"error": why, "errno": error}; what the errno says where `why` is "". */
 int answer_write_error(int error, const char *why, char **text, size_t *length);

@@ -187,6 +187,7 @@ struct memory_query {
 	uint64_t scope; /* directory inode; results lie below it */
 	enum memory_mode mode;
 	int rank_fusion; /* 1: reciprocal rank instead of standardised scores */
+	int associate;   /* 1: what the best hits bring to mind counts, too (memory_associate.c) */
 	uint32_t limit;  /* 0: 10 */
 	const struct memory_filter *filters;
 	unsigned filters_count;
@@ -204,6 +205,7 @@ struct memory_result {
 	float score;                      /* what the ranking is by */
 	float cosine, words;              /* its sources: cosine to the query, BM25 */
 	float cosine_part, words_part;    /* what each adds to the score */
+	float links_part;                 /* and what came over links */
 	uint32_t cosine_rank, words_rank; /* in its own list, from 1; 0: not in it */
 	char path[MEMORY_PATH_MAX];       /* relative to scope */
 	char snippet[MEMORY_SNIPPET_MAX]; /* one line of text, UTF-8, around the match */
@@ -213,7 +215,7 @@ struct memory_answer {
 	uint32_t count;
 	int partial; /* 1: the deadline came first */
 	enum memory_mode mode;
-	int rank_fusion;
+	int rank_fusion, associate;
 	/* Over the whole collection, what scores are measured against. */
 	float words_mean, words_deviation, cosine_mean, cosine_deviation;
 	struct memory_result results[]; /* best first, one a file; of a vector file each row */

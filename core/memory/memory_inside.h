@@ -13,6 +13,7 @@
 #include "core/memory/passages.h"
 #include "core/names.h"
 #include "core/search/collection.h"
+#include "core/search/fuse.h"
 #include "core/search/lexical.h"
 #include "core/search/words.h"
 #include "pool/lock.h"
@@ -269,6 +270,17 @@ struct memory_match {
 int memory_words_find(struct memory *mem, struct words *words, uint64_t inode, uint64_t length,
 		      const struct memory_sought *sought, const struct memory_range *ranges,
 		      uint32_t count, struct memory_match *out);
+/* The hits of a search, best first, and whether another file may be one. */
+struct memory_ranking {
+	struct fuse_hit *hits;
+	unsigned *count, capacity;
+	search_accept *accept;
+	void *arg;
+};
+/* Adds to their scores what they bring to mind of each other, and what else they do to them. Without
+ * the index lock. */
+int memory_associate(struct memory *mem, const struct memory_query *q,
+		     const struct memory_ranking *ranking);
 /* Fills in where in the file r->inode the answer lies, with its lines and snippet: passage `part`,
  * or (-1) the one that says most of what is sought. */
 int memory_result_locate(struct memory *mem, const struct memory_sought *sought, int64_t part,

@@ -9,15 +9,15 @@
 #include "core/memory/memory_inside.h"
 #include "core/memory/spaces.h"
 #include "core/search/flat.h"
-#include "core/search/fuse.h"
 #include "pool/alloc.h"
+#include "pool/frame.h"
 #include "pool/layers.h"
 
 #include <errno.h>
 #include <math.h>
 #include <string.h>
 
-enum { CANDIDATES = 200, VERDICTS_LOG2 = 10 };
+enum { CANDIDATES = 200, ASSOCIATED = 100, VERDICTS_LOG2 = 10 };
 #define BROUGHT 0x80000000u /* in a hit's row: of a vector that a user brought */
 
 /* Whether a file may be a result, kept for a search: it is asked for each of its passages. */
@@ -37,7 +37,7 @@ struct search {
 	struct fuse_background background;
 	struct search_hit hits[2][CANDIDATES];
 	struct search_hit missing[2 * CANDIDATES];
-	struct fuse_hit fused[2 * CANDIDATES];
+	struct fuse_hit fused[2 * CANDIDATES + ASSOCIATED];
 	unsigned counts[2], count;
 	int partial;
 	struct verdict verdicts[1 << VERDICTS_LOG2]; /* the last one of each hash */
@@ -51,9 +51,9 @@ static int is_allowed(struct search *s, uint64_t owner)
 	struct verdict *v = &s->verdicts[hash];
 
 	if (v->owner != owner)
-		*v = (struct verdict){
-			owner, memory_place(s->mem, owner, s->query, s->path, sizeof s->path) == 0 &&
-				       filter_file(s->mem, s->query, owner)};
+		*v = (struct verdict){owner, memory_place(s->mem, owner, s->query, s->path,
+							  sizeof s->path) == 0 &&
+						     filter_file(s->mem, s->query, owner)};
 	return v->allowed;
 }
 
@@ -214,8 +214,7 @@ static int all_allowed(struct search *s)
 static int candidates_find(struct search *s)
 {
 	const struct memory_query *q = s->query;
-	int everything =
-		q->scope == names_root(mneme_shards(s->mem->engine)) && !q->filters_count;
+	int everything = q->scope == names_root(mneme_shards(s->mem->engine)) && !q->filters_count;
 	int rc = lists_find(s, everything ? accept_other : accept_hit);
 
 	if (rc == 0 && everything && !all_allowed(s))
@@ -317,6 +316,7 @@ static __attribute__((noinline)) int result_fill(struct search *s, const struct 
 	r->words = hit->known & FUSE_LEXICAL && isfinite(hit->lexical) ? hit->lexical : 0;
 	r->cosine_part = hit->vector_part;
 	r->words_part = hit->lexical_part;
+	r->links_part = hit->links_part;
 	r->cosine_rank = hit->vector_rank;
 	r->words_rank = hit->lexical_rank;
 	if (s->raw) {
@@ -342,6 +342,17 @@ static int weights_make(struct search *s)
 	return 0;
 }
 
+OWN_FRAME static int associate(struct search *s)
+{
+	const struct memory_ranking ranking = {.hits = s->fused,
+					       .count = &s->count,
+					       .capacity = sizeof s->fused / sizeof s->fused[0],
+					       .accept = accept_hit,
+					       .arg = s};
+
+	return memory_associate(s->mem, s->query, &ranking);
+}
+
 static int search_run(struct search *s)
 {
 	struct memory *mem = s->mem;
@@ -359,6 +370,8 @@ static int search_run(struct search *s)
 	if (rc == 0)
 		rc = rank(s);
 	pthread_rwlock_unlock(&mem->index);
+	if (rc == 0 && s->query->associate)
+		rc = associate(s);
 	return rc;
 }
 
@@ -393,6 +406,7 @@ int memory_search(struct memory *mem, const struct memory_query *query, struct m
 		answer->partial = s->partial;
 		answer->mode = query->mode;
 		answer->rank_fusion = query->rank_fusion;
+		answer->associate = query->associate;
 		answer->words_mean = s->background.lexical_mean;
 		answer->words_deviation = s->background.lexical_deviation;
 		answer->cosine_mean = s->background.vector_mean;

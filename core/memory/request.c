@@ -13,7 +13,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { OPTION_NAME_MAX = 8 };
+enum { OPTION_NAME_MAX = 16 };
 
 struct request *request_new(void)
 {
@@ -176,6 +176,8 @@ int request_option(struct request *r, const char *name, const char *value)
 		return choose(r, name, value, fusions, &r->query.rank_fusion);
 	if (!strcmp(name, "explain"))
 		return choose(r, name, value, answers, &r->explain);
+	if (!strcmp(name, "associate"))
+		return choose(r, name, value, answers, &r->query.associate);
 	if (!strcmp(name, "limit"))
 		return limit_set(r, value);
 	if (!strcmp(name, "name"))
@@ -274,8 +276,8 @@ static size_t word_end(const char *line, size_t length, size_t at)
 
 static int is_option(const char *name, size_t length)
 {
-	static const char *const names[] = {"mode", "fuse", "explain", "limit", "name",
-					    "tag",  "attr", "after",   "before"};
+	static const char *const names[] = {"mode", "fuse", "explain", "limit",  "name",
+					    "tag",  "attr", "after",   "before", "associate"};
 
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
 		if (strlen(names[i]) == length && !memcmp(names[i], name, length))

@@ -4,6 +4,7 @@
  *            understood.
  * Format:    a line of words and options, in any order:
  *              mode:hybrid|vector|lexical|similar   fuse:standard|rank   limit:N   explain:yes
+ *              associate:yes    what the best results bring to mind counts, too (memory_associate.c)
  *              name:GLOB        of the file's name, or of its path below the directory if it has a '/'
  *              tag:TAG          user.xdg.tags, or `tags:` of a markdown front matter; case is ignored
  *              attr:NAME=VALUE  extended attribute user.NAME (NAME may begin with user.)

@@ -115,6 +115,11 @@ void fuse_rank(struct fuse_hit *hits, unsigned count, const struct fuse_backgrou
 		h->vector_part *= meaning;
 		h->score = h->lexical_part + h->vector_part;
 	}
+	fuse_sort(hits, count);
+}
+
+void fuse_sort(struct fuse_hit *hits, unsigned count)
+{
 	if (count)
 		qsort(hits, count, sizeof(*hits), compare_scores);
 }

@@ -27,6 +27,7 @@ struct fuse_hit {
 	uint32_t lexical_at, vector_at;  /* the part that is its best, where known */
 	float lexical, vector;           /* raw scores; -INFINITY: this side has nothing of it */
 	float lexical_part, vector_part; /* what each side adds to `score` */
+	float links_part;                /* what others add, after the ranking */
 	float score;
 	uint32_t lexical_rank, vector_rank; /* from 1; 0: not in that side's list */
 };
@@ -50,5 +51,8 @@ unsigned fuse_collect(const struct search_hit *lexical, unsigned lexical_count,
  * memory counts as its mean. */
 void fuse_rank(struct fuse_hit *hits, unsigned count, const struct fuse_background *background,
 	       const struct fuse_options *options);
+
+/* By score, best first (ties: lower owner). */
+void fuse_sort(struct fuse_hit *hits, unsigned count);
 
 #endif

@@ -115,6 +115,31 @@ opted() { setfattr -n user.xdg.robots.index -v false recipes/bread.md && says re
 check opted_out opted
 setfattr -x user.xdg.robots.index recipes/bread.md
 
+# ---- blended into a search ----
+mkdir zoo
+echo 'Zebra zebra stripes. [[savanna]] [[horse]]' >zoo/zebra.md
+echo 'Grass and heat.' >zoo/savanna.md
+echo 'A donkey beside a zebra, once seen.' >zoo/donkey.md
+echo 'A horse beside a zebra, once seen.' >zoo/horse.md
+for i in $(seq 12); do echo "Something else entirely, number $i." >"zoo/$i.md"; done
+sync "$mnt"
+found() { mneme search -C zoo --grep mode:lexical "$@" | cut -d: -f1 | tr '\n' ' '; }
+check search_alone eval 'found zebra | grep -x "zoo/zebra.md zoo/\(donkey\|horse\).md zoo/\(donkey\|horse\).md "'
+check search_associates gives 'zoo/zebra.md zoo/horse.md zoo/donkey.md zoo/savanna.md ' found --associate zebra
+check search_associates_in_the_question gives 'zoo/zebra.md zoo/horse.md zoo/donkey.md zoo/savanna.md ' found zebra associate:yes
+check search_associates_within_filters gives 'zoo/zebra.md zoo/horse.md ' found --associate --name 'z*' --name 'h*' zebra
+blend() # savanna is led to by the best alone: half of its score, less what is lost at the link; and explained
+{
+	cat 'zoo/.mneme/search/zebra associate:yes mode:lexical explain:yes.txt' >"$work/blend"
+	cat "$work/blend"
+	awk -F'\t' '/^[0-9]/ { score[$2] = $1 } END { for (f in score) if (f ~ /savanna/) s = score[f]; else if (f ~ /zebra/) z = score[f]
+		exit !(s > 0.1 && z > 2 * s) }' "$work/blend" && grep -q 'links' "$work/blend"
+}
+check blend blend
+without() { mneme search -C zoo --json mode:lexical zebra | grep -q links_part && return 1; mneme search -C zoo --json --associate mode:lexical zebra | grep -q links_part; }
+check links_part_where_it_was_asked_for without
+rm -r zoo
+
 # ---- another user ----
 mkdir open shut
 chmod 755 open && chmod 700 shut
@@ -132,6 +157,7 @@ tells() # all doors, from the open files, as eve
 			cat "$1/.mneme/recall/open%2F$f.md.txt" "$1/.mneme/recall/open%2F$f.md.json" "$1/open/.mneme/recall/$f.md.txt"
 			ls -l "$1/.mneme/recall/open%2F$f.md/"
 			mneme recall --json -n 1000 "$1/open/$f.md"
+			mneme search -C "$1" -n 100 --associate --grep c weak | cut -d: -f1
 			mneme recall --fan-out 1 "$1/open/$f.md"
 			/usr/bin/python3 "$2/recall.py" dump "$1" "open/$f.md"
 		done' sh "$mnt" "$work" 2>&1

@@ -27,13 +27,13 @@ static struct request *parsed(const char *line, int want)
 START_TEST(test_request_line_parts_words_and_options)
 {
 	struct request *r = parsed("  std::x mode:lexical bread\ttag:\"two words\" \"tag:a b\" "
-				   "limit:7 fuse:rank explain:yes name:*.md:x \n",
+				   "limit:7 fuse:rank explain:yes associate:yes name:*.md:x \n",
 				   0);
 
 	ck_assert_str_eq(r->text, "std::x bread \"tag:a b\"");
 	ck_assert_int_eq(r->query.mode, MEMORY_LEXICAL);
 	ck_assert_int_eq(r->query.limit, 7);
-	ck_assert(r->query.rank_fusion && r->explain);
+	ck_assert(r->query.rank_fusion && r->explain && r->query.associate);
 	ck_assert_int_eq(r->query.filters_count, 2);
 	ck_assert_str_eq(r->filters[0].value, "two words");
 	ck_assert_str_eq(r->filters[1].value, "*.md:x");
@@ -91,6 +91,7 @@ START_TEST(test_request_refuses_with_a_sentence)
 		"before:-1d x",
 		"before:3z x",
 		"explain:maybe x",
+		"associate:maybe x",
 		"{",
 		"{}",
 		"{\"text\": 1}",
