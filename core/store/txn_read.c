@@ -101,11 +101,14 @@ static uint8_t *composed_buffer(struct mneme_txn *txn)
 	return txn->composed;
 }
 
-static int op_touches(const struct commit_op *op, const struct mneme_key *key)
+/* A range has the keys of one shard, though others lie between its ends. */
+static int op_touches(const struct mneme_txn *txn, const struct commit_op *op,
+		      const struct mneme_key *key)
 {
 	if (op->kind != FMT_OP_DELETE_RANGE)
 		return txn_key_compare(&op->key, key) == 0;
-	return txn_key_compare(&op->key, key) <= 0 && txn_key_compare(key, &op->last) < 0;
+	return !((op->key.inode ^ key->inode) & txn->m->shard_mask) &&
+	       txn_key_compare(&op->key, key) <= 0 && txn_key_compare(key, &op->last) < 0;
 }
 
 int txn_overlay(struct mneme_txn *txn, const struct mneme_key *key, const void *base,
@@ -117,7 +120,7 @@ int txn_overlay(struct mneme_txn *txn, const struct mneme_key *key, const void *
 		return base != NULL;
 	for (uint32_t i = 0; i < txn->count; i++) {
 		const struct commit_op *op = &txn->ops[i];
-		if (!op_touches(op, key))
+		if (!op_touches(txn, op, key))
 			continue;
 		switch (op->kind) {
 		case FMT_OP_PUT:
@@ -290,6 +293,7 @@ struct merge {
 	struct mneme_key end; /* the last key looked at, copied */
 	int ended;            /* the limit is reached */
 	int early;            /* the tree's scan stopped at `end` */
+	int stopped;          /* by `each` */
 };
 
 static int own_compare(const void *a, const void *b)
@@ -332,6 +336,7 @@ static int merge_give(struct merge *g, const struct mneme_key *key, const void *
 	if (rc <= 0)
 		return rc;
 	rc = g->each(g->arg, key, value, length);
+	g->stopped = rc != 0;
 	if (rc == 0 && g->limit && ++g->given == g->limit)
 		g->ended = 1;
 	return rc;
@@ -370,8 +375,10 @@ static int merge_each(void *arg, const struct mneme_key *key, const void *value,
 
 	if (rc && !g->txn->is_locked) {
 		int noted = txn_copy_key(g->txn, key, &g->end);
-		if (noted < 0)
+		if (noted < 0) {
+			g->stopped = 0;
 			return noted;
+		}
 		g->early = 1;
 	}
 	return rc;
@@ -398,7 +405,7 @@ int mneme_txn_scan(struct mneme_txn *txn, const struct mneme_key *first,
 	shard_leave(txn, first->inode);
 	if (rc > 0 && g.ended)
 		rc = 0;
-	if (!txn->is_locked && rc >= 0) {
+	if (!txn->is_locked && (rc >= 0 || g.stopped)) {
 		/* Ended early: what lies behind the last key seen is nobody's business. */
 		int noted = txn_read_note(txn, first, g.early ? &g.end : last, g.early, hash);
 		if (noted < 0)

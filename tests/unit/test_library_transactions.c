@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Purpose:   what transactions promise through the library: own writes are seen as the commit will leave
+ *            them, and whatever was read counts.
+ */
+#include <mneme.h>
+
+#include "library.h"
+#include "unit.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { SHARDS = 2, INODE = 100 };
+
+static char directory[FOLDER_SIZE];
+static struct mneme *m;
+
+static void store_make(uint32_t shards, const struct mneme_options *options)
+{
+	struct mneme_create_options create = {.shards = shards};
+
+	ck_assert_int_eq(mneme_create(directory, &create, NULL), 0);
+	ck_assert_int_eq(mneme_open(directory, options, &m, NULL), 0);
+}
+
+static void directory_make(void)
+{
+	folder_make(directory);
+}
+
+static void directory_remove(void)
+{
+	ck_assert_int_eq(mneme_close(m), 0);
+	folder_remove(directory);
+}
+
+static struct mneme_key key_of(uint64_t inode, const uint32_t *number)
+{
+	return (struct mneme_key){
+		.inode = inode, .type = MNEME_TYPE_USER, .sub = number, .sub_length = 4};
+}
+
+static int put(uint64_t inode, uint32_t number, const char *value)
+{
+	struct mneme_key key = key_of(inode, &number);
+
+	return mneme_put(m, &key, value, strlen(value), MNEME_DURABILITY_MEMORY);
+}
+
+/* ---- reading ---- */
+
+static int end_at_once(void *arg, const struct mneme_key *key, const void *value, size_t length)
+{
+	(void)key, (void)value, (void)length;
+	return *(int *)arg;
+}
+
+/* A scan that its caller ends by an error code of his own was not looked at again. */
+START_TEST(test_what_a_scan_saw_counts_however_it_was_ended)
+{
+	struct mneme_key last = {.inode = INODE, .type = MNEME_TYPE_USER + 1};
+	uint32_t zero = 0, one = 1;
+	struct mneme_key seen = key_of(INODE, &zero), other = key_of(INODE, &one);
+	struct mneme_txn *txn;
+
+	store_make(SHARDS, NULL);
+	for (int answer = -1; answer <= 1; answer++) {
+		ck_assert_int_eq(put(INODE, 0, "before"), 0);
+		ck_assert_int_eq(mneme_txn_begin(m, 0, &txn), 0);
+		ck_assert_int_eq(mneme_txn_scan(txn, &seen, &last, 0, end_at_once, &answer),
+				 answer);
+		ck_assert_int_eq(mneme_txn_put(txn, &other, "computed", 8), 0);
+		ck_assert_int_eq(put(INODE, 0, "after"), 0);
+		ck_assert_int_eq(mneme_txn_commit(txn, 0), -EAGAIN);
+	}
+}
+END_TEST
+
+/* Inodes between the ends of a removed range that another shard has stay, and have to be seen. */
+START_TEST(test_removed_range_is_seen_in_its_own_shard_only)
+{
+	uint32_t zero = 0;
+	struct mneme_key first = key_of(INODE, &zero), same = key_of(INODE + SHARDS, &zero),
+			 beside = key_of(INODE + 1, &zero), end = {.inode = INODE + 2 * SHARDS};
+	struct mneme_txn *txn;
+	size_t length;
+
+	store_make(SHARDS, NULL);
+	for (int locked = 0; locked < 2; locked++) {
+		uint64_t inodes[] = {INODE, INODE + 1};
+		ck_assert_int_eq(put(INODE, 0, "goes"), 0);
+		ck_assert_int_eq(put(INODE + SHARDS, 0, "goes"), 0);
+		ck_assert_int_eq(put(INODE + 1, 0, "stays"), 0);
+		ck_assert_int_eq(locked ? mneme_txn_begin_locked(m, 0, inodes, 2, &txn)
+					: mneme_txn_begin(m, 0, &txn),
+				 0);
+		ck_assert_int_eq(mneme_txn_delete_range(txn, &first, &end), 0);
+		ck_assert_int_eq(mneme_txn_get(txn, &first, NULL, 0, &length), -ENOENT);
+		ck_assert_int_eq(mneme_txn_get(txn, &same, NULL, 0, &length), -ENOENT);
+		ck_assert_int_eq(mneme_txn_get(txn, &beside, NULL, 0, &length), 0);
+		ck_assert_int_eq(mneme_txn_commit(txn, 0), 0);
+		ck_assert_int_eq(mneme_get(m, &same, NULL, 0, &length), -ENOENT);
+		ck_assert_int_eq(mneme_get(m, &beside, NULL, 0, &length), 0);
+	}
+}
+END_TEST
+
+UNIT_MAIN_WITH("library_transactions", directory_make, directory_remove,
+	       test_what_a_scan_saw_counts_however_it_was_ended,
+	       test_removed_range_is_seen_in_its_own_shard_only)
