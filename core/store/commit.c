@@ -553,6 +553,12 @@ int commit_pack(struct mneme *m, struct page_key key, const struct fmt_value *wa
 	return rc;
 }
 
+int commit_make_arena_room(struct mneme *m)
+{
+	credits_return(m);
+	return background_make_room(m);
+}
+
 int commit_make_heap_room(struct mneme *m, uint64_t pages)
 {
 	/* Other threads promise and give back meanwhile: only some more than what is wanted makes sure
@@ -599,10 +605,9 @@ int commit_make_room(struct mneme *m, int why)
 		rc = checkpoint_run(m);
 		break;
 	case -ENOBUFS:
-		credits_return(m);
 		if (m->dirty.budget_max >= CREDIT_ARENA_MIN)
 			pages += CREDIT_STRANDED_MAX;
-		rc = pages > m->dirty.budget_max ? -E2BIG : background_make_room(m);
+		rc = pages > m->dirty.budget_max ? -E2BIG : commit_make_arena_room(m);
 		break;
 	case -ENOSPC:
 		/* If it can be had, all of it at once, but no more than the arena could hold. */

@@ -44,7 +44,8 @@ int commit_gives_up(int tries);
 /* Called without locks after one of the four codes above, with that code, by the thread that met it:
  * 0 to try again, or why it is of no use. */
 int commit_make_room(struct mneme *m, int why);
-/* Sees to it that so many heap pages are free. */
+/* Empties the arena; sees to it that so many heap pages are free. */
+int commit_make_arena_room(struct mneme *m);
 int commit_make_heap_room(struct mneme *m, uint64_t pages);
 static inline int commit_durability_is_known(enum mneme_durability durability)
 {

@@ -202,7 +202,7 @@ static int admit(struct mneme *m, unsigned flags)
 		rc = commit_make_room(m, -EAGAIN);
 	if (rc == 0 && atomic_load_explicit(&m->dirty.budget, memory_order_relaxed) + pages >
 			       m->dirty.budget_max)
-		rc = commit_make_room(m, -ENOBUFS);
+		rc = commit_make_arena_room(m);
 	if (rc == 0 && atomic_load_explicit(&m->heap.free, memory_order_relaxed) <
 			       atomic_load_explicit(&m->heap.promised, memory_order_relaxed) + keep)
 		rc = commit_make_heap_room(m, keep);

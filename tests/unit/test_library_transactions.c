@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   what transactions promise through the library: own writes are seen as the commit will leave
- *            them, and whatever was read counts.
+ *            them, whatever was read counts, and the limits are those of the header.
  */
 #include <mneme.h>
 
@@ -9,12 +9,14 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 
-enum { SHARDS = 2, INODE = 100 };
+enum { SHARDS = 2, INODE = 100, ARENA_LEAST = 4 << 20 };
 
 static char directory[FOLDER_SIZE];
 static struct mneme *m;
+static uint8_t large[MNEME_VALUE_MAX];
 
 static void store_make(uint32_t shards, const struct mneme_options *options)
 {
@@ -106,6 +108,56 @@ START_TEST(test_removed_range_is_seen_in_its_own_shard_only)
 }
 END_TEST
 
+/* ---- limits ---- */
+
+static int put_values(uint32_t first, uint32_t count)
+{
+	struct mneme_txn *txn;
+	int rc = mneme_txn_begin(m, 0, &txn);
+
+	for (uint32_t i = first; i < first + count && rc == 0; i++) {
+		struct mneme_key key = key_of(INODE, &i);
+		rc = mneme_txn_put_borrowed(txn, &key, large, sizeof large);
+		if (rc < 0)
+			mneme_txn_abort(txn);
+	}
+	return rc < 0 ? rc : mneme_txn_commit(txn, MNEME_DURABILITY_MEMORY);
+}
+
+/* Until the arena is so full that who begins makes room first. */
+static void *arena_fill(void *arg)
+{
+	struct mneme_stats stats;
+
+	(void)arg;
+	do {
+		static uint32_t next;
+		ck_assert_int_eq(put_values(next++ % 200, 1), 0);
+		mneme_get_stats(m, &stats);
+	} while (stats.dirty_bytes <= stats.dirty_bytes_max / 4 * 3);
+	return NULL;
+}
+
+/* Who began another one was taken to want as much again, and refused as long as others filled the
+ * arena. */
+START_TEST(test_a_transaction_too_large_for_the_arena_refuses_none_behind_it)
+{
+	struct mneme_options options = {.dirty_bytes_max = ARENA_LEAST, .checkpoint_ms = 600000};
+	uint32_t absent = UINT32_MAX;
+	struct mneme_key key = key_of(INODE, &absent);
+	pthread_t filler;
+
+	store_make(1, &options);
+	for (int round = 0; round < 20; round++) {
+		ck_assert_int_eq(put_values(0, ARENA_LEAST / sizeof large + 1), -E2BIG);
+		ck_assert_int_eq(pthread_create(&filler, NULL, arena_fill, NULL), 0);
+		ck_assert_int_eq(pthread_join(filler, NULL), 0);
+		ck_assert_int_eq(mneme_delete(m, &key, MNEME_DURABILITY_MEMORY), -ENOENT);
+	}
+}
+END_TEST
+
 UNIT_MAIN_WITH("library_transactions", directory_make, directory_remove,
 	       test_what_a_scan_saw_counts_however_it_was_ended,
-	       test_removed_range_is_seen_in_its_own_shard_only)
+	       test_removed_range_is_seen_in_its_own_shard_only,
+	       test_a_transaction_too_large_for_the_arena_refuses_none_behind_it)
