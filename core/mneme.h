@@ -26,7 +26,9 @@
  *            beside its parent): it calls exec or _exit. While such a child lives, also when the parent
  *            has ended, the store stays locked for writing.
  * Limits:    a transaction has at most 16,384 operations and 16 MiB in the log, keys and values together,
- *            and one removed range at most 2^22 keys (-E2BIG); a key and a value: see below. A handle
+ *            and one removed range at most 2^22 keys (-E2BIG); a key and a value: see below. It has to
+ *            fit into the dirty arena as a whole (-E2BIG too): a small one has room for less, and the
+ *            default one for some 9,000 operations where deletes are mixed with others. A handle
  *            takes 4 TiB of address space, of which a process has 128 as a rule: some 30 handles have
  *            that; those behind them, or under a limit, take what there is, at least 4 GiB (else
  *            -ENOMEM), and their stores cannot grow beyond it.

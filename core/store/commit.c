@@ -335,13 +335,19 @@ static uint64_t record_append(struct mneme *m, const struct commit_op *ops, uint
 	return wal_append_done(&m->wal);
 }
 
-/* Many operations, none of which can make a page go. */
-static int ops_only_put(const struct commit_op *ops, uint32_t count)
+/* Many operations, none of which can make a page go; or none of which can split one, so that what is
+ * kept serves to join them, as far as it goes. */
+static int ops_are_alike(const struct commit_op *ops, uint32_t count)
 {
-	for (uint32_t i = 0; i < count; i++)
-		if (ops[i].kind != FMT_OP_PUT && ops[i].kind != FMT_OP_PATCH)
+	uint32_t deletes = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		if (ops[i].kind == FMT_OP_DELETE)
+			deletes++;
+		else if (ops[i].kind != FMT_OP_PUT && ops[i].kind != FMT_OP_PATCH)
 			return 0;
-	return count > 1;
+	}
+	return count > 1 && (deletes == 0 || deletes == count);
 }
 
 static uint32_t stamp_new(struct mneme *m)
@@ -370,7 +376,7 @@ static int ops_prepare(struct mneme *m, const struct commit_op *ops, uint32_t co
 	uint32_t i = 0;
 	int rc = 0;
 
-	if (ops_only_put(ops, count))
+	if (ops_are_alike(ops, count))
 		budget->stamp = stamp_new(m);
 	for (; i < count && rc == 0; i++) {
 		struct page_key key = {key_bytes, store_encode_key(&ops[i].key, key_bytes)};

@@ -12,7 +12,7 @@
 #include <pthread.h>
 #include <string.h>
 
-enum { SHARDS = 2, INODE = 100, ARENA_LEAST = 4 << 20 };
+enum { SHARDS = 2, INODE = 100, ARENA_LEAST = 4 << 20, OPERATIONS_MAX = 16384 };
 
 static char directory[FOLDER_SIZE];
 static struct mneme *m;
@@ -157,7 +157,50 @@ START_TEST(test_a_transaction_too_large_for_the_arena_refuses_none_behind_it)
 }
 END_TEST
 
+static int commit_many(int remove, enum mneme_durability durability)
+{
+	uint64_t inode = INODE;
+	struct mneme_txn *txn;
+	int rc = mneme_txn_begin_locked(m, 0, &inode, 1, &txn);
+
+	ck_assert_int_eq(rc, 0);
+	for (uint32_t i = 0; i < OPERATIONS_MAX; i++) {
+		uint32_t number = i * 2654435761u; /* anywhere */
+		struct mneme_key key = key_of(INODE, &number);
+		ck_assert_int_eq(remove ? mneme_txn_delete(txn, &key)
+					: mneme_txn_put(txn, &key, large, 200),
+				 0);
+	}
+	uint32_t more = 1;
+	struct mneme_key key = key_of(INODE, &more);
+	ck_assert_int_eq(mneme_txn_put(txn, &key, "v", 1), -E2BIG);
+	return mneme_txn_commit(txn, durability);
+}
+
+/* Each delete counted as if it copied all of its way down, so half of them were too many. */
+START_TEST(test_transactions_have_as_many_operations_as_the_header_says)
+{
+	struct mneme_stats stats;
+	uint32_t kept = 7;
+	struct mneme_key key = key_of(INODE + 1, &kept);
+	size_t length;
+
+	store_make(1, NULL);
+	ck_assert_int_eq(put(INODE + 1, kept, "kept"), 0);
+	for (int round = 0; round < 2; round++) {
+		ck_assert_int_eq(commit_many(0, MNEME_DURABILITY_BUFFERED), 0);
+		ck_assert_int_eq(commit_many(1, MNEME_DURABILITY_BUFFERED), 0);
+		ck_assert_int_eq(commit_many(1, MNEME_DURABILITY_BUFFERED), 0); /* none is there */
+	}
+	ck_assert_int_eq(mneme_checkpoint(m), 0);
+	mneme_get_stats(m, &stats);
+	ck_assert_uint_eq(stats.dirty_bytes, 0);
+	ck_assert_int_eq(mneme_get(m, &key, NULL, 0, &length), 0);
+}
+END_TEST
+
 UNIT_MAIN_WITH("library_transactions", directory_make, directory_remove,
 	       test_what_a_scan_saw_counts_however_it_was_ended,
 	       test_removed_range_is_seen_in_its_own_shard_only,
-	       test_a_transaction_too_large_for_the_arena_refuses_none_behind_it)
+	       test_a_transaction_too_large_for_the_arena_refuses_none_behind_it,
+	       test_transactions_have_as_many_operations_as_the_header_says)
