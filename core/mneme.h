@@ -265,7 +265,8 @@ MNEME_EXPORT void mneme_view_end(struct mneme *m, uint64_t inode);
 
 /* Everything that returned before this call is durable when it returns 0. */
 MNEME_EXPORT int mneme_sync(struct mneme *m);
-/* Position just behind this thread's last commit; 0 if there was none or it was not logged. */
+/* Position just behind this thread's last commit; 0 if there was none or it was not logged. If it was to
+ * another handle: the end of the log of this one. */
 MNEME_EXPORT uint64_t mneme_lsn_last(const struct mneme *m);
 /* Everything up to that position is durable when it returns 0. -EINVAL: nothing lies there yet. */
 MNEME_EXPORT int mneme_sync_to(struct mneme *m, uint64_t lsn);

@@ -19,7 +19,10 @@ enum { GROW_SLACK_PAGES = 1024 };
 /* The keys of the operation at hand. Not on the stack: handlers have 3 KiB. */
 static _Thread_local uint8_t key_bytes[FMT_KEY_MAX];
 static _Thread_local uint8_t last_bytes[FMT_KEY_MAX];
-static _Thread_local uint64_t last_lsn;
+static _Thread_local struct {
+	uint64_t lsn;
+	uint64_t heap; /* number of the heap that it was committed to; 0: nothing was */
+} last_commit;
 static _Thread_local uint64_t wanted_pages; /* by this thread's last transaction that lacked room */
 static _Thread_local unsigned wanted_flags; /* its MNEME_TXN_ flags */
 static _Thread_local uint64_t
@@ -631,7 +634,8 @@ int commit_make_room(struct mneme *m, int why)
 
 int commit_finish(struct mneme *m, enum mneme_durability durability, uint64_t lsn)
 {
-	last_lsn = lsn;
+	last_commit.lsn = lsn;
+	last_commit.heap = m->heap.number;
 	background_poke(m);
 	if (durability != MNEME_DURABILITY_STRICT || !lsn)
 		return 0;
@@ -642,8 +646,10 @@ int commit_finish(struct mneme *m, enum mneme_durability durability, uint64_t ls
 
 uint64_t mneme_lsn_last(const struct mneme *m)
 {
-	(void)m;
-	return last_lsn;
+	/* One place is kept: what was committed here before something elsewhere lies before the end. */
+	if (last_commit.heap && last_commit.heap != m->heap.number)
+		return wal_next(&((struct mneme *)m)->wal);
+	return last_commit.lsn;
 }
 
 int commit_single(struct mneme *m, const struct commit_op *op, enum mneme_durability asked)

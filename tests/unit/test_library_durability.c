@@ -289,6 +289,36 @@ START_TEST(test_mixed_durabilities_cost_few_checkpoints)
 }
 END_TEST
 
+/* ---- positions and inodes ---- */
+
+/* A position of one store was taken for one of another, which had it durable already. */
+START_TEST(test_last_position_is_of_the_store_that_is_asked)
+{
+	struct mneme_key key = {.inode = 100, .type = MNEME_TYPE_USER};
+	char other_directory[FOLDER_SIZE];
+	struct mneme *other;
+
+	folder_make(other_directory);
+	ck_assert_int_eq(mneme_create(other_directory, NULL, NULL), 0);
+	ck_assert_int_eq(mneme_open(other_directory, &slow, &other, NULL), 0);
+	for (int i = 0; i < 100; i++)
+		ck_assert_int_eq(mneme_put(m, &key, "v", 1, MNEME_DURABILITY_BUFFERED), 0);
+	ck_assert_int_eq(mneme_sync(m), 0);
+	ck_assert_int_eq(mneme_put(m, &key, "w", 1, MNEME_DURABILITY_BUFFERED), 0);
+	struct mneme_stats before;
+	mneme_get_stats(m, &before);
+	ck_assert_uint_eq(mneme_lsn_last(m), before.lsn_next);
+	ck_assert_int_eq(mneme_put(other, &key, "v", 1, MNEME_DURABILITY_BUFFERED), 0);
+	ck_assert_int_eq(mneme_sync_to(m, mneme_lsn_last(m)), 0);
+	ck_assert_uint_ge(mneme_lsn_durable(m), before.lsn_next);
+	ck_assert_int_eq(mneme_sync_to(other, mneme_lsn_last(other)), 0);
+	ck_assert_int_eq(mneme_put(other, &key, "v", 1, MNEME_DURABILITY_MEMORY), 0);
+	ck_assert_uint_eq(mneme_lsn_last(other), 0);
+	ck_assert_int_eq(mneme_close(other), 0);
+	folder_remove(other_directory);
+}
+END_TEST
+
 UNIT_MAIN_WITH("library_durability", directory_make, directory_remove,
 	       test_overlapping_ranges_mean_the_same_after_a_reopening,
 	       test_default_of_a_range_that_is_not_set_needs_no_room,
@@ -296,4 +326,5 @@ UNIT_MAIN_WITH("library_durability", directory_make, directory_remove,
 	       test_transaction_is_as_durable_as_its_strictest_key,
 	       test_strict_event_behind_those_in_memory_is_there_with_them,
 	       test_strict_patch_is_there_with_what_it_is_put_upon,
-	       test_mixed_durabilities_cost_few_checkpoints)
+	       test_mixed_durabilities_cost_few_checkpoints,
+	       test_last_position_is_of_the_store_that_is_asked)
