@@ -319,6 +319,22 @@ START_TEST(test_last_position_is_of_the_store_that_is_asked)
 }
 END_TEST
 
+static void put_at_the_largest_inode(void)
+{
+	struct mneme_key key = {.inode = UINT64_MAX, .type = MNEME_TYPE_USER};
+
+	must(mneme_put(m, &key, "v", 1, MNEME_DURABILITY_STRICT));
+}
+
+/* Recovery went on behind it, which is the engine's own inode again. */
+START_TEST(test_inodes_that_are_given_out_are_not_the_engines)
+{
+	killed_after(put_at_the_largest_inode);
+	for (int i = 0; i < 4; i++)
+		ck_assert_uint_ge(mneme_inode_new(m, i % 2), mneme_shards(m));
+}
+END_TEST
+
 UNIT_MAIN_WITH("library_durability", directory_make, directory_remove,
 	       test_overlapping_ranges_mean_the_same_after_a_reopening,
 	       test_default_of_a_range_that_is_not_set_needs_no_room,
@@ -327,4 +343,5 @@ UNIT_MAIN_WITH("library_durability", directory_make, directory_remove,
 	       test_strict_event_behind_those_in_memory_is_there_with_them,
 	       test_strict_patch_is_there_with_what_it_is_put_upon,
 	       test_mixed_durabilities_cost_few_checkpoints,
-	       test_last_position_is_of_the_store_that_is_asked)
+	       test_last_position_is_of_the_store_that_is_asked,
+	       test_inodes_that_are_given_out_are_not_the_engines)
