@@ -234,6 +234,19 @@ static int segment_follow(struct log_walk *w, struct check_segment *s)
 	return rc;
 }
 
+/* Whether a head of a block at `offset` proves more durable than `proven`. Not one that some value
+ * holds: of another segment, or not where it says. Where the segment's head is lost, nobody can tell. */
+static int block_proves(const struct check_segment *s, const struct fmt_block *b, uint64_t offset,
+			uint64_t proven)
+{
+	if (b->magic != FMT_BLOCK_MAGIC || b->durable <= proven)
+		return 0;
+	if (s->whole && (b->salt != s->head.salt ||
+			 b->lsn != s->head.base + offset - WAL_SEGMENT_HEAD))
+		return 0;
+	return crc32c(0, b, offsetof(struct fmt_block, head_crc)) == b->head_crc;
+}
+
 /* Looks for block heads that prove more durable than `end_at`. */
 static int segment_prove(struct log_walk *w, const struct check_segment *s, uint64_t end_at,
 			 uint64_t *proven)
@@ -247,9 +260,8 @@ static int segment_prove(struct log_walk *w, const struct check_segment *s, uint
 		rc = io_read_full(w->file, c->io, w->bytes, length, at);
 		for (uint64_t i = 0; rc == 0 && i + sizeof(struct fmt_block) <= length; i += 8) {
 			const struct fmt_block *b = (const void *)(w->bytes + i);
-			if (b->magic == FMT_BLOCK_MAGIC && b->durable > end_at &&
-			    crc32c(0, b, offsetof(struct fmt_block, head_crc)) == b->head_crc &&
-			    b->durable > *proven)
+			uint64_t least = *proven > end_at ? *proven : end_at;
+			if (block_proves(s, b, at + i, least))
 				*proven = b->durable;
 		}
 	}

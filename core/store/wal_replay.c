@@ -191,6 +191,14 @@ static int segment_follow(struct replay *r, struct found *f)
 	return r->each(r->arg, r->at, NULL);
 }
 
+/* The head of a block may also be a part of a value, as in a copy of a log: that is not of this segment,
+ * or not where it says. What the segment is cannot be told without its own head. */
+static int is_own_block(const struct found *f, const struct fmt_block *b, uint64_t offset)
+{
+	return !f->valid || (b->salt == f->head.salt &&
+			     b->lsn == f->head.base + offset - WAL_SEGMENT_HEAD);
+}
+
 /* Looks in a segment's bytes for the head of a block that proves more durable than r->at. */
 static int segment_proves_more(const struct replay *r, const struct found *f)
 {
@@ -198,6 +206,7 @@ static int segment_proves_more(const struct replay *r, const struct found *f)
 	     offset += 8) {
 		const struct fmt_block *b = (const void *)(r->bytes + offset);
 		if (b->magic == FMT_BLOCK_MAGIC && b->durable > r->at &&
+		    is_own_block(f, b, offset) &&
 		    crc32c(0, b, offsetof(struct fmt_block, head_crc)) == b->head_crc)
 			return 1;
 	}

@@ -170,8 +170,8 @@ END_TEST
 
 /* ---- mixed durabilities ---- */
 
-/* What `work` does in a process that is gone then, as with kill -9. */
-static void killed_after(void (*work)(void))
+/* What `work` does in a process that is gone then, as with kill -9; the store is left as it is. */
+static void crashed_after(void (*work)(void))
 {
 	int status;
 
@@ -186,6 +186,11 @@ static void killed_after(void (*work)(void))
 	ck_assert_int_gt(child, 0);
 	ck_assert_int_eq(waitpid(child, &status, 0), child);
 	ck_assert_int_eq(status, 0);
+}
+
+static void killed_after(void (*work)(void))
+{
+	crashed_after(work);
 	ck_assert_int_eq(mneme_open(directory, &slow, &m, NULL), 0);
 }
 
@@ -289,6 +294,50 @@ START_TEST(test_mixed_durabilities_cost_few_checkpoints)
 }
 END_TEST
 
+/* ---- a log in a log ---- */
+
+static uint32_t crc32c_of(const uint8_t *bytes, size_t length)
+{
+	uint32_t crc = ~0u;
+
+	for (size_t i = 0; i < length; i++) {
+		crc ^= bytes[i];
+		for (int bit = 0; bit < 8; bit++)
+			crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78 : 0);
+	}
+	return ~crc;
+}
+
+/* A value that is the head of a block of a longer log; docs/FORMAT.md, struct fmt_block. */
+static void put_a_block_of_another_log(void)
+{
+	struct mneme_key key = {
+		.inode = 100, .type = MNEME_TYPE_USER, .sub = "8 bytes.", .sub_length = 8};
+	uint32_t magic = 0x4b424e4d, length = 56;
+	uint64_t durable = 1ull << 40;
+	uint8_t block[56] = {0};
+
+	memcpy(block, &magic, 4);
+	memcpy(block + 4, &length, 4);
+	memcpy(block + 16, &durable, 8);
+	uint32_t crc = crc32c_of(block, 44);
+	memcpy(block + 44, &crc, 4);
+	must(mneme_put(m, &key, block, sizeof block, MNEME_DURABILITY_STRICT));
+}
+
+/* It was taken for a proof that the end of the log is damaged: after a crash a store with such a file, as
+ * from a copy of another store, could not be opened. */
+START_TEST(test_a_copy_of_another_log_proves_nothing)
+{
+	struct mneme_check_result result;
+
+	crashed_after(put_a_block_of_another_log);
+	ck_assert_int_eq(mneme_check(directory, 0, NULL, NULL, &result, NULL), 0);
+	ck_assert_uint_eq(result.findings, 0);
+	ck_assert_int_eq(mneme_open(directory, &slow, &m, NULL), 0);
+}
+END_TEST
+
 /* ---- positions and inodes ---- */
 
 /* A position of one store was taken for one of another, which had it durable already. */
@@ -343,5 +392,6 @@ UNIT_MAIN_WITH("library_durability", directory_make, directory_remove,
 	       test_strict_event_behind_those_in_memory_is_there_with_them,
 	       test_strict_patch_is_there_with_what_it_is_put_upon,
 	       test_mixed_durabilities_cost_few_checkpoints,
+	       test_a_copy_of_another_log_proves_nothing,
 	       test_last_position_is_of_the_store_that_is_asked,
 	       test_inodes_that_are_given_out_are_not_the_engines)
