@@ -12,6 +12,7 @@
  *              -ENOENT  no such key            -EEXIST  the key is there already
  *              -EAGAIN  conflict: try again    -ESTALE  compare-and-swap: the value is another one
  *              -ENOSPC  the disk is full       -ENOMEM  out of memory
+ *                       (or a quota, or the limit of the size of a file, reached)
  *              -EROFS   read-only open, or the store went read-only after an I/O error
  *              -EUCLEAN the store's bytes are corrupt   -EIO  the disk failed
  *              -EINVAL  an argument is out of its limits  -ENAMETOOLONG, -E2BIG: key, value too long

@@ -9,6 +9,7 @@
  * Threading: an io_file may be used by several threads at once, except close. io_dir operations too.
  * Failure:   0 or -errno; read and write return the number of bytes, which may be short, or -errno
  *            (-EINTR included): callers use the io_*_full() helpers, which continue after both.
+ *            The end of a quota (-EDQUOT) or of the size of a file (-EFBIG) is -ENOSPC.
  *            A sync that failed must never be retried: the caller turns the store read-only.
  */
 #ifndef MNEME_CORE_STORE_IO_H

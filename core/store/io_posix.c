@@ -62,7 +62,7 @@ static int posix_open(struct io *io, const char *name, int flags, struct io_file
 		f->fd = openat(self->directory, name, how, 0600);
 	while (f->fd < 0 && errno == EINTR);
 	if (f->fd < 0) {
-		rc = -errno;
+		rc = posix_error(errno);
 		alloc_free(f);
 		return rc;
 	}
@@ -95,7 +95,7 @@ ssize_t posix_write(struct io_file *file, const void *data, size_t length, uint6
 	posix_changes(file);
 	ssize_t n = pwrite(posix_file(file)->fd, data, length, (off_t)offset);
 
-	return n < 0 ? -errno : n;
+	return n < 0 ? posix_error(errno) : n;
 }
 
 int posix_cannot_read_cached(struct io_file *file)
@@ -202,7 +202,7 @@ int posix_write_sync(struct io_file *file, const void *data, size_t length, uint
 		if (n == (ssize_t)length)
 			return 0;
 		if (n < 0 && errno != EINTR && errno != EOPNOTSUPP && errno != ENOSYS)
-			return -errno;
+			return posix_error(errno);
 	}
 	int rc = io_write_full(file, &f->owner->io, data, length, offset);
 
@@ -217,7 +217,7 @@ static int posix_truncate(struct io_file *file, uint64_t size)
 	do
 		rc = ftruncate(posix_file(file)->fd, (off_t)size);
 	while (rc && errno == EINTR);
-	return rc ? -errno : 0;
+	return rc ? posix_error(errno) : 0;
 }
 
 static int posix_size(struct io_file *file, uint64_t *out)
@@ -237,7 +237,9 @@ static int posix_allocate(struct io_file *file, uint64_t offset, uint64_t length
 
 	posix_changes(file);
 	do
-		rc = fallocate(posix_file(file)->fd, 0, (off_t)offset, (off_t)length) ? -errno : 0;
+		rc = fallocate(posix_file(file)->fd, 0, (off_t)offset, (off_t)length)
+			     ? posix_error(errno)
+			     : 0;
 	while (rc == -EINTR);
 	if (rc != -EOPNOTSUPP && rc != -ENOSYS)
 		return rc;
@@ -370,7 +372,7 @@ static int posix_mkdir(struct io *io, const char *name)
 
 	if (rc)
 		return rc;
-	return mkdirat(posix_io(io)->directory, name, 0700) ? -errno : 0;
+	return mkdirat(posix_io(io)->directory, name, 0700) ? posix_error(errno) : 0;
 }
 
 /* A new descriptor of a directory of the store, or -errno. */

@@ -12,6 +12,8 @@
 #include "core/store/io.h"
 #include "pool/lock.h"
 
+#include <errno.h>
+
 struct posix_io {
 	struct io io;  /* first member */
 	int directory; /* [I] O_PATH-like directory descriptor */
@@ -39,6 +41,13 @@ extern const struct io_ops io_posix_ops;
 static inline struct posix_file *posix_file(struct io_file *file)
 {
 	return (struct posix_file *)(void *)file;
+}
+
+/* What a positive errno is for the callers: where a quota ends, or a limit of the size of files, the disk
+ * is full for this store. */
+static inline int posix_error(int error)
+{
+	return error == EDQUOT || error == EFBIG ? -ENOSPC : -error;
 }
 
 /* Whoever changes the file without posix_write() says so before. */

@@ -105,7 +105,8 @@ static void reap(struct ring *ring, int32_t *results, unsigned *in_flight)
 	struct io_uring_cqe *cqe;
 
 	while (*in_flight && !io_uring_peek_cqe(&ring->uring, &cqe)) {
-		results[io_uring_cqe_get_data64(cqe)] = cqe->res;
+		results[io_uring_cqe_get_data64(cqe)] =
+			cqe->res < 0 ? posix_error(-cqe->res) : cqe->res;
 		io_uring_cqe_seen(&ring->uring, cqe);
 		--*in_flight;
 	}
