@@ -230,6 +230,15 @@ uint64_t wal_free_bytes(struct wal *w)
 	return count > WAL_SPARES_QUIET ? (count - WAL_SPARES_QUIET) * w->segment_bytes : 0;
 }
 
+/* While a checkpoint runs the log may become as long as can be kept; it is what makes room for more. */
+static int retired_check(struct wal *w)
+{
+	pthread_mutex_lock(&w->segments);
+	int rc = w->retired_count < WAL_SEGMENTS_MAX - WAL_SEGMENTS_SLACK ? 0 : -ENOSPC;
+	pthread_mutex_unlock(&w->segments);
+	return rc;
+}
+
 /* Takes a segment that can hold `need` bytes of blocks into use. [leader] */
 static int segment_next(struct wal *w, uint64_t lsn, uint64_t need)
 {
@@ -237,8 +246,10 @@ static int segment_next(struct wal *w, uint64_t lsn, uint64_t need)
 	uint32_t file;
 	char name[IO_NAME_MAX];
 	struct fmt_segment *segment = (struct fmt_segment *)w->head;
-	int rc;
+	int rc = retired_check(w);
 
+	if (rc < 0)
+		return rc;
 	if (need + WAL_SEGMENT_HEAD > bytes)
 		bytes = (need + WAL_SEGMENT_HEAD + 4095) & ~4095ull;
 	if (bytes != w->segment_bytes || spare_take(w, &file) < 0) {
@@ -424,6 +435,9 @@ static int flush(struct wal *w)
 		atomic_store_explicit(&w->durable, end, memory_order_release);
 	}
 	int rc = segment_fit(w, w->stuck.lsn, length);
+	/* Without descriptors as without memory: a checkpoint opens nothing. */
+	if (rc == -EMFILE || rc == -ENFILE)
+		rc = -ENOMEM;
 	if (rc == -ENOSPC || rc == -ENOMEM)
 		return rc;
 	if (rc == 0)

@@ -31,6 +31,7 @@
 
 enum {
 	WAL_SEGMENTS_MAX = 4096,
+	WAL_SEGMENTS_SLACK = 64,    /* fewer are filled: opened again, spare ones count too */
 	WAL_SPARES_BUSY = 16,       /* kept while the log runs: what one checkpoint gives back */
 	WAL_SPARES_QUIET = 2,       /* kept when it does not, or when the disk is full */
 	WAL_BUFFER_SOFT = 8 << 20,  /* committers wait above this */

@@ -238,6 +238,28 @@ START_TEST(test_store_segments_are_used_again)
 }
 END_TEST
 
+/* A log that grew beyond what can be kept, while one checkpoint was made, made the store read-only. */
+START_TEST(test_store_log_as_long_as_can_be_kept)
+{
+	enum { PUTS = 2 * WAL_SEGMENTS_SLACK, LENGTH = 40000 }; /* a segment each */
+	struct mneme_key key = {.inode = MODEL_FIRST_INODE, .type = MNEME_TYPE_USER};
+	size_t length;
+
+	begin();
+	while (m->wal.retired_count < WAL_SEGMENTS_MAX - PUTS)
+		m->wal.retired[m->wal.retired_count++] = (struct wal_retired){.file = UINT32_MAX};
+	for (int i = 0; i < PUTS + 10; i++)
+		ck_assert_int_eq(
+			mneme_put(m, &key, full_value, LENGTH + i, MNEME_DURABILITY_STRICT), 0);
+	ck_assert_int_eq(m->failed, 0);
+	store_abandon(m);
+	ck_assert_int_eq(history_open(disk, &m, NULL), 0);
+	ck_assert_int_eq(mneme_get(m, &key, NULL, 0, &length), 0);
+	ck_assert_uint_eq(length, LENGTH + PUTS + 9);
+	finish();
+}
+END_TEST
+
 /* ---- a full disk ---- */
 
 enum { FULL_DISK = 11 << 20, FULL_KEYS = 3000 };
@@ -668,6 +690,7 @@ UNIT_MAIN("store_limits", test_store_full_disk_refuses_no_delete_of_several_thre
 	  test_store_transaction_needs_more_pages_than_are_free,
 	  test_store_transaction_larger_than_the_arena, test_store_full_disk_with_scattered_pages,
 	  test_store_full_disk_crashes, test_store_range_larger_than_the_arena,
-	  test_store_segments_are_used_again, test_store_transaction_of_many_puts,
+	  test_store_segments_are_used_again, test_store_log_as_long_as_can_be_kept,
+	  test_store_transaction_of_many_puts,
 	  test_store_full_disk_beside_a_reader,
 	  test_store_keeps_the_log_for_a_reader_that_is_opening)

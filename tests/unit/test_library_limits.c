@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   a store under limits of its process: no larger file allowed. It says so, loses nothing, and goes on when the limit is gone.
+ * Purpose:   a store under limits of its process: no descriptor to be had, no larger file allowed. It
+ *            says so, loses nothing, and goes on when the limit is gone.
  */
 #include <mneme.h>
 
@@ -8,11 +9,12 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
 
-enum { SEGMENT = 65536, VALUE = 40000, FILE_MOST = 12 << 20 };
+enum { SEGMENT = 65536, VALUE = 40000, DESCRIPTORS = 64, FILE_MOST = 12 << 20 };
 
 static char directory[FOLDER_SIZE];
 static struct mneme *m;
@@ -74,6 +76,30 @@ static void is_writable(void)
 	ck_assert_int_eq(stats.read_only, 0);
 }
 
+/* A log segment that could not be opened made the store read-only for good. */
+START_TEST(test_without_descriptors_what_is_strict_is_durable_all_the_same)
+{
+	enum { PUTS = 100 };
+	int taken[DESCRIPTORS], count = 0;
+
+	limit_set(RLIMIT_NOFILE, DESCRIPTORS);
+	while ((taken[count] = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0)
+		count++;
+	ck_assert_int_eq(errno, EMFILE);
+	for (uint32_t i = 0; i < PUTS; i++)
+		ck_assert_int_eq(put(i, MNEME_DURABILITY_STRICT), 0);
+	is_writable();
+	while (count)
+		close(taken[--count]);
+	for (uint32_t i = 0; i < PUTS; i++)
+		ck_assert_int_eq(put(PUTS + i, MNEME_DURABILITY_STRICT), 0);
+	ck_assert_int_eq(mneme_close(m), 0);
+	ck_assert_int_eq(mneme_open(directory, NULL, &m, NULL), 0);
+	for (uint32_t i = 0; i < 2 * PUTS; i++)
+		is_there(i);
+}
+END_TEST
+
 /* As on a full disk, and not with an error that nobody waits for. */
 START_TEST(test_the_largest_file_allowed_is_a_full_disk)
 {
@@ -104,4 +130,5 @@ START_TEST(test_the_largest_file_allowed_is_a_full_disk)
 END_TEST
 
 UNIT_MAIN_WITH("library_limits", store_make, store_remove,
+	       test_without_descriptors_what_is_strict_is_durable_all_the_same,
 	       test_the_largest_file_allowed_is_a_full_disk)
