@@ -372,7 +372,8 @@ struct mneme_check_result {
 	uint64_t beyond; /* of the findings: nothing repairs them */
 };
 /* Checks a store that nobody has open for writing (-EBUSY else). Without MNEME_CHECK_REPAIR nothing
- * is changed. 0: it could be checked, see result->findings. */
+ * is changed; nor with it while somebody has the store open for reading. 0: it could be checked, see
+ * result->findings. */
 MNEME_EXPORT int mneme_check(const char *directory, unsigned flags, mneme_check_report *report,
 			     void *arg, struct mneme_check_result *result,
 			     struct mneme_error *error);

@@ -146,6 +146,12 @@ static int repair(struct check *c)
 			   c->unread);
 		return 0;
 	}
+	/* What a reader of an older state reaches is free for a repair, which would write there. */
+	if (c->io->ops->marked(c->io, IO_MARK_OPENING, IO_MARK_MAX)) {
+		check_find(c, CHECK_BEYOND,
+			   "nothing was repaired, because a reader has the store open: end it first");
+		return 0;
+	}
 	/* What a damaged tree uses is not known before it is built anew. */
 	if ((c->lost || c->damaged) && !(classes >> CHECK_TREE & 1))
 		return 0;

@@ -8,6 +8,7 @@
 
 #include <check.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -464,6 +465,37 @@ START_TEST(test_readers_outlive_their_writer)
 }
 END_TEST
 
+/* What it reaches is free in the newest state, where a repair takes its pages from. */
+START_TEST(test_readers_keep_a_repair_waiting)
+{
+	struct mneme_check_result result;
+	struct mneme *m = store_open(0);
+	char path[96];
+	uint8_t byte;
+
+	rewrite_and_checkpoint(m, 1, 3);
+	struct mneme *reader = store_open(1);
+	rewrite_and_checkpoint(m, 4, 12);
+	ck_assert_int_eq(mneme_close(m), 0);
+	snprintf(path, sizeof path, "%s/super", directory);
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	ck_assert_int_eq(pread(fd, &byte, 1, 300), 1);
+	byte ^= 1;
+	ck_assert_int_eq(pwrite(fd, &byte, 1, 300), 1);
+	close(fd);
+	ck_assert_int_eq(
+		mneme_check(directory, MNEME_CHECK_REPAIR, NULL, NULL, &result, NULL), 0);
+	ck_assert_uint_gt(result.findings, 0);
+	ck_assert_uint_eq(result.repaired, 0);
+	expect_state(reader, 3);
+	ck_assert_int_eq(mneme_close(reader), 0);
+	ck_assert_int_eq(
+		mneme_check(directory, MNEME_CHECK_REPAIR, NULL, NULL, &result, NULL), 0);
+	ck_assert_uint_gt(result.findings, 0);
+	ck_assert_uint_eq(result.repaired, result.findings);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("readers");
@@ -478,6 +510,7 @@ int main(void)
 	tcase_add_test(tc, test_readers_hold_space_until_they_close_or_die);
 	tcase_add_test(tc, test_readers_that_take_turns_hold_no_more_than_their_states);
 	tcase_add_test(tc, test_readers_outlive_their_writer);
+	tcase_add_test(tc, test_readers_keep_a_repair_waiting);
 	suite_add_tcase(suite, tc);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
