@@ -332,7 +332,7 @@ MNEME_EXPORT int mneme_log_replay(struct mneme *m, const void *run, size_t run_l
  * of events that fit each other. Both may be NULL. -ENOENT: no such run. */
 MNEME_EXPORT int mneme_log_verify(struct mneme *m, const void *run, size_t run_length,
 				  uint64_t *count, uint64_t *bad);
-/* Calls `each` for every run: name and number of events. */
+/* Calls `each` for every run: name and number of events. `each` must not call the engine. */
 typedef int mneme_log_run(void *arg, const void *run, size_t run_length, uint64_t events);
 MNEME_EXPORT int mneme_log_runs(struct mneme *m, mneme_log_run *each, void *arg);
 
