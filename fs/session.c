@@ -29,7 +29,7 @@
 #include "core/mneme_ioctl.h"
 
 enum { BUSY_GRACE_MS = 3000, BUSY_POLL_MS = 20 };
-enum { THREADS_DEFAULT = 10, QUEUE_DEPTH_DEFAULT = 8, BACKGROUND_MAX = 256 };
+enum { THREADS_DEFAULT = 10, THREADS_WAITING = 32, QUEUE_DEPTH_DEFAULT = 8, BACKGROUND_MAX = 256 };
 
 struct fs_session {
 	struct fs fs;
@@ -175,12 +175,20 @@ static int kernel_has_uring(void)
 	return value == 'Y';
 }
 
+/* Each change waits for the disk then, in the thread that took the request. A ring has one for each
+ * core, so there would be no group of changes to write at once. */
+static int requests_wait(const struct fs_session *session)
+{
+	return session->fs.options.durability == MNEME_DURABILITY_STRICT;
+}
+
 static int choose_transport(struct fs_session *session, struct mneme_error *error)
 {
 	enum fs_transport asked = session->fs.options.transport;
 	int library = FUSE_VERSION >= 318, kernel = kernel_has_uring();
+	int waits = asked == FS_TRANSPORT_AUTO && requests_wait(session);
 
-	session->uring = asked != FS_TRANSPORT_CLASSIC && library && kernel;
+	session->uring = asked != FS_TRANSPORT_CLASSIC && !waits && library && kernel;
 	if (asked == FS_TRANSPORT_URING && !session->uring) {
 		snprintf(error->message, sizeof(error->message),
 			 "transport=uring is not possible: %s",
@@ -193,6 +201,7 @@ static int choose_transport(struct fs_session *session, struct mneme_error *erro
 	snprintf(session->description, sizeof(session->description), "transport %s, libfuse %s%s",
 		 session->uring ? "uring" : "classic", fuse_pkgversion(),
 		 session->uring || asked == FS_TRANSPORT_CLASSIC ? ""
+		 : waits    ? " (durability=strict: many requests wait at once)"
 		 : !library ? " (FUSE over io_uring needs libfuse 3.18)"
 			    : " (FUSE over io_uring is off in the kernel)");
 	return 0;
@@ -514,7 +523,7 @@ static int serve(struct fs_session *session)
 	if (!config)
 		return -ENOMEM;
 	if (!threads)
-		threads = THREADS_DEFAULT;
+		threads = requests_wait(session) ? THREADS_WAITING : THREADS_DEFAULT;
 	fuse_loop_cfg_set_clone_fd(config, !session->uring);
 	fuse_loop_cfg_set_max_threads(config, threads);
 	fuse_loop_cfg_set_idle_threads(config, threads);

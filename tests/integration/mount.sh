@@ -42,6 +42,10 @@ cp /bin/true "$mnt/true"
 check noexec_is_kept says_no 'permission denied' "$mnt/true"
 store_unmount
 
+store_mount durability=strict
+check strict_takes_no_ring sh -c "tail -n 1 '$work/daemon.log' | grep 'transport classic'"
+store_unmount
+
 daemon_mode() { # without -f: returns when the mount is there
 	mnemefs "$store" "$mnt" -o allow_other && mountpoint -q "$mnt" && [ "$(cat "$mnt/file")" = content ]
 }
