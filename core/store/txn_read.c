@@ -57,7 +57,8 @@ int txn_tree_scan(struct mneme *m, const struct mneme_key *first, const struct m
 	struct tree_path path;
 	uint64_t faults = heap_faults(&m->heap), given = 0;
 	int brief = !scan_leaf_taken, early = 0;
-	int rc = (brief ? tree_find : tree_seek)(m, store_shard(m, first->inode), from, &path);
+	struct shard *shard = store_shard(m, first->inode);
+	int rc = brief ? tree_find(m, shard, from, &path) : tree_seek(m, shard, from, &path);
 
 	if (rc < 0)
 		return store_read_fault(m, faults, rc);
