@@ -5,11 +5,12 @@
 #include "fs/metrics.h"
 
 #include "core/bridge/bridge.h"
-#include "core/memory/memory.h"
+#include "core/memory/recall.h"
 #include "core/store/background.h"
 #include "fs/fs.h"
 #include "fs/stack.h"
 #include "pool/alloc.h"
+#include "pool/frame.h"
 #include "pool/histogram.h"
 #include "pool/layers.h"
 
@@ -345,6 +346,88 @@ static void print_memory(struct text *text, struct fs *fs)
 		    (double)s.search_ns / 1e9);
 }
 
+static void print_graph(struct text *text, const struct graph_live_stats *g)
+{
+	print_value(text, "recall_memories", "gauge", "Memories in the graph of links.",
+		    (double)g->nodes);
+	print_value(text, "recall_links", "gauge", "Links in it.", (double)g->links);
+	print_value(text, "recall_graph_bytes", "gauge", "Its memory.", (double)g->bytes);
+	print_value(text, "recall_waiting", "gauge", "Files whose links wait to get into it.",
+		    (double)g->waiting);
+	print_value(text, "recall_merges_total", "counter", "Merges of changes into it.",
+		    (double)g->merges);
+	print_value(text, "recall_merge_errors_total", "counter", "Of these, failed ones.",
+		    (double)g->merge_errors);
+	print_value(text, "recall_rescans_total", "counter", "Of these, with a read of all links.",
+		    (double)g->rescans);
+	print_value(text, "recall_merge_seconds_last", "gauge", "Duration of the last merge.",
+		    (double)g->merge_ns_last / 1e9);
+}
+
+static void print_spreads(struct text *text, const struct spreader_stats *s)
+{
+	print_value(text, "recall_runs_total", "counter", "Spreads of activation.",
+		    (double)s->runs);
+	print_value(text, "recall_narrowed_total", "counter",
+		    "Of these, with fewer links or hops to keep a deadline.", (double)s->narrowed);
+	print_value(text, "recall_cut_total", "counter", "Of these, ended by their deadline.",
+		    (double)s->cut);
+	print_value(text, "recall_prediction_error", "gauge",
+		    "Smoothed relative error of the predicted time.", s->prediction_error);
+	print_value(text, "recall_followed_total", "counter", "Links that were followed.",
+		    (double)s->links);
+	print_value(text, "recall_batches_total", "counter", "Batches of links.",
+		    (double)s->batches);
+	print_value(text, "recall_batch_links", "gauge", "Links that a batch may have now.",
+		    (double)s->batch_size);
+	print(text, "# HELP mneme_recall_records Records of activation.\n"
+		    "# TYPE mneme_recall_records gauge\n");
+	print(text,
+	      "mneme_recall_records{state=\"total\"} %lu\n"
+	      "mneme_recall_records{state=\"in_use\"} %lu\n"
+	      "mneme_recall_records{state=\"high_water\"} %lu\n",
+	      s->records, s->records_in_use, s->records_high_water);
+	print(text,
+	      "# HELP mneme_recall_record_gets_total Records taken, by where they came from.\n"
+	      "# TYPE mneme_recall_record_gets_total counter\n");
+	print(text,
+	      "mneme_recall_record_gets_total{from=\"thread\"} %lu\n"
+	      "mneme_recall_record_gets_total{from=\"pool\"} %lu\n",
+	      s->records_hits, s->records_acquired - s->records_hits);
+}
+
+OWN_FRAME static void print_recall(struct text *text, struct fs *fs)
+{
+	struct recall_stats s;
+
+	if (!fs->memory)
+		return;
+	recall_read_stats(fs->memory, &s);
+	print_graph(text, &s.graph);
+	print_spreads(text, &s.spreader);
+	print_value(text, "recall_refused_total", "counter", "Recalls that were one too many.",
+		    (double)s.refused);
+	print(text, "# HELP mneme_recall_latency_seconds Time from being asked to the answer.\n"
+		    "# TYPE mneme_recall_latency_seconds histogram\n");
+	print_histogram(text, "mneme_recall_latency_seconds", "of=\"recall\"",
+			recall_latency(fs->memory));
+}
+
+OWN_FRAME static void print_recall_line(struct text *text, struct fs *fs)
+{
+	const struct histogram *h = recall_latency(fs->memory);
+	struct recall_stats s;
+
+	recall_read_stats(fs->memory, &s);
+	print(text,
+	      "recall     %lu memories, %lu links, %lu wait; %lu runs, p50 %lu us, p95 %lu us, %lu "
+	      "narrowed, %lu cut, %lu refused; predictions off by %lu %%\n",
+	      s.graph.nodes, s.graph.links, s.graph.waiting, s.spreader.runs,
+	      histogram_quantile(h, 0.5) / 1000, histogram_quantile(h, 0.95) / 1000,
+	      s.spreader.narrowed, s.spreader.cut, s.refused,
+	      (uint64_t)(100 * s.spreader.prediction_error));
+}
+
 int metrics_write_prometheus(struct fs *fs, char *buffer, size_t capacity, size_t *length)
 {
 	struct text text = {.at = buffer, .capacity = capacity};
@@ -363,6 +446,7 @@ int metrics_write_prometheus(struct fs *fs, char *buffer, size_t capacity, size_
 	print_engine(&text, fs);
 	print_bridge(&text, fs);
 	print_memory(&text, fs);
+	print_recall(&text, fs);
 	return finish(&text, length);
 }
 
@@ -413,6 +497,7 @@ int metrics_write_stats(struct fs *fs, char *buffer, size_t capacity, size_t *le
 		      "mean %lu.%u ms\n",
 		      m.files, m.passages, m.pending, TENTHS((double)m.bytes / 1048576), m.searches,
 		      TENTHS(m.searches ? (double)m.search_ns / 1e6 / (double)m.searches : 0));
+		print_recall_line(&text, fs);
 	}
 	if (text.used < text.capacity)
 		text.used += layers_print(text.at + text.used, text.capacity - text.used);

@@ -200,6 +200,19 @@ by_inode() # an inode number opens nothing
 }
 check by_inode_number by_inode
 
+# ---- figures ----
+metric() { awk -v m="mneme_recall_$1" '$1 == m { print $2 }' .mneme/metrics; }
+metrics()
+{
+	local runs links
+	runs=$(metric runs_total) links=$(metric links)
+	mneme recall open/a.md >/dev/null
+	[ "$(metric runs_total)" = $((runs + 1)) ] && [ "$links" -gt 3 ] && [ "$(metric memories)" -gt 4 ] &&
+		[ "$(metric 'latency_seconds_count{of="recall"}')" -gt "$runs" ] && [ "$(metric 'records{state="in_use"}')" = 0 ] &&
+		[ "$(metric 'records{state="high_water"}')" -gt 0 ] && grep -q '^recall .* runs' .mneme/stats
+}
+check metrics metrics
+
 # ---- after a crash, on a read-only mount, on a store that is not mounted ----
 says open/a.md >/dev/null 2>&1
 cp "$work/has" "$work/before"
