@@ -239,6 +239,35 @@ START_TEST(test_recall_merges_in_the_background)
 }
 END_TEST
 
+/* Too large to be merged by who asks: then a change comes a little later, and comes by itself. */
+START_TEST(test_recall_of_a_large_graph_follows_in_the_background)
+{
+	enum { MANY = 260 };
+	static struct to to[MANY];
+	struct recall_stats stats;
+
+	setup();
+	for (uint64_t i = FILES; i < MANY; i++)
+		notes_write(&notes, i, "x", 1);
+	for (unsigned k = 0; k < MANY; k++)
+		to[k] = (struct to){k, NAMES_LINK_WIKI, 0.5};
+	for (uint64_t i = 0; i < MANY; i++)
+		set(i, to, MANY);
+	memory_close(memory);
+	memory_begin();
+	check_near(activation(1, 2, SPREAD_OUT), 1);
+	recall_read_stats(memory, &stats);
+	ck_assert_uint_gt(stats.graph.links, RECALL_FRESH);
+	set(1, NULL, 0);
+	while (activation(1, 2, SPREAD_OUT) > 0) /* or the test's time is over */
+		usleep(1000);
+	recall_read_stats(memory, &stats);
+	ck_assert_uint_eq(stats.graph.rescans, 1);
+	ck_assert_uint_eq(stats.graph.waiting, 0);
+	teardown();
+}
+END_TEST
+
 static int allow_even(void *arg, uint64_t inode, uint64_t directory)
 {
 	(void)arg;
@@ -401,6 +430,7 @@ END_TEST
 
 UNIT_MAIN("recall", test_recall_follows_the_links_of_the_tree, test_recall_of_a_file_that_goes,
 	  test_recall_that_followed_is_what_a_new_start_would_read,
-	  test_recall_merges_in_the_background, test_recall_of_what_may_not_be_seen,
-	  test_recall_refuses_a_flood, test_recall_allocates_nothing_once_warm,
-	  test_recall_request_says_what_is_wrong)
+	  test_recall_merges_in_the_background,
+	  test_recall_of_a_large_graph_follows_in_the_background,
+	  test_recall_of_what_may_not_be_seen, test_recall_refuses_a_flood,
+	  test_recall_allocates_nothing_once_warm, test_recall_request_says_what_is_wrong)
