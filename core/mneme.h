@@ -403,6 +403,22 @@ MNEME_EXPORT int mneme_memory_search(struct mneme_memory *memory, const char *di
 				     struct mneme_error *error);
 MNEME_EXPORT void mneme_free(void *memory); /* accepts NULL */
 
+/* ---- compaction ---- */
+
+struct mneme_compacted {
+	uint64_t cleaned_bytes; /* of the heap, overwritten */
+	uint64_t
+		kept_bytes; /* that a program may still read that has the store open read-only: run it
+	                           again when that has ended */
+};
+/* Takes what was deleted or overwritten before the call out of the store's files: no byte of it is
+ * in them afterwards, but for what kept_bytes says. `memory`: that of the same store (NULL: it has
+ * none open; what STORE/index/ has is then removed, and made again by the next mount). Operations
+ * go on meanwhile. `out` may be NULL. 0; -EROFS, -ENOSPC, -EIO, -EUCLEAN: it was not finished, and
+ * nothing is lost; likewise after a crash. */
+MNEME_EXPORT int mneme_compact(struct mneme *m, struct mneme_memory *memory,
+			       struct mneme_compacted *out);
+
 /* ---- sentence encoders ---- */
 
 /* What a model file says about itself. Strings are NUL-terminated. */

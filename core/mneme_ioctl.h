@@ -269,6 +269,18 @@ struct mneme_ioc_recalled {
 	__u8 data[];
 };
 
+/* Takes what was deleted or overwritten before out of the store's files (core/mneme.h:
+ * mneme_compact). The caller is root, or owns the root directory of the mount: else EPERM. The rest
+ * is filled. */
+struct mneme_ioc_compact {
+	__u32 version;
+	__u32 reserved;
+	__u64 cleaned_bytes; /* overwritten */
+	__u64 kept_bytes; /* a program that has the store open read-only may read them: again, later */
+	__u64 open_files; /* deleted, but still open: what they hold stays */
+	__u64 reserved64[2];
+};
+
 enum mneme_ioc_number {
 	MNEME_IOC_NR_IDENTITY = 1,
 	MNEME_IOC_NR_STATS = 2,
@@ -287,6 +299,7 @@ enum mneme_ioc_number {
 	MNEME_IOC_NR_UNLINK = 0x51,
 	MNEME_IOC_NR_LINKS = 0x52,
 	MNEME_IOC_NR_RECALL = 0x53,
+	MNEME_IOC_NR_COMPACT = 0x60,
 };
 
 #define MNEME_IOC_IDENTITY _IOR(MNEME_IOC_MAGIC, MNEME_IOC_NR_IDENTITY, struct mneme_ioc_identity)

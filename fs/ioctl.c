@@ -261,6 +261,8 @@ static int answer_data(struct op *op, uint64_t ino, unsigned number, void *data,
 		return ioctl_links(op, ino, data, size);
 	case MNEME_IOC_NR_RECALL:
 		return ioctl_recall(op, ino, data, size);
+	case MNEME_IOC_NR_COMPACT:
+		return ioctl_compact(op, data, size);
 	default:
 		return -ENOTTY;
 	}

@@ -40,6 +40,8 @@ int ioctl_links(struct op *op, uint64_t ino, struct mneme_ioc_links *links, size
 
 /* What comes to mind: from the file `ino`, or below the directory. */
 int ioctl_recall(struct op *op, uint64_t ino, struct mneme_ioc_recall *recall, size_t size);
+/* Compaction of the whole store. */
+int ioctl_compact(struct op *op, struct mneme_ioc_compact *compact, size_t size);
 
 /* -EINVAL for an unknown one. */
 int ioctl_durability(uint8_t durability, enum mneme_durability *out);

@@ -317,6 +317,33 @@ static int each_orphan(void *arg, const struct mneme_key *key, const void *value
 	return orphans->count == REAP_RECOVER_BATCH;
 }
 
+static int each_counted(void *arg, const struct mneme_key *key, const void *value, size_t length)
+{
+	++*(int64_t *)arg;
+	return 0;
+}
+
+int64_t reaper_orphans(struct fs *fs, unsigned timeout_ms)
+{
+	enum { PAUSE_MS = 10 };
+	struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000};
+	int64_t count;
+
+	for (unsigned waited = 0;; waited += PAUSE_MS) {
+		count = 0;
+		for (uint32_t shard = 0; shard < fs->shards; shard++) {
+			struct mneme_key first = names_key(shard, MNEME_TYPE_ORPHAN);
+			struct mneme_key last = names_key(shard, MNEME_TYPE_ORPHAN + 1);
+			int err = mneme_scan(fs->engine, &first, &last, 0, each_counted, &count);
+			if (err < 0)
+				return err;
+		}
+		if (!count || waited >= timeout_ms)
+			return count;
+		nanosleep(&pause, NULL);
+	}
+}
+
 static int recover_shard(struct fs *fs, uint32_t shard)
 {
 	struct orphans orphans;

@@ -28,6 +28,9 @@ void reaper_invalidate(struct fs *fs, uint64_t ino);
 /* At the mount: removes everything that was left over. Returns 0 or -errno. */
 int reaper_recover(struct fs *fs);
 
+/* Files without a name that are still there; waits up to `timeout_ms` until there are none. -errno. */
+int64_t reaper_orphans(struct fs *fs, unsigned timeout_ms);
+
 /* Waits, but at most `timeout_ms`, until what was handed to the thread so far is removed, and, if
  * `checkpoint` is not 0, until a checkpoint has given its space back. Returns 1 if there was something to
  * wait for and it is done, else 0. */

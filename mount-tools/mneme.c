@@ -14,8 +14,8 @@
 #include <string.h>
 
 static const struct tool_verb *const verbs[] = {
-	&verb_search, &verb_near, &verb_recall, &verb_status, &verb_sync,  &verb_stats,
-	&verb_kv,     &verb_log,  &verb_link,   &verb_unlink, &verb_config};
+	&verb_search, &verb_near, &verb_recall, &verb_status, &verb_sync,   &verb_stats,
+	&verb_kv,     &verb_log,  &verb_link,   &verb_unlink, &verb_config, &verb_compact};
 enum { VERBS = sizeof(verbs) / sizeof(verbs[0]) };
 
 static const char head[] =
@@ -227,10 +227,10 @@ int main(int argc, char **argv)
 	}
 	const struct tool_verb *verb = verb_find(name);
 	if (!*name)
-		return tool_fail(
-			"say what to do: search, near, recall, link, status, sync, config, stats, "
-			"kv or log "
-			"(mneme --help)");
+		return tool_fail("say what to do: search, near, recall, link, status, sync, "
+				 "config, compact, stats, "
+				 "kv or log "
+				 "(mneme --help)");
 	if (!verb)
 		return tool_fail("there is no verb '%s' (mneme --help)", name);
 	options.filters = json_object();

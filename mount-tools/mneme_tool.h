@@ -38,7 +38,7 @@ struct tool_verb {
 };
 
 extern const struct tool_verb verb_search, verb_near, verb_recall, verb_status, verb_sync,
-	verb_stats, verb_kv, verb_log, verb_link, verb_unlink, verb_config;
+	verb_stats, verb_kv, verb_log, verb_link, verb_unlink, verb_config, verb_compact;
 
 /* "mneme: sentence" and TOOL_ERROR. */
 int tool_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));

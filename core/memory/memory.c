@@ -251,6 +251,7 @@ int memory_open(struct mneme *engine, const struct memory_options *options, stru
 	if (options->mounted_at && strlen(options->mounted_at) < sizeof mem->mounted_at)
 		strcpy(mem->mounted_at, options->mounted_at);
 	pthread_rwlock_init(&mem->index, NULL);
+	pthread_mutex_init(&mem->upkeep.run, NULL);
 	if (pending_init(&mem->pending) == 0)
 		rc = embedder_choose(mem, options, error);
 	if (rc == 0)
@@ -317,5 +318,6 @@ void memory_close(struct memory *mem)
 	spaces_free(mem->spaces);
 	pending_fini(&mem->pending);
 	pthread_rwlock_destroy(&mem->index);
+	pthread_mutex_destroy(&mem->upkeep.run);
 	alloc_free(mem);
 }

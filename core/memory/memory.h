@@ -118,6 +118,9 @@ int memory_path(struct memory *mem, uint64_t inode, uint64_t directory, memory_a
 /* 1: the caller may know of the file: it has a name that is not opted out and that he may use. */
 int memory_is_open_to(struct memory *mem, uint64_t inode, memory_allow *allow, void *arg);
 
+/* mneme_compact() of the engine, and the same for the indexes. */
+int memory_compact(struct memory *mem, struct mneme_compacted *out);
+
 /* What user.mneme.state says: "indexed", "pending", "skipped: why", "error: why". */
 int memory_describe(struct memory *mem, uint64_t inode, char *text, size_t size);
 /* The vector of a part as floats: *dim receives the length. -ENODATA: none. -ERANGE: `capacity`. */

@@ -75,6 +75,7 @@ struct upkeep {
 	struct bridge_periodic *alarm;  /* [I] NULL: not started */
 	_Atomic uint64_t not_before_ns; /* [A] after a failure */
 	_Atomic int stop;               /* [A] also ends a build */
+	pthread_mutex_t run;            /* the task, or a compaction; taken before all else */
 };
 
 /* Words of texts that were just saved; memory_fresh.c. */
@@ -225,6 +226,9 @@ int memory_index_has_words(struct memory *mem, uint64_t inode, uint64_t version)
 void memory_index_remove(struct memory *mem, uint64_t inode);
 /* Drops what is dead in the index of the words, where that is much. Takes seconds. */
 void memory_index_compact_if_due(struct memory *mem);
+/* Builds the index of the vectors anew, and leaves dead ones out, where that is due, or `always`.
+ * [upkeep.run] */
+int memory_index_build(struct memory *mem, int always);
 /* Starts and ends long work on the indexes; _poke() has it looked whether there is some. */
 int memory_upkeep_start(struct memory *mem);
 void memory_upkeep_stop(struct memory *mem);

@@ -15,7 +15,7 @@
 
 enum { RETRY_S = 30 };
 
-static int build_if_due(struct memory *mem)
+int memory_index_build(struct memory *mem, int always)
 {
 	struct collection_build *build = NULL;
 	int rc = 0;
@@ -23,7 +23,7 @@ static int build_if_due(struct memory *mem)
 	if (!mem->vectors)
 		return 0;
 	pthread_rwlock_rdlock(&mem->index);
-	if (collection_wants_build(mem->vectors))
+	if (always || collection_wants_build(mem->vectors))
 		rc = collection_build_begin(mem->vectors, &build);
 	pthread_rwlock_unlock(&mem->index);
 	if (!build)
@@ -51,10 +51,12 @@ static void upkeep_run(void *arg, int status)
 	(void)status;
 	if (atomic_load_explicit(&u->stop, memory_order_relaxed))
 		return;
+	pthread_mutex_lock(&u->run);
 	memory_index_compact_if_due(mem);
-	int rc = build_if_due(mem);
+	int rc = memory_index_build(mem, 0);
 	if (!rc && is_save_due(mem))
 		memory_snapshot_save(mem, 0);
+	pthread_mutex_unlock(&u->run);
 	if (!rc || rc == -ECANCELED)
 		return;
 	fprintf(stderr, "mneme: the index of the vectors could not be built (%s)\n", strerror(-rc));

@@ -25,6 +25,7 @@ int checkpoint_new(struct mneme *m)
 	if (!c)
 		return -ENOMEM;
 	pthread_mutex_init(&c->run, NULL);
+	pthread_mutex_init(&c->compacting, NULL);
 	c->super_page = alloc_aligned(FMT_PAGE_SIZE, FMT_PAGE_SIZE);
 	c->bitmap = alloc_aligned(FMT_PAGE_SIZE, FMT_PAGE_SIZE);
 	c->stage.bytes = alloc_aligned(FMT_PAGE_SIZE, STAGE_BYTES);
@@ -53,6 +54,7 @@ void checkpoint_free(struct mneme *m)
 	alloc_free(c->compressed);
 	alloc_free(c->table);
 	pthread_mutex_destroy(&c->run);
+	pthread_mutex_destroy(&c->compacting);
 	alloc_free(c);
 	m->checkpoint = NULL;
 }

@@ -26,6 +26,7 @@ struct stage {
 
 struct checkpoint {
 	pthread_mutex_t run;        /* one checkpoint at a time */
+	pthread_mutex_t compacting; /* one compaction at a time; taken before `run` */
 	_Atomic uint64_t begun;     /* checkpoints started */
 	_Atomic uint64_t spills;    /* spills started */
 	_Atomic int spilled;        /* [A] since the last durable checkpoint; written under `run` */

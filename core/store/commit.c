@@ -568,6 +568,55 @@ int commit_make_arena_room(struct mneme *m)
 	return background_make_room(m);
 }
 
+static int renew_apply(struct mneme *m, struct shard *s, struct page_key key, struct budget *budget)
+{
+	struct tree_path path;
+	enum page_kind kind;
+	uint32_t length;
+	int rc = tree_find(m, s, key, &path), error = 0;
+
+	if (rc < 0 || !path.depth || !path.found)
+		return rc;
+	rc = freed_reserve(s, 4 * s->height + 12, budget);
+	if (rc == 0)
+		rc = pages_promise(m, s, tree_pages_needed(s), 0, 0, budget);
+	if (rc == 0)
+		rc = tree_prepare(m, s, key, budget, &path);
+	if (rc < 0)
+		return rc;
+	if (path.positions[path.depth - 1] == 0)
+		tree_separator_renew(&path);
+	const uint8_t *cell = page_value(path.pages[path.depth - 1], path.positions[path.depth - 1],
+					 &length, &kind);
+	if (kind != PAGE_PACKED)
+		return 0;
+	length = value_length(cell, kind);
+	if (length > FMT_VALUE_MAX)
+		return -EUCLEAN;
+	rc = pages_promise(m, s, value_pages(length), 1, 0, budget);
+	if (rc == 0 && !value_own(m, s, &path, length, budget, &error))
+		rc = error;
+	return rc;
+}
+
+int commit_renew(struct mneme *m, struct page_key key)
+{
+	struct budget budget = {0};
+	struct mneme_key decoded;
+
+	store_decode_key(key, &decoded);
+	struct shard *s = store_shard(m, decoded.inode);
+	lock_write(&s->lock);
+	uint64_t faults = heap_faults(&m->heap);
+	int rc = store_writable(m);
+	if (rc == 0)
+		rc = renew_apply(m, s, key, &budget);
+	rc = store_read_fault(m, faults, rc);
+	pages_unpromise(m, s, 0, &budget);
+	lock_write_done(&s->lock);
+	return rc;
+}
+
 int commit_make_heap_room(struct mneme *m, uint64_t pages)
 {
 	/* Other threads promise and give back meanwhile: only some more than what is wanted makes sure

@@ -39,6 +39,10 @@ int commit_replay(struct mneme *m, const struct commit_op *op);
  * sees a change. -ESTALE: the value is not `was` any more. Takes the shard's lock itself. */
 int commit_pack(struct mneme *m, struct page_key key, const struct fmt_value *was,
 		const void *packed, uint32_t length);
+/* Has the pages on the way to a key written anew, with the separator left of its leaf made of a key
+ * that is there; a packed value gets a slot of its own. What the key holds stays the same, as
+ * above. 0 also when there is no such key. */
+int commit_renew(struct mneme *m, struct page_key key);
 /* After so many tries on a full disk, this thread's last transaction is refused. */
 int commit_gives_up(int tries);
 /* Called without locks after one of the four codes above, with that code, by the thread that met it:

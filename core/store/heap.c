@@ -337,6 +337,35 @@ uint64_t heap_free_runs(struct heap *h, uint64_t *items)
 	return runs;
 }
 
+uint32_t heap_free_run(struct heap *h, uint64_t from, uint32_t want, uint64_t *page)
+{
+	uint64_t pages = atomic_load_explicit(&h->pages, memory_order_relaxed);
+	uint32_t count = 0, first = 0, at = from % FMT_GROUP_PAGES;
+
+	lock_write(&h->lock);
+	for (uint32_t group = from / FMT_GROUP_PAGES; group < heap_groups(h) && !count; group++) {
+		count = run_find(&h->groups[group], at < FMT_GROUP_FIRST ? FMT_GROUP_FIRST : at,
+				 heap_group_extent(pages, group), want, 1, &first);
+		*page = (uint64_t)group * FMT_GROUP_PAGES + first;
+		at = 0;
+	}
+	lock_write_done(&h->lock);
+	return count;
+}
+
+uint64_t heap_held(struct heap *h)
+{
+	uint64_t held = 0;
+
+	lock_write(&h->lock);
+	for (uint32_t group = 0; group < heap_groups(h); group++)
+		for (uint32_t i = 0; i < GROUP_BYTES; i++)
+			held += __builtin_popcount(h->groups[group].bits[i] &
+						   ~h->groups[group].disk[i]);
+	lock_write_done(&h->lock);
+	return held;
+}
+
 void heap_take(struct heap *h, uint64_t page, uint32_t count)
 {
 	struct heap_group *g = &h->groups[page / FMT_GROUP_PAGES];

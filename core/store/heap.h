@@ -78,6 +78,11 @@ int heap_alloc(struct heap *h, uint32_t want, uint32_t least, uint64_t *page);
 void heap_settle(struct heap *h);
 /* The runs of free pages, as items of a freed_list (store.h): how many; `items` may be NULL. */
 uint64_t heap_free_runs(struct heap *h, uint64_t *items);
+/* The first run of free pages from `from` on, inside of one group, and at most `want` of it: how many; 0:
+ * there is none. */
+uint32_t heap_free_run(struct heap *h, uint64_t from, uint32_t want, uint64_t *page);
+/* Pages that no durable state of the writer reaches, and that are not free: held.h. */
+uint64_t heap_held(struct heap *h);
 /* Takes a run of free pages out of use, in memory alone, until heap_free_now(). */
 void heap_take(struct heap *h, uint64_t page, uint32_t count);
 /* Freed in the epoch being closed: not in the next checkpoint, but still not to be handed out. */

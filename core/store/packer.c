@@ -33,6 +33,7 @@ struct candidate {
 };
 
 struct packer {
+	pthread_mutex_t step;   /* held for a step, or by packer_hold() */
 	int active;             /* a pass is under way */
 	uint64_t since, target; /* of the pass: since < birth <= target is looked at */
 	uint64_t sampled;       /* epoch up to which samples were taken */
@@ -63,16 +64,47 @@ int packer_new(struct mneme *m)
 	if (m->super.packed_until < m->super.generation)
 		atomic_store_explicit(&p->until, m->super.packed_until, memory_order_relaxed);
 	p->random = 1;
+	pthread_mutex_init(&p->step, NULL);
 	m->packer = p;
 	return 0;
 }
 
 void packer_free(struct mneme *m)
 {
-	if (m->packer)
-		alloc_free(m->packer->samples);
-	alloc_free(m->packer);
+	struct packer *p = m->packer;
+
+	if (!p)
+		return;
+	alloc_free(p->samples);
+	pthread_mutex_destroy(&p->step);
+	alloc_free(p);
 	m->packer = NULL;
+}
+
+void packer_hold(struct mneme *m)
+{
+	if (m->packer)
+		pthread_mutex_lock(&m->packer->step);
+}
+
+void packer_release(struct mneme *m)
+{
+	if (m->packer)
+		pthread_mutex_unlock(&m->packer->step);
+}
+
+void packer_forget(struct mneme *m)
+{
+	struct packer *p = m->packer;
+
+	if (!p)
+		return;
+	p->active = 0;
+	p->sampled = p->seen = 0;
+	alloc_free(p->samples);
+	p->samples = NULL;
+	/* release: as in pass_end() */
+	atomic_store_explicit(&p->until, 0, memory_order_release);
 }
 
 uint64_t packer_until(const struct mneme *m)
@@ -321,13 +353,9 @@ static int is_crowded(struct mneme *m)
 	       m->dirty.budget_max / 4;
 }
 
-int packer_step(struct mneme *m)
+static int step(struct packer *p, struct mneme *m)
 {
-	struct packer *p = m->packer;
-	int rc = p ? store_writable(m) : 0;
-
-	if (!p || rc < 0)
-		return rc;
+	int rc = 0;
 	enum packing_state state = packing_state(m->packing);
 	if (state == PACKING_NEW || state == PACKING_LOST)
 		return 0;
@@ -349,6 +377,20 @@ int packer_step(struct mneme *m)
 	rc = pass_end(p, m);
 	/* A checkpoint that came during the pass asks for the next one. */
 	return rc == 0 && durable(m) > p->target ? 1 : rc;
+}
+
+int packer_step(struct mneme *m)
+{
+	struct packer *p = m->packer;
+	int rc = p ? store_writable(m) : 0;
+
+	if (!p || rc < 0)
+		return rc;
+	if (pthread_mutex_trylock(&p->step))
+		return -EBUSY;
+	rc = step(p, m);
+	pthread_mutex_unlock(&p->step);
+	return rc;
 }
 
 int packer_run(struct mneme *m)

@@ -34,6 +34,11 @@ struct packer_stats {
 /* Of a store without compression, or one that is only read: none is made. 0, -ENOMEM. */
 int packer_new(struct mneme *m);
 void packer_free(struct mneme *m);
+/* Until packer_release() no step does anything (-EBUSY); one that runs ends first. */
+void packer_hold(struct mneme *m);
+void packer_release(struct mneme *m);
+/* What it remembers of values that it saw, samples too, goes: all are tried again. [held] */
+void packer_forget(struct mneme *m);
 /* One bounded step of a pass: 1 when there is more to do, 0 when there is not until another
  * checkpoint is durable, -errno as above. */
 int packer_step(struct mneme *m);

@@ -166,6 +166,25 @@ void packing_written(struct packing *p, const struct fmt_super *super)
 		state_set(p, PACKING_DURABLE);
 }
 
+void packing_drop(struct mneme *m)
+{
+	struct packing *p = m->packing;
+
+	if (packing_state(p) == PACKING_NEW)
+		heap_unpromise(&m->heap, (uint64_t)copies_missing(&m->super) * pages_of(p->length));
+	memset(m->super.dictionary, 0, sizeof m->super.dictionary);
+	m->super.incompatible &= ~(uint64_t)FMT_INCOMPAT_PACKED;
+	ZSTD_freeCCtx(p->writing);
+	p->writing = NULL;
+	/* Who read with it had a shard's lock, as had who unpacked the last value. */
+	ZSTD_freeDDict(atomic_load_explicit(&p->reading, memory_order_relaxed));
+	atomic_store_explicit(&p->reading, NULL, memory_order_relaxed);
+	alloc_free(p->bytes);
+	p->bytes = NULL;
+	p->length = 0;
+	state_set(p, PACKING_NONE);
+}
+
 /* ---- reading ---- */
 
 static ZSTD_DCtx *context_get(struct packing *p)

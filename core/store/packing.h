@@ -46,6 +46,10 @@ const uint8_t *packing_unwritten(const struct mneme *m, const struct fmt_super *
 /* `super` is durable. */
 void packing_written(struct packing *p, const struct fmt_super *super);
 
+/* Forgets the dictionary, in memory and in m->super; nothing is packed, and its pages are given up.
+ * [run of the checkpoint; no packing_make() meanwhile] */
+void packing_drop(struct mneme *m);
+
 /* Decompresses `stored` bytes into exactly `length` bytes: 0, -EUCLEAN, -ENOMEM. */
 int packing_decompress(struct packing *p, const void *from, uint32_t stored, void *out,
 		       uint32_t length);

@@ -153,6 +153,26 @@ static void compact(struct fmt_page *page)
 	page->garbage = 0;
 }
 
+int page_is_loose(const struct fmt_page *page)
+{
+	const struct fmt_slot *first = page_slots(page);
+
+	return page->garbage || (page->level && page->count && (first->key_length || first->head));
+}
+
+void page_squeeze(struct fmt_page *page)
+{
+	struct fmt_slot *first = slots_of(page);
+
+	if (page->level && page->count) {
+		page->garbage += first->key_length;
+		first->key_length = 0;
+		first->head = 0;
+	}
+	if (page->garbage)
+		compact(page);
+}
+
 /* A new key may be shorter in common with the others than the prefix so far. */
 static void prefix_adapt(struct fmt_page *page, unsigned position)
 {

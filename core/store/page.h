@@ -131,6 +131,11 @@ void page_split(struct fmt_page *page, unsigned position, struct fmt_page *right
 unsigned page_split_position(const struct fmt_page *page, unsigned position, unsigned cell_length);
 /* Appends all cells of `right`, if they fit (then 1). */
 int page_merge(struct fmt_page *page, const struct fmt_page *right);
+/* Whether it has bytes that belong to none of its keys: what page_squeeze() takes out. */
+int page_is_loose(const struct fmt_page *page);
+/* Moves the cells together, and empties the key of an inner page that is not looked at. Before the
+ * page is written: then no byte of a removed key is left behind `top`. */
+void page_squeeze(struct fmt_page *page);
 /* Offsets, lengths and order make sense: 0 or -EUCLEAN. */
 int page_verify(const struct fmt_page *page);
 

@@ -206,6 +206,7 @@ static int place_page(struct mneme *m, uint32_t number)
 	struct fmt_page *page = (struct fmt_page *)bytes;
 	memcpy(page, dirty_memory(&m->dirty, number), FMT_PAGE_SIZE);
 	page_complete(m, page);
+	page_squeeze(page);
 	/* What lies between slots and cells is left over from older keys: nothing of it is kept. */
 	memset(bytes + sizeof *page + page->count * sizeof(struct fmt_slot), 0,
 	       page->top - sizeof *page - page->count * sizeof(struct fmt_slot));

@@ -492,6 +492,59 @@ void tree_remove(struct mneme *m, struct shard *s, struct tree_path *path, struc
 	rebalance(m, s, path, path->depth - 1, budget);
 }
 
+/* ---- separators ---- */
+
+/* Level of the page that has the separator left of the path's leaf; -1: it is the shard's first leaf. */
+static int separator_level(const struct tree_path *path)
+{
+	int level = (int)path->depth - 2;
+
+	while (level >= 0 && path->positions[level] == 0)
+		level--;
+	return level;
+}
+
+/* Bytes that it shares with the leaf's first key. */
+static unsigned separator_shared(const struct tree_path *path, int level, struct page_key *first)
+{
+	struct page_key was = page_key_at(path->pages[level], path->positions[level]);
+	unsigned i = 0;
+
+	*first = page_key_at(path->pages[path->depth - 1], 0);
+	while (i < was.length && i < first->length && was.bytes[i] == first->bytes[i])
+		i++;
+	return i;
+}
+
+int tree_separator_is_stale(const struct tree_path *path)
+{
+	int level = separator_level(path);
+	struct page_key first;
+
+	if (level < 0 || path->pages[path->depth - 1]->count == 0)
+		return 0;
+	return separator_shared(path, level, &first) <
+	       page_key_at(path->pages[level], path->positions[level]).length;
+}
+
+void tree_separator_renew(struct tree_path *path)
+{
+	int level = separator_level(path);
+	struct page_key first;
+
+	if (!tree_separator_is_stale(path))
+		return;
+	struct fmt_page *page = path->pages[level];
+	unsigned position = path->positions[level];
+	uint64_t child = page_child(page, position);
+	/* It is smaller than the key, so up to the first other byte the key is greater than it, and so
+	 * than all that is left of it. That is no longer than it was. */
+	unsigned shared = separator_shared(path, level, &first);
+	first.length = shared + 1;
+	page_remove(page, position);
+	CHECK(page_insert(page, position, first, &child, NULL, 0));
+}
+
 /* ---- ranges ---- */
 
 int tree_range_measure(struct mneme *m, struct shard *s, struct page_key first,

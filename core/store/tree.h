@@ -73,6 +73,12 @@ int tree_range_measure(struct mneme *m, struct shard *s, struct page_key first,
 int tree_range_remove(struct mneme *m, struct shard *s, struct page_key first, struct page_key last,
 		      struct budget *budget);
 
+/* The separator above a path to the first key of a leaf, the one left of that leaf: whether it has bytes
+ * that this key has not (of keys that are gone). */
+int tree_separator_is_stale(const struct tree_path *path);
+/* Then makes it of that key. Its page can be written. */
+void tree_separator_renew(struct tree_path *path);
+
 /* Room for that many more items on the shard's freed list: 0 or -ENOMEM. */
 int tree_reserve_freed(struct shard *s, uint64_t items);
 void tree_free_page(struct mneme *m, struct shard *s, uint64_t reference, struct budget *budget);

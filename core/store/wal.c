@@ -67,11 +67,21 @@ void wal_fini(struct wal *w)
 
 /* ---- segments ---- */
 
-/* Makes a file of `bytes` zeros, durable with its name. */
-static int segment_create(struct wal *w, uint32_t file, uint64_t bytes)
+/* Fills a file with `bytes` zeros. */
+static int segment_zero(struct wal *w, struct io_file *f, uint64_t bytes)
 {
 	enum { ZEROS = 1 << 18 };
 	static uint8_t zeros[ZEROS]; /* never written */
+	int rc = 0;
+
+	for (uint64_t at = 0; rc == 0 && at < bytes; at += ZEROS)
+		rc = io_write_full(f, w->io, zeros, bytes - at < ZEROS ? bytes - at : ZEROS, at);
+	return rc < 0 ? rc : w->io->ops->sync(f);
+}
+
+/* Makes a file of `bytes` zeros, durable with its name. */
+static int segment_create(struct wal *w, uint32_t file, uint64_t bytes)
+{
 	char name[IO_NAME_MAX];
 	struct io_file *f;
 
@@ -80,10 +90,8 @@ static int segment_create(struct wal *w, uint32_t file, uint64_t bytes)
 	if (rc < 0)
 		return rc;
 	rc = w->io->ops->allocate(f, 0, bytes);
-	for (uint64_t at = 0; rc == 0 && at < bytes; at += ZEROS)
-		rc = io_write_full(f, w->io, zeros, bytes - at < ZEROS ? bytes - at : ZEROS, at);
 	if (rc == 0)
-		rc = w->io->ops->sync(f);
+		rc = segment_zero(w, f, bytes);
 	w->io->ops->close(f);
 	if (rc == 0)
 		rc = SEEDED_BUG(12) ? 0 : w->io->ops->sync_dir(w->io, "wal");
@@ -216,6 +224,52 @@ uint32_t wal_trim(struct wal *w)
 	}
 	pthread_mutex_unlock(&w->segments);
 	return removed;
+}
+
+/* Only the file's bytes: whatever a crash leaves of them, it is a spare one. */
+static int spare_clean(struct wal *w)
+{
+	char name[IO_NAME_MAX];
+	struct io_file *f;
+	uint32_t file;
+
+	if (spare_take(w, &file) < 0)
+		return 0;
+	wal_name(file, name);
+	int rc = w->io->ops->open(w->io, name, IO_WRITE, &f);
+	if (rc < 0) {
+		wal_adopt_spare(w, file);
+		return rc == -EMFILE || rc == -ENFILE ? -ENOMEM : rc;
+	}
+	rc = segment_zero(w, f, w->segment_bytes);
+	w->io->ops->close(f);
+	if (rc == 0)
+		wal_adopt_spare(w, file);
+	else
+		w->io->ops->unlink(w->io, name);
+	return rc;
+}
+
+int wal_clean(struct wal *w)
+{
+	int rc = 0;
+
+	(void)wal_trim(w);
+	for (int i = 0; i < WAL_SPARES_QUIET && rc == 0; i++) /* each time the oldest one */
+		rc = spare_clean(w);
+	return rc;
+}
+
+uint64_t wal_kept(struct wal *w, uint64_t lsn)
+{
+	uint64_t bytes = 0;
+
+	pthread_mutex_lock(&w->segments);
+	for (uint32_t i = 0; i < w->retired_count; i++)
+		if (w->retired[i].end <= lsn)
+			bytes += w->segment_bytes;
+	pthread_mutex_unlock(&w->segments);
+	return bytes;
 }
 
 uint64_t wal_free_bytes(struct wal *w)
@@ -419,6 +473,12 @@ static void buffer_take(struct wal *w)
 	lock_write_done(&w->append);
 }
 
+/* Nothing was spoilt. Without descriptors it is as without memory: a checkpoint opens nothing. */
+static int is_lack(int rc)
+{
+	return rc == -ENOSPC || rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE;
+}
+
 /* Writes one block, the stuck one first. [leader] */
 static int flush(struct wal *w)
 {
@@ -435,11 +495,8 @@ static int flush(struct wal *w)
 		atomic_store_explicit(&w->durable, end, memory_order_release);
 	}
 	int rc = segment_fit(w, w->stuck.lsn, length);
-	/* Without descriptors as without memory: a checkpoint opens nothing. */
-	if (rc == -EMFILE || rc == -ENFILE)
-		rc = -ENOMEM;
-	if (rc == -ENOSPC || rc == -ENOMEM)
-		return rc;
+	if (is_lack(rc))
+		return rc == -ENOSPC ? rc : -ENOMEM;
 	if (rc == 0)
 		rc = block_write(w, w->stuck.block, length, w->stuck.records, w->stuck.lsn);
 	if (rc < 0) {
@@ -532,7 +589,7 @@ int wal_sync_to(struct wal *w, uint64_t lsn)
 	}
 }
 
-void wal_leave_out(struct wal *w, uint64_t lsn)
+static void turn_take(struct wal *w)
 {
 	uint32_t seen, nobody = 0;
 
@@ -540,9 +597,42 @@ void wal_leave_out(struct wal *w, uint64_t lsn)
 		seen = atomic_load_explicit(&w->turn, memory_order_seq_cst);
 		if (atomic_compare_exchange_strong_explicit(
 			    &w->leader, &nobody, 1, memory_order_acquire, memory_order_relaxed))
-			break;
+			return;
 		turn_wait(w, seen);
 	}
+}
+
+/* [leader] */
+static int segment_renew(struct wal *w)
+{
+	lock_write(&w->append);
+	uint64_t lsn = w->base; /* changes by the leader alone */
+	lock_write_done(&w->append);
+	if (w->file && !w->gap && w->file_base == lsn)
+		return 0;
+	int rc = segment_next(w, lsn, 0);
+	if (is_lack(rc))
+		return rc == -ENOSPC ? rc : -ENOMEM;
+	if (rc == 0)
+		rc = w->io->ops->sync(w->file);
+	if (rc < 0)
+		atomic_store_explicit(&w->failed, -rc, memory_order_release);
+	return rc;
+}
+
+int wal_renew(struct wal *w)
+{
+	turn_take(w);
+	int rc = flush(w);
+	if (rc == 0)
+		rc = segment_renew(w);
+	turn_end(w);
+	return rc;
+}
+
+void wal_leave_out(struct wal *w, uint64_t lsn)
+{
+	turn_take(w);
 	uint64_t end = w->stuck.lsn + w->stuck.length;
 	if (w->stuck.length && end <= lsn) {
 		wal_unpromise(w, w->stuck.length - sizeof(struct fmt_block));

@@ -130,6 +130,13 @@ void wal_recycle(struct wal *w, uint64_t lsn);
 uint32_t wal_trim(struct wal *w);
 /* Bytes that wal_trim() would give back behind a checkpoint. */
 uint64_t wal_free_bytes(struct wal *w);
+/* Lets the log go on in a fresh segment, so that the one in use is over: what was appended is
+ * durable then. -ENOSPC, -ENOMEM: it goes on where it was. */
+int wal_renew(struct wal *w);
+/* Overwrites spare segments with zeros, and removes all but WAL_SPARES_QUIET. */
+int wal_clean(struct wal *w);
+/* Bytes of segments that end at or before `lsn` and are not spare: a reader may need them. */
+uint64_t wal_kept(struct wal *w, uint64_t lsn);
 /* Makes a spare segment if there is none: background work, asked for when an eighth of a segment is
  * written, so that a small log stays small. */
 int wal_prepare(struct wal *w);

@@ -4,6 +4,7 @@
  */
 #include "tests/crash/history.h"
 #include "core/store/checkpoint.h"
+#include "core/store/compact.h"
 #include "core/store/packer.h"
 #include "core/store/packing.h"
 #include "core/store/store.h"
@@ -89,6 +90,7 @@ static const struct template templates[] = {
 	{"spill", OP_SPILL, 0, 0, 0, 0, 0},
 	{"sync", OP_SYNC, 0, 0, 0, 0, 0},
 	{"checkpoint", OP_CHECKPOINT, 0, 0, 0, 0, 0},
+	{"compact", OP_COMPACT, 0, 0, 0, 0, 0},
 	{"reopen", OP_REOPEN, 0, 0, 0, 0, 0},
 };
 
@@ -183,8 +185,8 @@ uint32_t op_template(enum op_kind kind, uint32_t effects_least)
 const char *op_name(const struct op *op)
 {
 	static const char *const kinds[] = {
-		"put",  "patch", "truncate", "delete", "range",      "txn",    "locked txn",
-		"swap", "pack",  "spill",    "sync",   "checkpoint", "reopen",
+		"put",  "patch", "truncate", "delete", "range",      "txn",     "locked txn",
+		"swap", "pack",  "spill",    "sync",   "checkpoint", "compact", "reopen",
 	};
 	static const char *const durabilities[] = {"", " memory", " buffered", " strict"};
 	static char text[96];
@@ -312,6 +314,8 @@ static int run_op(struct history *h, const struct op *op, const struct model *be
 		return mneme_sync(h->m);
 	case OP_CHECKPOINT:
 		return mneme_checkpoint(h->m);
+	case OP_COMPACT:
+		return compact_run(h->m, &(struct mneme_compacted){0});
 	case OP_REOPEN:
 		return run_reopen(h);
 	default:

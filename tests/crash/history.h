@@ -5,9 +5,9 @@
  * Rule:      a crash leaves the state at a checkpoint c (every operation before it), and then those
  *            of the operations c <= i < p that are logged: all but MNEME_DURABILITY_MEMORY, and of
  *            those the ones that the engine says it logged, behind a conflict with a logged one. A
- *            strict operation that returned raises the least p; a sync, checkpoint or close that
- *            returned raises the least c and p. A pack or spill changes nothing and promises nothing. So
- *            without memory operations the state is a prefix of the history.
+ *            strict operation that returned raises the least p; a sync, checkpoint, compaction or
+ *            close that returned raises the least c and p. A pack or spill changes nothing and
+ *            promises nothing. So without memory operations the state is a prefix of the history.
  * Threading: one thread.
  */
 #ifndef MNEME_TESTS_CRASH_HISTORY_H
@@ -31,6 +31,7 @@ enum op_kind {
 	OP_SPILL,  /* changes no key; the arena goes to the heap, not durably */
 	OP_SYNC,
 	OP_CHECKPOINT,
+	OP_COMPACT, /* a checkpoint, and more that changes no key */
 	OP_REOPEN,
 };
 

@@ -248,7 +248,7 @@ static void bases_make(void)
 		for (int i = 0; b == 1 && i < 5; i++)
 			run_template(&h, op_template(OP_LOCKED, 30), i);
 		for (uint32_t i = 0; i < 12; i++) {
-			run_template(&h, (i * 5 + b) % (op_templates() - 3), i + b);
+			run_template(&h, (i * 5 + b) % (op_templates() - 4), i + b);
 			if (b >= 3 && i % 3 == 0)
 				history_run(&h, &reopen);
 		}

@@ -271,7 +271,7 @@ static void run_seeded(struct history *h, uint32_t count, uint64_t seed)
 	for (uint32_t i = 0; i < count; i++) {
 		struct op op;
 		do
-			op_make(&op, random_below(&random, op_templates() - 3),
+			op_make(&op, random_below(&random, op_templates() - 4),
 				random_next(&random));
 		while (op.wrong || op.kind == OP_DELETE);
 		op.durability = MNEME_DURABILITY_STRICT;

@@ -202,13 +202,13 @@ static void fail_everything(const struct sim *base, const struct model *model, c
 
 static uint32_t ops_make(struct op *ops, uint64_t seed)
 {
-	static const enum op_kind fixed[] = {OP_SYNC, OP_CHECKPOINT, OP_REOPEN, OP_CHECKPOINT};
+	static const enum op_kind fixed[] = {OP_SYNC, OP_COMPACT, OP_REOPEN, OP_CHECKPOINT};
 	uint64_t random = seed;
 	uint32_t count = 0;
 
 	for (int round = 0; round < 4; round++) {
 		for (int i = 0; i < 4; i++)
-			op_make(&ops[count++], random_below(&random, op_templates() - 3),
+			op_make(&ops[count++], random_below(&random, op_templates() - 4),
 				random_next(&random));
 		ops[count++] = (struct op){.kind = fixed[round]};
 	}

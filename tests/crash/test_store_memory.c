@@ -25,7 +25,7 @@ static struct sim *base_make(struct model *model, int closed)
 	ck_assert_int_eq(sim_new(&disk), 0);
 	ck_assert_int_eq(history_create(disk), 0);
 	history_begin(&h, disk, &empty);
-	for (uint32_t i = 0; i < op_templates() - 3; i++) {
+	for (uint32_t i = 0; i < op_templates() - 4; i++) {
 		struct op op;
 		op_make(&op, i, i);
 		op.durability = MNEME_DURABILITY_STRICT;
