@@ -182,7 +182,7 @@ struct memory_filter {
 
 /* request.h makes one from what a caller wrote. */
 struct memory_query {
-	const char *text; /* UTF-8, or NULL with `like` or `vector` */
+	const char *text; /* UTF-8, or NULL with `like` or `vector`; empty: by filters, newest first */
 	size_t length;
 	uint64_t like;       /* memories like this file; 0: by text or vector */
 	const float *vector; /* of `dim` numbers, or NULL */

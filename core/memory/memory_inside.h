@@ -145,6 +145,14 @@ int memory_read(struct mneme *engine, uint64_t inode, uint64_t size, uint64_t of
 int memory_inode(struct mneme *engine, uint64_t inode, struct names_inode *out);
 int memory_state_get(struct memory *mem, uint64_t inode, struct memory_state *state, char *reason);
 
+/* The newest texts that the query's filters let through, newest first: at most `limit`. [index] */
+struct memory_newest {
+	uint64_t inode;
+	int64_t mtime_ns;
+};
+int memory_newest(struct memory *mem, const struct memory_query *query, uint32_t limit,
+		  struct memory_newest *out, uint32_t *count, int *partial);
+
 #define MEMORY_HIDDEN "opted out by " NAMES_ROBOTS
 /* The path from the query's scope to the file by a name that is not opted out, that fits the query's name
  * filters and that the caller may use. -EXDEV: there is none. */

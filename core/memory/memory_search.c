@@ -17,7 +17,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { CANDIDATES = 200, ASSOCIATED = 100, VERDICTS_LOG2 = 10 };
+enum { CANDIDATES = 200, ASSOCIATED = 100, VERDICTS_LOG2 = 10, LIMIT = 10 };
 #define BROUGHT 0x80000000u /* in a hit's row: of a vector that a user brought */
 
 /* Whether a file may be a result, kept for a search: it is asked for each of its passages. */
@@ -88,6 +88,12 @@ static int vector_prepare(struct search *s)
 	return s->dim == s->mem->dim || spaces_have(s->mem->spaces, s->dim) ? 0 : -EINVAL;
 }
 
+/* By filters alone. */
+static int is_listing(const struct memory_query *q)
+{
+	return !q->like && !q->vector && !q->length && q->filters_count;
+}
+
 /* The query's vector and words. `query` is held. */
 static int query_prepare(struct search *s)
 {
@@ -102,7 +108,7 @@ static int query_prepare(struct search *s)
 	}
 	if (q->vector || q->like)
 		return vector_prepare(s);
-	if (!mem->dim || q->mode == MEMORY_LEXICAL)
+	if (!mem->dim || q->mode == MEMORY_LEXICAL || is_listing(q))
 		return 0;
 	s->dim = mem->dim;
 	s->vector = alloc_zeroed(mem->dim, sizeof *s->vector);
@@ -353,6 +359,26 @@ OWN_FRAME static int associate(struct search *s)
 	return memory_associate(s->mem, s->query, &ranking);
 }
 
+/* Without a question there is nothing to score by. `index` is held. */
+OWN_FRAME static int newest_collect(struct search *s)
+{
+	struct memory_newest *files = alloc_zeroed(2 * CANDIDATES, sizeof *files);
+	uint32_t limit = s->query->limit ? s->query->limit : LIMIT, count = 0;
+	int rc = -ENOMEM;
+
+	if (limit > 2 * CANDIDATES)
+		limit = 2 * CANDIDATES;
+	if (files)
+		rc = memory_newest(s->mem, s->query, limit, files, &count, &s->partial);
+	for (; rc == 0 && s->count < count; s->count++)
+		s->fused[s->count] = (struct fuse_hit){.owner = files[s->count].inode,
+						       .known = FUSE_VECTOR, /* its first passage */
+						       .vector = -INFINITY,
+						       .lexical = -INFINITY};
+	alloc_free(files);
+	return rc;
+}
+
 static int search_run(struct search *s)
 {
 	struct memory *mem = s->mem;
@@ -365,25 +391,29 @@ static int search_run(struct search *s)
 		return rc;
 	pthread_rwlock_rdlock(&mem->index);
 	rc = weights_make(s);
-	if (rc == 0)
+	if (rc == 0 && is_listing(s->query)) {
+		rc = newest_collect(s);
+	} else if (rc == 0) {
 		LAYER(index, rc = candidates_find(s));
-	if (rc == 0)
-		rc = rank(s);
+		if (rc == 0)
+			rc = rank(s);
+	}
 	pthread_rwlock_unlock(&mem->index);
-	if (rc == 0 && s->query->associate)
+	if (rc == 0 && s->query->associate && !is_listing(s->query))
 		rc = associate(s);
 	return rc;
 }
 
 int memory_search(struct memory *mem, const struct memory_query *query, struct memory_answer **out)
 {
-	uint32_t limit = query->limit ? query->limit : 10;
+	uint32_t limit = query->limit ? query->limit : LIMIT;
 	uint64_t begin = memory_now_ns();
 	struct memory_answer *answer = NULL;
 	struct search *s;
 
 	if (limit > MEMORY_RESULTS_MAX ||
-	    (!query->like && !query->vector && (!query->text || !query->length)) ||
+	    (!query->like && !query->vector && (!query->text || !query->length) &&
+	     !query->filters_count) ||
 	    query->length > MEMORY_QUERY_MAX)
 		return -EINVAL;
 	s = alloc_zeroed(1, sizeof *s);

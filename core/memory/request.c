@@ -236,7 +236,7 @@ int request_check(struct request *r)
 	int asked = (r->text_length != 0) + (r->vector != NULL) +
 		    (r->like[0] != 0 || r->query.like != 0);
 
-	if (!asked)
+	if (!asked && !r->query.filters_count)
 		return request_refuse(r, "the question is empty");
 	if (asked > 1)
 		return request_refuse(r, "text, vector and like exclude each other");

@@ -67,7 +67,33 @@ check bad_time refuses 'after:yesterday heron' 'yesterday'
 check bad_day refuses 'after:2001-02-30 heron' '2001-02-30'
 check bad_limit refuses 'limit:0 heron' 'limit'
 check bad_attribute refuses 'attr:x heron' 'NAME=VALUE'
-check no_words refuses 'tag:work' 'empty'
+check no_words refuses 'mode:lexical limit:3' 'empty'
+# Filters alone: newest first.
+touch -d '2020-05-05' notes/reeds.txt
+touch -d '2021-05-05' notes/deep/work.md
+in_order() # REQUEST PATHS [-n N]
+{
+	mneme search ${3:-} --json -- "$1" >"$work/answer" || return 1
+	python3 -c 'import json,sys; print(*(r["path"] for r in json.load(open(sys.argv[1]))["results"]))' "$work/answer" >"$work/got"
+	cat "$work/got"
+	[ "$(cat "$work/got")" = "$2" ]
+}
+cd notes || fatal cd
+check filters_alone in_order 'name:* before:2022' 'deep/work.md reeds.txt other/old.txt'
+check filters_alone_limit in_order 'name:*.txt before:2022 limit:1' reeds.txt
+check filters_alone_count in_order 'name:*.txt before:2022' reeds.txt -n1
+check filters_alone_time in_order 'after:2020 before:2021' reeds.txt
+check filters_alone_tag gives 'tag:work' 'deep/work.md | other/with space.txt'
+check filters_alone_nothing gives 'tag:nosuch' ''
+check filters_alone_scope gives 'tag:work' 'work.md' "$mnt/notes/deep"
+check filters_alone_text eval "cat '.mneme/search/tag:travel name:work.md.txt' | grep -q 'deep/work.md:.*heron works'"
+check filters_alone_links eval "ls '.mneme/search/tag:travel name:work.md/' | grep -q 'work.md'"
+chmod 600 deep/work.md
+as_other() { setpriv --reuid=12345 --regid=12345 --clear-groups "$@"; }
+check filters_alone_leak_nothing eval "! as_other cat '.mneme/search/tag:work.txt' | grep work.md"
+chmod 644 deep/work.md
+touch reeds.txt deep/work.md
+cd "$mnt" || fatal cd
 flags()
 {
 	local one two

@@ -67,12 +67,23 @@ START_TEST(test_request_json_says_the_same)
 }
 END_TEST
 
+START_TEST(test_request_by_filters_alone)
+{
+	struct request *r = parsed("tag:x limit:3", 0);
+
+	ck_assert_int_eq(request_check(r), 0);
+	ck_assert_uint_eq(r->text_length, 0);
+	ck_assert_uint_eq(r->query.filters_count, 1);
+	request_free(r);
+}
+END_TEST
+
 START_TEST(test_request_refuses_with_a_sentence)
 {
 	static const char *const bad[] = {
 		"",
 		"   ",
-		"tag:x",
+		"limit:3 mode:vector",
 		"mode: x",
 		"mode:Lexical x",
 		"limit:0 x",
@@ -220,5 +231,6 @@ START_TEST(test_filter_front_matter_has_tags)
 END_TEST
 
 UNIT_MAIN("request", test_request_line_parts_words_and_options, test_request_json_says_the_same,
-	  test_request_refuses_with_a_sentence, test_request_limits_of_length, test_request_times,
-	  test_filter_glob_is_that_of_shells, test_filter_front_matter_has_tags)
+	  test_request_by_filters_alone, test_request_refuses_with_a_sentence,
+	  test_request_limits_of_length, test_request_times, test_filter_glob_is_that_of_shells,
+	  test_filter_front_matter_has_tags)
