@@ -178,6 +178,29 @@ START_TEST(test_compact_leaves_no_byte_of_what_is_gone)
 }
 END_TEST
 
+/* A leaf that began with a key that is gone has that on its left in the page above. */
+START_TEST(test_compact_makes_separators_of_keys_that_are_there)
+{
+	store_begin(MNEME_COMPRESSION_NONE);
+	for (unsigned i = 0; i < 50; i++)
+		put("a", i, "stays", VALUE);
+	for (unsigned i = 0; i < KEYS; i++)
+		put("b" GONE, i, "none", 40);
+	for (unsigned i = 0; i < 50; i++)
+		put("c", i, "stays", VALUE);
+	ck_assert_int_eq(mneme_checkpoint(m), 0);
+	for (unsigned i = 0; i < KEYS; i++)
+		delete ("b" GONE, i);
+	(void)compact();
+	ck_assert_int_eq(files_with(GONE), 0);
+	for (unsigned i = 0; i < 50; i++) {
+		holds("a", i, "stays", VALUE);
+		holds("c", i, "stays", VALUE);
+	}
+	store_end();
+}
+END_TEST
+
 /* Log segments are used again by who writes on; a crash then finds what was written. */
 START_TEST(test_compact_the_log_goes_on)
 {
@@ -298,6 +321,7 @@ START_TEST(test_compact_takes_samples_out_of_the_dictionary)
 }
 END_TEST
 
-UNIT_MAIN("compact", test_compact_leaves_no_byte_of_what_is_gone, test_compact_the_log_goes_on,
+UNIT_MAIN("compact", test_compact_leaves_no_byte_of_what_is_gone,
+	  test_compact_makes_separators_of_keys_that_are_there, test_compact_the_log_goes_on,
 	  test_compact_says_what_a_reader_keeps, test_compact_of_a_store_that_is_only_read,
 	  test_compact_takes_samples_out_of_the_dictionary)
