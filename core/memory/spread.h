@@ -23,6 +23,10 @@
  *     3. h = h + 1; again from 1, while h < hops_max and nodes became active.
  *     Activation that reaches an active node adds to it, but is not passed on again.
  *
+ *   Results are in the order of their activation; of equal ones (many, where links are dense and sums
+ *   are held at 1.0) fewer hops come first, then the larger single contribution of the origin, then the
+ *   smaller id.
+ *
  *   The node budget. Every node that is reached takes a record, active or not. When the links of
  *   a hop could reach more nodes than are left in `nodes_max`, its nodes fire in the order of what
  *   they pass on (of equal ones, by id), as far as their links fit for sure, again and again with

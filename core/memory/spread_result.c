@@ -81,13 +81,17 @@ static int id_before(const void *arg, uint32_t a, uint32_t b)
 	return id_of(arg, a) < id_of(arg, b);
 }
 
-/* Stronger first; of equal ones by id. */
+/* The order of the results: see spread.h. */
 static int is_before(const void *arg, uint32_t a, uint32_t b)
 {
 	const struct spread_run *run = arg;
-	uint32_t x = run->records[a].activation, y = run->records[b].activation;
+	const struct spread_record *x = &run->records[a], *y = &run->records[b];
 
-	return x != y ? x > y : id_of(run, a) < id_of(run, b);
+	if (x->activation != y->activation)
+		return x->activation > y->activation;
+	if (x->hops != y->hops)
+		return x->hops < y->hops;
+	return x->best != y->best ? x->best > y->best : id_of(run, a) < id_of(run, b);
 }
 
 uint32_t spread_sort_firings(struct spread_run *run)

@@ -52,6 +52,19 @@ static void check_path(const struct oracle *oracle, const struct oracle_node *no
 	ck_assert_uint_eq(at, 0);
 }
 
+static void check_order(const struct oracle_node *a, const struct oracle_node *b)
+{
+	ck_assert_uint_ge(a->activation, b->activation);
+	if (a->activation > b->activation)
+		return;
+	ck_assert_int_le(a->hops, b->hops);
+	if (a->hops < b->hops)
+		return;
+	ck_assert_uint_ge(a->best, b->best);
+	if (a->best == b->best)
+		ck_assert_uint_lt(a->id, b->id);
+}
+
 static void check_against_oracle(struct oracle *oracle, const struct spread_report *report)
 {
 	ck_assert_uint_eq(report->active, oracle->active);
@@ -69,11 +82,9 @@ static void check_against_oracle(struct oracle *oracle, const struct spread_repo
 		ck_assert_uint_eq(hit->activation_exact, oracle->node[n].activation);
 		ck_assert_int_eq((int)hit->hops, oracle->node[n].hops);
 		check_path(oracle, &oracle->node[n], hit);
-		if (i) {
-			ck_assert(hit[-1].activation_exact > hit->activation_exact ||
-				  (hit[-1].activation_exact == hit->activation_exact &&
-				   hit[-1].id < hit->id));
-		}
+		if (i)
+			check_order(&oracle->node[oracle_find(oracle, hit[-1].id, 0)],
+				    &oracle->node[n]);
 	}
 	/* and those that are not listed are not stronger than the last that is */
 	uint32_t stronger = 0;
