@@ -638,7 +638,7 @@ int commit_make_heap_room(struct mneme *m, uint64_t pages)
 		return rc;
 	/* The log has segments to spare now, and another checkpoint may have ended before this began. */
 	(void)wal_trim(&m->wal);
-	return heap_grow(&m->heap, pages) == 0 ? 0 : rc;
+	return heap_grow_to_the_last(&m->heap, pages) == 0 ? 0 : rc;
 }
 
 int commit_gives_up(int tries)

@@ -152,27 +152,44 @@ int heap_load_group(struct heap *h, uint32_t group, const struct fmt_space *spac
 	return 0;
 }
 
-static int grow_locked(struct heap *h, uint64_t pages)
+/* By how much a heap of `old` pages grows to gain `pages`. A group that begins has both of its bitmaps in
+ * the file, and a page. */
+static uint64_t step_for(uint64_t old, uint64_t pages)
 {
-	uint64_t old = atomic_load_explicit(&h->pages, memory_order_relaxed);
-	uint64_t step = old / 4;
+	uint64_t step = pages + FMT_GROUP_FIRST;
+	uint64_t tail = (old + step) % FMT_GROUP_PAGES;
 
-	if (step < GROW_PAGES_MIN)
-		step = GROW_PAGES_MIN;
-	if (step > GROW_PAGES_MAX)
-		step = GROW_PAGES_MAX;
-	if (step < pages + FMT_GROUP_FIRST)
-		step = pages + FMT_GROUP_FIRST;
+	return tail && tail <= FMT_GROUP_FIRST ? step + FMT_GROUP_FIRST : step;
+}
+
+/* Takes `step` pages more from the disk. */
+static int file_grow(struct heap *h, uint64_t old, uint64_t step)
+{
 	if ((old + step) * FMT_PAGE_SIZE > h->reserve ||
 	    old + step > (uint64_t)FMT_SPACE_MAX * FMT_GROUP_PAGES)
 		return -ENOSPC;
 	int rc = h->io->ops->allocate(h->file, old * FMT_PAGE_SIZE, step * FMT_PAGE_SIZE);
-	if (rc == -ENOSPC && step > pages + FMT_GROUP_FIRST) {
-		step = pages + FMT_GROUP_FIRST;
-		rc = h->io->ops->allocate(h->file, old * FMT_PAGE_SIZE, step * FMT_PAGE_SIZE);
+	return rc < 0 ? rc : h->io->ops->map_grow(h->file, (old + step) * FMT_PAGE_SIZE);
+}
+
+/* Gains at least `pages` or, where the disk has no more, at least `least`. */
+static int grow_locked(struct heap *h, uint64_t pages, uint64_t least)
+{
+	uint64_t old = atomic_load_explicit(&h->pages, memory_order_relaxed);
+	uint64_t more = old / 4;
+
+	if (more < GROW_PAGES_MIN)
+		more = GROW_PAGES_MIN;
+	if (more > GROW_PAGES_MAX)
+		more = GROW_PAGES_MAX;
+	uint64_t wishes[] = {more > pages ? more : pages, pages, least}, step = 0;
+	int rc = -ENOSPC;
+	for (int i = 0; i < 3 && rc == -ENOSPC; i++) {
+		if (step_for(old, wishes[i]) == step)
+			continue;
+		step = step_for(old, wishes[i]);
+		rc = file_grow(h, old, step);
 	}
-	if (rc == 0)
-		rc = h->io->ops->map_grow(h->file, (old + step) * FMT_PAGE_SIZE);
 	if (rc < 0)
 		return rc;
 	uint64_t gained = 0;
@@ -200,7 +217,8 @@ static int grow_locked(struct heap *h, uint64_t pages)
 	return 0;
 }
 
-int heap_grow(struct heap *h, uint64_t pages)
+/* Sees to it that `pages` are free beyond what is promised. */
+static int grow_for(struct heap *h, uint64_t pages, int only_missing)
 {
 	int rc = 0;
 
@@ -208,15 +226,25 @@ int heap_grow(struct heap *h, uint64_t pages)
 	uint64_t free_pages = atomic_load_explicit(&h->free, memory_order_relaxed);
 	uint64_t promised = atomic_load_explicit(&h->promised, memory_order_relaxed);
 	if (free_pages < promised + pages)
-		rc = grow_locked(h, pages);
+		rc = grow_locked(h, pages, only_missing ? promised + pages - free_pages : pages);
 	pthread_mutex_unlock(&h->grow);
 	return rc;
+}
+
+int heap_grow(struct heap *h, uint64_t pages)
+{
+	return grow_for(h, pages, 0);
+}
+
+int heap_grow_to_the_last(struct heap *h, uint64_t pages)
+{
+	return grow_for(h, pages, 1);
 }
 
 int heap_extend(struct heap *h, uint64_t pages)
 {
 	pthread_mutex_lock(&h->grow);
-	int rc = grow_locked(h, pages);
+	int rc = grow_locked(h, pages, pages);
 	pthread_mutex_unlock(&h->grow);
 	return rc;
 }

@@ -67,6 +67,9 @@ uint32_t heap_group_extent(uint64_t pages, uint32_t group);
 int heap_load_group(struct heap *h, uint32_t group, const struct fmt_space *space);
 /* Makes the file larger by about `pages` (at least that much is free afterwards) or -ENOSPC. */
 int heap_grow(struct heap *h, uint64_t pages);
+/* The same where the disk has not even `pages` any more: takes as many as those that are free lack. Only
+ * when nothing else gives room, because then the next one wants some of the disk too. */
+int heap_grow_to_the_last(struct heap *h, uint64_t pages);
 /* Makes it larger by at least `pages` even where that many are free: they are no run. */
 int heap_extend(struct heap *h, uint64_t pages);
 /* Promises free pages, keeping `keep` back: 0 or -ENOSPC (nothing is promised then). */
