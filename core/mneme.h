@@ -343,6 +343,7 @@ struct mneme_stats {
 	uint64_t heap_free_bytes; /* of it, free */
 	uint64_t disk_free_bytes; /* of the filesystem below */
 	uint64_t log_free_bytes;  /* what the log gives back to it when it is full */
+	uint64_t kept_bytes;      /* of all these, for what frees space: MNEME_TXN_MAY_FILL */
 	uint64_t disk_total_bytes;
 	uint64_t dirty_bytes; /* dirty arena in use */
 	uint64_t dirty_bytes_max;

@@ -284,7 +284,8 @@ static void handle_statfs(fuse_req_t req, fuse_ino_t nodeid)
 	}
 	uint64_t total_bytes = stats.heap_bytes + free_bytes - stats.heap_free_bytes;
 	out.f_blocks = total_bytes / out.f_frsize;
-	out.f_bfree = out.f_bavail = free_bytes / out.f_frsize;
+	out.f_bfree = free_bytes / out.f_frsize;
+	out.f_bavail = fs_available_bytes(&stats) / out.f_frsize;
 	/* an inode needs about this much: a record, a name and its way back */
 	out.f_files = total_bytes / 512;
 	out.f_ffree = out.f_favail = free_bytes / 512;

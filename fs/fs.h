@@ -99,10 +99,17 @@ static inline fuse_ino_t fs_nodeid(const struct fs *fs, uint64_t ino)
 int64_t fs_now(void);
 uint32_t fs_shard_of(const struct fs *fs, uint64_t ino);
 
-/* What can be written to a store before its disk is full. */
 static inline uint64_t fs_free_bytes(const struct mneme_stats *stats)
 {
 	return stats->heap_free_bytes + stats->disk_free_bytes + stats->log_free_bytes;
+}
+
+/* What of it can be written to: the rest is kept for deletions. */
+static inline uint64_t fs_available_bytes(const struct mneme_stats *stats)
+{
+	uint64_t free_bytes = fs_free_bytes(stats);
+
+	return free_bytes > stats->kept_bytes ? free_bytes - stats->kept_bytes : 0;
 }
 
 /* A locked transaction over the shards of `count` inodes. -EROFS on a read-only mount. `flags`:

@@ -83,7 +83,7 @@ static int check_room(struct fs *fs, const struct range *range)
 	if (err || range->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
 		return err;
 	mneme_get_stats(fs->engine, &stats);
-	uint64_t room = fs_free_bytes(&stats) + inode.allocated;
+	uint64_t room = fs_available_bytes(&stats) + inode.allocated;
 	return needed > room ? -ENOSPC : 0;
 }
 

@@ -382,6 +382,7 @@ void mneme_get_stats(const struct mneme *m, struct mneme_stats *out)
 		.heap_bytes = load(&inside->heap.pages) * FMT_PAGE_SIZE,
 		.disk_free_bytes = free_bytes,
 		.log_free_bytes = m->read_only ? 0 : wal_free_bytes(&inside->wal),
+		.kept_bytes = m->keep_pages * FMT_PAGE_SIZE,
 		.disk_total_bytes = total_bytes,
 		.dirty_bytes = load(&inside->dirty.live) * FMT_PAGE_SIZE,
 		.dirty_bytes_max = m->dirty.budget_max * FMT_PAGE_SIZE,

@@ -94,6 +94,21 @@ assert os.pread(f, 1, 16384 * 3) == b"\0" and os.pread(f, 3, SIZE - 3) == b"\0\0
 assert os.fstat(f).st_blocks == 1, os.fstat(f)
 END
 }
+filled_up() # by writes of every size; then df shows at most what one small write may want, and what a deletion
+{ # has brought is had
+	local name=0 option shown
+	dd if=/dev/urandom of="$mnt/given" bs=256k count=1 status=none || return 1
+	for option in bs=1M bs=4k "bs=4k oflag=sync"; do
+		# shellcheck disable=SC2086 # options
+		timeout 60 dd if=/dev/zero of="$mnt/filled.$((name += 1))" $option status=none 2>"$work/dd"
+		grep -q 'No space left' "$work/dd" || { cat "$work/dd"; return 1; }
+	done
+	shown=$(free_bytes)
+	[ "$shown" -le $((256 << 10)) ] || { echo "$shown bytes are shown on a full disk"; return 1; }
+	rm "$mnt/given" && shown=$(free_bytes) && [ "$shown" -ge $((128 << 10)) ] ||
+		{ echo "$shown bytes are shown after a deletion"; return 1; }
+	dd if=/dev/zero of="$mnt/had" bs=128k count=1 status=none
+}
 truthful() { # df shows what can be had
 	local free
 	free=$(stat -f -c '%a * %S' "$mnt")
@@ -112,6 +127,8 @@ check keep keep
 check cut_many_chunks cut_many
 rm -f "$mnt/many"
 check deletion_gives_space deletion
+check df_of_a_full_disk filled_up
+rm -f "$mnt/given" "$mnt/had" "$mnt"/filled.*
 for round in 1 2 3; do
 	rm -f "$work/sums"
 	check "fill_$round" fill
@@ -154,6 +171,7 @@ large_again() # a file of two thirds of the disk, and again
 	done
 }
 check log_gives_its_room large_again
+check df_of_a_full_disk_behind_large_files filled_up
 store_unmount
 check store_after_large_files store_check
 umount "$work/disk"
