@@ -259,7 +259,8 @@ MNEME_EXPORT void mneme_view_end(struct mneme *m, uint64_t inode);
  * Operations of different durabilities may be mixed. The changes of one key become durable in the order
  * in which they were made: a `buffered` or `strict` one of a key that may have changes in memory only,
  * an event behind events of its run included, makes a checkpoint first, and the shard's `memory`
- * operations are logged like `buffered` ones until the next checkpoint but one. Between different keys
+ * operations are logged like `buffered` ones until the next checkpoint but one, not counting those that
+ * such changes ask for. Between different keys
  * that is not so: a `strict` change that was computed from another key, which was put with `memory`, may
  * be there after a crash without it. Put both in one transaction, give both the same durability, or call
  * mneme_sync() in between. */

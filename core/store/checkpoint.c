@@ -61,6 +61,22 @@ void checkpoint_free(struct mneme *m)
 
 /* ---- freeze ---- */
 
+/* The era that ends because a change had to wait does not count for the shards that log. [all shards] */
+static void logging_prolong(struct mneme *m)
+{
+	int waited = 0;
+
+	for (uint32_t i = 0; i < m->shard_count; i++) {
+		waited |= m->shards[i].unlogged.waited;
+		m->shards[i].unlogged.waited = 0;
+	}
+	for (uint32_t i = 0; waited && i < m->shard_count; i++) {
+		struct unlogged *u = &m->shards[i].unlogged;
+		if (u->logged_until >= store_era(m))
+			u->logged_until = store_era(m) + 2;
+	}
+}
+
 /* Closes the open epoch, and with a durable checkpoint the era. Returns the LSN that it reaches. */
 static uint64_t freeze(struct mneme *m, int durable)
 {
@@ -84,8 +100,10 @@ static uint64_t freeze(struct mneme *m, int durable)
 	uint64_t lsn = wal_next(&m->wal);
 	c->birth = store_era(m);
 	atomic_fetch_add_explicit(&m->epoch, 1, memory_order_relaxed);
-	if (durable)
+	if (durable) {
+		logging_prolong(m);
 		atomic_fetch_add_explicit(&m->era, 1, memory_order_relaxed);
+	}
 	for (uint32_t i = m->shard_count; i-- > 0;)
 		lock_write_done(&m->shards[i].lock);
 	c->stats.freeze_ns_last = clock_ns(CLOCK_MONOTONIC) - begin;

@@ -434,6 +434,7 @@ static int ops_wait(struct mneme *m, const struct commit_op *ops, uint32_t count
 			continue;
 		if (unlogged_may_have(u, durable, key_hash(&ops[i].key))) {
 			u->logged_until = store_era(m) + 1;
+			u->waited = 1;
 			rc = -EINPROGRESS;
 		}
 	}

@@ -4,7 +4,8 @@
  *            logged change goes ahead of them: after a crash it would be there without them.
  * Invariants: a bit for each of so many hashes of keys, for the present era and the one that a checkpoint
  *            is about to make durable; a clear bit says surely not. After a logged change had to wait,
- *            the shard's changes are logged up to the end of the next era, so that it waits only once.
+ *            the shard's changes are logged up to the end of the next era, so that it waits only once. An
+ *            era that ends because of another shard's waiting does not count: they would wait in turns.
  * Threading: the shard's lock, for writing.
  */
 #ifndef MNEME_CORE_STORE_UNLOGGED_H
@@ -17,6 +18,7 @@ enum { UNLOGGED_WORDS = 128 };
 struct unlogged {
 	uint64_t eras[2];      /* to which the bits belong */
 	uint64_t logged_until; /* era */
+	int waited;            /* a change of this era had to */
 	uint64_t bits[2][UNLOGGED_WORDS];
 };
 

@@ -294,6 +294,22 @@ START_TEST(test_mixed_durabilities_cost_few_checkpoints)
 }
 END_TEST
 
+/* Each shard had to wait anew, because the checkpoint of the other one had ended its time of logging. */
+START_TEST(test_mixed_durabilities_in_several_shards_cost_few_checkpoints)
+{
+	struct mneme_key key = {.type = MNEME_TYPE_USER};
+	struct mneme_stats stats;
+
+	for (int i = 0; i < 100; i++) {
+		key.inode = 100 + i % 2;
+		ck_assert_int_eq(mneme_put(m, &key, "v", 1, MNEME_DURABILITY_MEMORY), 0);
+		ck_assert_int_eq(mneme_put(m, &key, "w", 1, MNEME_DURABILITY_BUFFERED), 0);
+	}
+	mneme_get_stats(m, &stats);
+	ck_assert_uint_le(stats.checkpoints, 2);
+}
+END_TEST
+
 /* ---- a log in a log ---- */
 
 static uint32_t crc32c_of(const uint8_t *bytes, size_t length)
@@ -392,6 +408,7 @@ UNIT_MAIN_WITH("library_durability", directory_make, directory_remove,
 	       test_strict_event_behind_those_in_memory_is_there_with_them,
 	       test_strict_patch_is_there_with_what_it_is_put_upon,
 	       test_mixed_durabilities_cost_few_checkpoints,
+	       test_mixed_durabilities_in_several_shards_cost_few_checkpoints,
 	       test_a_copy_of_another_log_proves_nothing,
 	       test_last_position_is_of_the_store_that_is_asked,
 	       test_inodes_that_are_given_out_are_not_the_engines)
