@@ -349,14 +349,19 @@ START_TEST(test_recall_allocates_nothing_once_warm)
 		ck_assert_uint_gt(answer->count, 5);
 		recall_end(memory, answer);
 	}
-	int64_t live = alloc_count_live();
-	for (int i = 0; i < 100; i++) {
-		uint64_t before = alloc_count_thread();
-		ck_assert_int_eq(recall_ask(memory, &q, &answer), 0);
-		recall_end(memory, answer);
-		ck_assert_uint_eq(alloc_count_thread(), before);
+	/* other threads of the memory take and give meanwhile: what a run kept would show in every try */
+	int grown = 1;
+	for (int tries = 0; tries < 10 && grown; tries++) {
+		int64_t live = alloc_count_live();
+		for (int i = 0; i < 100; i++) {
+			uint64_t before = alloc_count_thread();
+			ck_assert_int_eq(recall_ask(memory, &q, &answer), 0);
+			recall_end(memory, answer);
+			ck_assert_uint_eq(alloc_count_thread(), before);
+		}
+		grown = alloc_count_live() > live;
 	}
-	ck_assert_int_eq(alloc_count_live(), live);
+	ck_assert(!grown);
 	teardown();
 }
 END_TEST
