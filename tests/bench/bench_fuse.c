@@ -109,6 +109,7 @@ static void floor_mount(struct fuse_bench *b)
 static int peers_find(struct fuse_bench *b)
 {
 	const char *at = getenv("MNEME_FUSE_PEERS");
+	size_t length_of_dir;
 	int length = 0;
 
 	for (; at && *at; at += length) {
@@ -119,7 +120,9 @@ static int peers_find(struct fuse_bench *b)
 			return -1;
 		if (access(place->dir, W_OK))
 			return -1;
-		snprintf(place->dir + strlen(place->dir), 40, "/bench.%d", (int)getpid());
+		length_of_dir = strlen(place->dir);
+		snprintf(place->dir + length_of_dir, sizeof(place->dir) - length_of_dir,
+			 "/bench.%d.%d", (int)getpid(), b->place_count);
 		if (mkdir(place->dir, 0755))
 			return -1;
 		b->place_count++;

@@ -422,12 +422,14 @@ static void handle_readdirplus(fuse_req_t req, fuse_ino_t node, size_t size, off
 	list(req, node, size, after, 1);
 }
 
-/* open, opendir and flush are not there: the kernel then sends none. */
+/* open, opendir and flush are not there; told so, the kernel sends none. */
 static void handle_init(void *userdata, struct fuse_conn_info *conn)
 {
 	(void)userdata;
 #if FUSE_VERSION >= 317
 	fuse_set_feature_flag(conn, FUSE_CAP_HANDLE_KILLPRIV_V2);
+	fuse_set_feature_flag(conn, FUSE_CAP_NO_OPEN_SUPPORT);
+	fuse_set_feature_flag(conn, FUSE_CAP_NO_OPENDIR_SUPPORT);
 	fuse_unset_feature_flag(conn, FUSE_CAP_AUTO_INVAL_DATA);
 #endif
 #if FUSE_VERSION >= 318
