@@ -171,8 +171,8 @@ MNEME_EXPORT int mneme_compare_and_swap(struct mneme *m, const struct mneme_key 
 					enum mneme_durability durability);
 
 /* Called for each key of a scan, in order. key->sub and value are borrowed until it returns. It must not
- * call the engine with the same store; after it has read from another one the value is gone. Non-zero
- * ends the scan, and is what the scan returns. */
+ * call the engine, also not with another store; in a scan of a locked transaction it may read through
+ * that one, after which the value is gone. Non-zero ends the scan, and is what the scan returns. */
 typedef int mneme_scan_each(void *arg, const struct mneme_key *key, const void *value,
 			    size_t length);
 /* Keys first <= key < last that share first's shard, in order, until `limit` were given (0: all).

@@ -34,7 +34,7 @@ int txn_tree_get(struct mneme *m, const struct mneme_key *key, const void **valu
 	return store_read_fault(m, faults, *value ? 0 : error);
 }
 
-/* The leaf of a scan, when it is a copy: `each` may read another one, of another store. Taken by the
+/* The leaf of a scan, when it is a copy: `each` may read another one in its transaction. Taken by the
  * thread's outermost scan; one inside reads its leaves in place. Not on the stack: handlers have
  * 3 KiB. */
 static _Thread_local _Alignas(8) uint8_t scan_leaf[FMT_PAGE_SIZE];
