@@ -30,10 +30,15 @@ uint32_t fs_shard_of(const struct fs *fs, uint64_t ino)
 	return (uint32_t)(ino & (fs->shards - 1));
 }
 
-/* A full store: what was deleted may still be on its way out, and then another try is worth while. */
-static int after_deletions(struct fs *fs, int err)
+/* A full store: what was deleted may still be on its way out, or have gone while the try that ended with
+ * `err` looked for room; then another one is worth while. `seen` are the removals before it. */
+static int after_deletions(struct fs *fs, int err, uint64_t seen)
 {
-	return err == -ENOSPC && reaper_settle(fs->reaper, 0, SETTLE_MS) ? -EAGAIN : err;
+	if (err != -ENOSPC)
+		return err;
+	return reaper_settle(fs->reaper, 0, SETTLE_MS) || reaper_removals(fs->reaper) != seen
+		       ? -EAGAIN
+		       : err;
 }
 
 int fs_begin(struct fs *fs, unsigned flags, const uint64_t *inodes, unsigned count,
@@ -46,19 +51,21 @@ int fs_begin(struct fs *fs, unsigned flags, const uint64_t *inodes, unsigned cou
 		if (inodes[i] < fs->root)
 			return -ESTALE; /* the engine's own */
 	}
+	uint64_t seen = reaper_removals(fs->reaper);
 	int err = mneme_txn_begin_locked(fs->engine, flags, inodes, count, out);
 
 	/* what frees space is not to wait for the thread that it may run on */
-	return flags & MNEME_TXN_MAY_FILL ? err : after_deletions(fs, err);
+	return flags & MNEME_TXN_MAY_FILL ? err : after_deletions(fs, err, seen);
 }
 
 int fs_commit(struct fs *fs, struct mneme_txn *txn, enum mneme_durability durability,
 	      const uint64_t *inodes, unsigned count)
 {
+	uint64_t seen = reaper_removals(fs->reaper);
 	int err = mneme_txn_commit(txn, durability);
 
 	if (err)
-		return after_deletions(fs, err);
+		return after_deletions(fs, err, seen);
 	uint64_t lsn = mneme_lsn_last(fs->engine);
 	for (unsigned i = 0; i < count; i++)
 		node_set_lsn(fs->nodes, inodes[i], lsn);

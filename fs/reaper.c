@@ -32,9 +32,10 @@ struct reaper {
 	uint64_t *queue; /* mutex; ring of inodes, REAP_INVALIDATE set: drop pages only */
 	unsigned head, count;
 	int stopping;
-	pthread_cond_t idle; /* signalled when the thread has nothing left to do */
-	int working;         /* mutex; the thread is at something */
-	int checkpoint;      /* mutex; somebody waits for a checkpoint */
+	pthread_cond_t idle;       /* signalled when the thread has nothing left to do */
+	int working;               /* mutex; the thread is at something */
+	int checkpoint;            /* mutex; somebody waits for a checkpoint */
+	_Atomic uint64_t removals; /* [A] reaper_removals() */
 };
 
 struct piece {
@@ -156,6 +157,9 @@ static void remove_all(struct fs *fs, uint64_t ino)
 		err = remove_piece(fs, ino);
 		if (!err || err == -ENOENT)
 			err = remove_rest(fs, ino);
+		if (err >= 0)
+			/* release: pairs with the acquire in reaper_removals(); the commit is done */
+			atomic_fetch_add_explicit(&fs->reaper->removals, 1, memory_order_release);
 		if (err == -ENOSPC && (++full == REAP_FULL_TRIES || mneme_checkpoint(fs->engine)))
 			break;
 	} while (err > 0 || err == -EAGAIN || err == -ENOSPC);
@@ -199,6 +203,11 @@ static void *reaper_main(void *arg)
 	}
 	pthread_mutex_unlock(&reaper->mutex);
 	return NULL;
+}
+
+uint64_t reaper_removals(const struct reaper *reaper)
+{
+	return atomic_load_explicit(&((struct reaper *)reaper)->removals, memory_order_acquire);
 }
 
 int reaper_settle(struct reaper *reaper, int checkpoint, unsigned timeout_ms)

@@ -28,6 +28,10 @@ void reaper_invalidate(struct fs *fs, uint64_t ino);
 /* At the mount: removes everything that was left over. Returns 0 or -errno. */
 int reaper_recover(struct fs *fs);
 
+/* One more with each piece that was removed: who was refused for want of room, and sees another figure
+ * than before his try, may try again. */
+uint64_t reaper_removals(const struct reaper *reaper);
+
 /* Files without a name that are still there; waits up to `timeout_ms` until there are none. -errno. */
 int64_t reaper_orphans(struct fs *fs, unsigned timeout_ms);
 
