@@ -154,6 +154,8 @@ assert "the okapi sleeps." in s and "\ufffd" not in s, s'
 check snippet_shows_the_match late_match
 
 # ---- the same answers through all doors ----
+# BM25 counts texts that were replaced until the index is tidied; one that was just loaded has none.
+cd / && store_unmount && store_mount && cd "$mnt" || fatal "no other mount"
 same() { python3 "$here/doors.py" same "$mnt" "$store" "$@"; }
 check same_hybrid same 'heron on the roof'
 check same_options same 'heron mode:lexical fuse:rank tag:work name:*.md after:1d limit:7'

@@ -161,6 +161,18 @@ static struct mneme *sim_store(struct sim *disk, int make)
 	return m;
 }
 
+/* Keys in turn 0, in a heap of which nothing was read since it was opened. */
+static struct mneme *sim_store_filled(struct sim **disk)
+{
+	ck_assert_int_eq(sim_new(disk), 0);
+	struct mneme *m = sim_store(*disk, 1);
+	for (uint32_t i = 0; i < KEYS / 20; i++)
+		put(m, i, 0);
+	ck_assert_int_eq(mneme_checkpoint(m), 0);
+	ck_assert_int_eq(mneme_close(m), 0);
+	return sim_store(*disk, 0);
+}
+
 /* Pages are freed and given out again with other content: no copy of the old one is shown. */
 START_TEST(a_copy_goes_with_its_page)
 {
@@ -244,14 +256,7 @@ static void scan_shortly(struct mneme *m, int in_transactions)
 START_TEST(short_scans_map_nothing)
 {
 	struct sim *disk;
-
-	ck_assert_int_eq(sim_new(&disk), 0);
-	struct mneme *m = sim_store(disk, 1);
-	for (uint32_t i = 0; i < KEYS / 20; i++)
-		put(m, i, 0);
-	ck_assert_int_eq(mneme_checkpoint(m), 0);
-	ck_assert_int_eq(mneme_close(m), 0);
-	m = sim_store(disk, 0);
+	struct mneme *m = sim_store_filled(&disk);
 	uint64_t mapped = atomic_load(&m->heap.map.mapped);
 	uint64_t copied = atomic_load(&m->heap.map.copied);
 	scan_shortly(m, 0);
@@ -265,12 +270,8 @@ END_TEST
 START_TEST(a_scan_keeps_its_leaf_while_its_transaction_reads)
 {
 	struct sim *disk;
+	struct mneme *m = sim_store_filled(&disk);
 
-	ck_assert_int_eq(sim_new(&disk), 0);
-	struct mneme *m = sim_store(disk, 1);
-	for (uint32_t i = 0; i < KEYS / 20; i++)
-		put(m, i, 0);
-	ck_assert_int_eq(mneme_checkpoint(m), 0);
 	scan_shortly(m, 1);
 	ck_assert_int_eq(mneme_close(m), 0);
 	sim_free(disk);
@@ -396,14 +397,7 @@ START_TEST(an_inner_page_without_a_copy_is_mapped)
 	} any;
 	struct sim *disk;
 	uint64_t kept = 0;
-
-	ck_assert_int_eq(sim_new(&disk), 0);
-	struct mneme *m = sim_store(disk, 1);
-	for (uint32_t i = 0; i < KEYS / 20; i++)
-		put(m, i, 0);
-	ck_assert_int_eq(mneme_checkpoint(m), 0);
-	ck_assert_int_eq(mneme_close(m), 0);
-	m = sim_store(disk, 0);
+	struct mneme *m = sim_store_filled(&disk);
 	uint64_t first = atomic_load(&m->heap.pages), mapped = atomic_load(&m->heap.map.mapped);
 	ck_assert_int_eq(heap_extend(&m->heap, 20000), 0);
 	heap_copies_forget(&m->heap, 0, (uint32_t)first); /* the roots: opening looks at them */

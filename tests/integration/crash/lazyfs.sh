@@ -4,10 +4,10 @@
 # under load, LazyFS told to forget, and what was fsynced through the mount is there.
 # LAZYFS_BIN is the program of LazyFS (dsrhaslab/lazyfs, built by its own build.sh).  usage: lazyfs.sh [ROUNDS]
 . "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/rounds.sh"
 rounds=${1:-10}
 [ "${MNEME_LONG:-0}" = 0 ] || rounds=${1:-200}
 [ -x "${LAZYFS_BIN:-}" ] || skip_all "LAZYFS_BIN is not set to the program of LazyFS"
-oracle=$MNEME_BUILD/tests/integration/crash_oracle
 store=$work/lazy/store
 lazyfs=""
 
@@ -50,34 +50,12 @@ lose_what_is_not_synced()
 
 one_round()
 {
-	local writer
-	store_mount "${modes[$(($1 % ${#modes[@]}))]}"
-	"$oracle" verify "$mnt" "$work/notes" >"$work/verdict" 2>&1 || { cat "$work/verdict"; return 1; }
-	"$oracle" write "$mnt" "$work/notes" "$1" & writer=$!
-	sleep "0.$((RANDOM % 9))$((RANDOM % 9))"
-	store_kill
-	wait $writer
-	lose_what_is_not_synced
-	store_check
+	killed_while_writing store_mount "$1" "0.$((RANDOM % 9))$((RANDOM % 9))" &&
+		lose_what_is_not_synced && store_check
 }
 
-modes=("" durability=strict)
-RANDOM=42
 lazyfs_start
 store_new
-for round in $(seq "$rounds"); do
-	one_round "$round" >"$work/round.log" 2>&1 && continue
-	echo "FAIL round_$round"
-	cat "$work/round.log"
-	failures=1
-	break
-done
-if [ "$failures" = 0 ]; then
-	echo "ok ${rounds}_rounds ($(stat -c %s "$work/notes") bytes of notes)"
-	store_mount
-	check last_state "$oracle" verify "$mnt" "$work/notes"
-	store_unmount
-	check store store_check
-fi
-umount "$work/lazy" && wait "$lazyfs"
+all_rounds store_mount
+[ "$failures" != 0 ] || { umount "$work/lazy" && wait "$lazyfs"; }
 finish
