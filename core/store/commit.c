@@ -518,6 +518,39 @@ int commit_replay(struct mneme *m, const struct commit_op *op)
 	return rc;
 }
 
+/* ---- changes that no user asked for: of one key's form, not of what it says ---- */
+
+static struct shard *form_begin(struct mneme *m, struct page_key key, uint64_t *faults)
+{
+	struct mneme_key decoded;
+
+	store_decode_key(key, &decoded);
+	struct shard *s = store_shard(m, decoded.inode);
+	lock_write(&s->lock);
+	*faults = heap_faults(&m->heap);
+	return s;
+}
+
+static int form_end(struct mneme *m, struct shard *s, uint64_t faults, struct budget *budget,
+		    int rc)
+{
+	rc = store_read_fault(m, faults, rc);
+	pages_unpromise(m, s, 0, budget);
+	lock_write_done(&s->lock);
+	return rc;
+}
+
+/* The pages of the path to a key that is there become this epoch's. */
+static int path_own(struct mneme *m, struct shard *s, struct page_key key, struct budget *budget,
+		    struct tree_path *path)
+{
+	int rc = freed_reserve(s, 4 * s->height + 12, budget);
+
+	if (rc == 0)
+		rc = pages_promise(m, s, tree_pages_needed(s), 0, 0, budget);
+	return rc == 0 ? tree_prepare(m, s, key, budget, path) : rc;
+}
+
 /* Puts the packed form in the value's place where that still is as it was. */
 static int pack_apply(struct mneme *m, struct shard *s, struct page_key key,
 		      const struct fmt_value *was, const void *packed, uint32_t length,
@@ -534,11 +567,7 @@ static int pack_apply(struct mneme *m, struct shard *s, struct page_key key,
 					 &present, &kind);
 	if (kind != PAGE_INDIRECT || memcmp(cell, was, sizeof *was))
 		return -ESTALE;
-	rc = freed_reserve(s, 4 * s->height + 12, budget);
-	if (rc == 0)
-		rc = pages_promise(m, s, tree_pages_needed(s), 0, 0, budget);
-	if (rc == 0)
-		rc = tree_prepare(m, s, key, budget, &path);
+	rc = path_own(m, s, key, budget, &path);
 	if (rc == 0)
 		tree_put(m, s, &path, key, packed, length, PAGE_PACKED, budget);
 	return rc;
@@ -548,25 +577,13 @@ int commit_pack(struct mneme *m, struct page_key key, const struct fmt_value *wa
 		const void *packed, uint32_t length)
 {
 	struct budget budget = {0};
-	struct mneme_key decoded;
-
-	store_decode_key(key, &decoded);
-	struct shard *s = store_shard(m, decoded.inode);
-	lock_write(&s->lock);
-	uint64_t faults = heap_faults(&m->heap);
+	uint64_t faults;
+	struct shard *s = form_begin(m, key, &faults);
 	int rc = store_writable(m);
+
 	if (rc == 0)
 		rc = pack_apply(m, s, key, was, packed, length, &budget);
-	rc = store_read_fault(m, faults, rc);
-	pages_unpromise(m, s, 0, &budget);
-	lock_write_done(&s->lock);
-	return rc;
-}
-
-int commit_make_arena_room(struct mneme *m)
-{
-	credits_return(m);
-	return background_make_room(m);
+	return form_end(m, s, faults, &budget, rc);
 }
 
 static int renew_apply(struct mneme *m, struct shard *s, struct page_key key, struct budget *budget)
@@ -578,11 +595,7 @@ static int renew_apply(struct mneme *m, struct shard *s, struct page_key key, st
 
 	if (rc < 0 || !path.depth || !path.found)
 		return rc;
-	rc = freed_reserve(s, 4 * s->height + 12, budget);
-	if (rc == 0)
-		rc = pages_promise(m, s, tree_pages_needed(s), 0, 0, budget);
-	if (rc == 0)
-		rc = tree_prepare(m, s, key, budget, &path);
+	rc = path_own(m, s, key, budget, &path);
 	if (rc < 0)
 		return rc;
 	if (path.positions[path.depth - 1] == 0)
@@ -603,19 +616,21 @@ static int renew_apply(struct mneme *m, struct shard *s, struct page_key key, st
 int commit_renew(struct mneme *m, struct page_key key)
 {
 	struct budget budget = {0};
-	struct mneme_key decoded;
-
-	store_decode_key(key, &decoded);
-	struct shard *s = store_shard(m, decoded.inode);
-	lock_write(&s->lock);
-	uint64_t faults = heap_faults(&m->heap);
+	uint64_t faults;
+	struct shard *s = form_begin(m, key, &faults);
 	int rc = store_writable(m);
+
 	if (rc == 0)
 		rc = renew_apply(m, s, key, &budget);
-	rc = store_read_fault(m, faults, rc);
-	pages_unpromise(m, s, 0, &budget);
-	lock_write_done(&s->lock);
-	return rc;
+	return form_end(m, s, faults, &budget, rc);
+}
+
+/* ---- room ---- */
+
+int commit_make_arena_room(struct mneme *m)
+{
+	credits_return(m);
+	return background_make_room(m);
 }
 
 int commit_make_heap_room(struct mneme *m, uint64_t pages)
