@@ -134,6 +134,7 @@ enum mneme_type {
 	MNEME_TYPE_LOG_HEAD = 0x6c,   /* sub: run */
 	MNEME_TYPE_SETTING = 0x70,    /* of the engine itself */
 	MNEME_TYPE_ORPHAN = 0x74,     /* sub: inode: to be removed at the next mount */
+	MNEME_TYPE_RESERVED = 0x76,   /* of a shard: mneme_txn_reserve() */
 	MNEME_TYPE_USER = 0x80,       /* 0x80..0xff: free for programs that link the engine */
 };
 
@@ -226,6 +227,10 @@ MNEME_EXPORT int mneme_txn_delete(struct mneme_txn *txn, const struct mneme_key 
 /* Keys first <= key < last of one inode's shard. */
 MNEME_EXPORT int mneme_txn_delete_range(struct mneme_txn *txn, const struct mneme_key *first,
 					const struct mneme_key *last);
+/* Sets room on the disk aside for `values` more values of MNEME_CHUNK_SIZE in the inode's shard, or
+ * (negative) gives it back: the transaction that does has it for its own writes, and all others do
+ * without. Kept in the store. -ENOSPC from commit: there is not so much. */
+MNEME_EXPORT int mneme_txn_reserve(struct mneme_txn *txn, uint64_t inode, int64_t values);
 /* As mneme_scan inside the transaction; own writes are seen. `each` may not write. */
 MNEME_EXPORT int mneme_txn_scan(struct mneme_txn *txn, const struct mneme_key *first,
 				const struct mneme_key *last, uint64_t limit, mneme_scan_each *each,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   the on-disk format of the filesystem's own records: what the values under the keys of
- *            MNEME_TYPE_INODE, DENTRY, PARENT, XATTR, SYMLINK, CHUNK, LINK, BACKLINK, MENTION and
- *            ORPHAN mean.
+ *            MNEME_TYPE_INODE, DENTRY, PARENT, XATTR, SYMLINK, CHUNK, RESERVED, LINK, BACKLINK,
+ *            MENTION and ORPHAN mean.
  * Invariants: all integers little-endian, except the numbers inside sub-keys, which are big-endian so
  *            that they sort. Reserved bytes are zero.
  *
@@ -14,6 +14,8 @@
  *   (i, SYMLINK, -)                           the target, 1..4095 bytes
  *   (i, CHUNK, index 8 BE)                    file bytes [index * 16 KiB ...); shorter: zeros follow;
  *                                             no bytes: zeros, reserved by fallocate; missing: a hole
+ *   (s, RESERVED, -)                          u64: how many chunks without bytes the inodes of shard s
+ *                                             have; the engine keeps room for them (mneme_txn_reserve)
  *   (i, LINK, kind 1, place 8 BE)             struct names_link, then its label: what i says of where
  *                                             it leads, 1..NAMES_LABEL_MAX bytes
  *   (i, BACKLINK, from 8 BE, kind 1, place 8 BE)   empty: that link of `from` leads to i

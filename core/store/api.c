@@ -409,9 +409,8 @@ void mneme_get_stats(const struct mneme *m, struct mneme_stats *out)
 				     ? EROFS
 				     : atomic_load_explicit(&inside->failed, memory_order_relaxed),
 	};
-	uint64_t free_pages = load(&inside->heap.free), promised = load(&inside->heap.promised);
+	int64_t spare = heap_spare(&m->heap);
 	if (!m->read_only)
-		out->heap_free_bytes =
-			(free_pages > promised ? free_pages - promised : 0) * FMT_PAGE_SIZE;
+		out->heap_free_bytes = (spare > 0 ? (uint64_t)spare : 0) * FMT_PAGE_SIZE;
 	snprintf(out->io, sizeof out->io, "%s", m->io->ops->name);
 }

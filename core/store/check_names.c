@@ -10,6 +10,7 @@
 #include "core/store/store.h"
 #include "pool/alloc.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -210,6 +211,7 @@ static void see_chunk(struct names_check *n, const struct names_row *row)
 			gone = !keep;
 		}
 	}
+	n->reserved += !row->value_length;
 	if (!gone)
 		s->allocated += length ? (length + 511) & ~511ull : MNEME_CHUNK_SIZE;
 	if (row->used && start + row->used > s->end)
@@ -404,6 +406,25 @@ static int each_row(void *arg, const struct mneme_key *key, const void *value, s
 	return n->count == NAMES_BATCH;
 }
 
+/* Room is set aside for the chunks of a shard that have no bytes, and for nothing else. */
+static void check_reserved(struct names_check *n, uint32_t shard)
+{
+	struct mneme_key key = names_key(shard, MNEME_TYPE_RESERVED);
+	uint64_t record = 0;
+	size_t length = 0;
+	int rc = mneme_get(n->m, &key, &record, sizeof record, &length);
+
+	if (n->records_only ||
+	    (rc == -ENOENT ? !n->reserved
+			   : rc == 0 && length == sizeof record && le64toh(record) == n->reserved))
+		return;
+	uint64_t right = htole64(n->reserved);
+	names_find(n,
+		   REPAIR(n, mneme_put(n->m, &key, &right, sizeof right, MNEME_DURABILITY_DEFAULT)),
+		   "shard %u: the room that is set aside is that of %llu chunks, it should be %llu",
+		   shard, (unsigned long long)le64toh(record), (unsigned long long)n->reserved);
+}
+
 static int scan_shard(struct names_check *n, uint32_t shard)
 {
 	uint8_t sub[MNEME_SUBKEY_MAX];
@@ -411,6 +432,7 @@ static int scan_shard(struct names_check *n, uint32_t shard)
 	struct mneme_key last = {.inode = UINT64_MAX - (n->shards - 1) + shard, .type = 0xff};
 
 	n->seen.any = 0;
+	n->reserved = 0;
 	for (;;) {
 		n->count = 0;
 		int rc = mneme_scan(n->m, &next, &last, 0, each_row, n);
@@ -431,6 +453,7 @@ static int scan_shard(struct names_check *n, uint32_t shard)
 		}
 	}
 	inode_end(n);
+	check_reserved(n, shard);
 	return 0;
 }
 

@@ -49,6 +49,7 @@ struct names_check {
 	struct names_row *rows;
 	uint32_t count;
 	struct names_seen seen;
+	uint64_t reserved; /* of the shard at hand: chunks without bytes */
 };
 
 static inline int names_repairs(const struct names_check *n)

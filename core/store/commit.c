@@ -7,6 +7,7 @@
 #include "core/store/checkpoint.h"
 #include "core/store/heap_fault.h"
 #include "core/store/ranges.h"
+#include "core/store/reserve.h"
 #include "core/store/value.h"
 #include "pool/check.h"
 #include "pool/layers.h"
@@ -88,12 +89,13 @@ static int arena_promise(struct mneme *m, struct shard *s, uint32_t pages, uint3
 }
 
 static int room_promise(struct mneme *m, struct shard *s, uint32_t pages, unsigned flags,
-			uint32_t batch)
+			const struct budget *budget, uint32_t batch)
 {
-	uint64_t keep = flags & MNEME_TXN_MAY_FILL ? 0 : m->keep_pages;
+	uint64_t kept = flags & MNEME_TXN_MAY_FILL ? 0 : m->keep_pages;
+	int64_t keep = (int64_t)kept - (int64_t)budget->handed;
 
-	if (!keep || !batch || s->heap_credit < pages) {
-		if (!keep || !batch || heap_promise(&m->heap, pages + batch, keep) < 0)
+	if (!kept || !batch || s->heap_credit < pages) {
+		if (!kept || !batch || heap_promise(&m->heap, pages + batch, keep) < 0)
 			return heap_promise(&m->heap, pages, keep);
 		s->heap_credit += pages + batch;
 	}
@@ -150,7 +152,7 @@ static int pages_promise(struct mneme *m, struct shard *s, uint32_t pages, uint3
 	int rc = arena_promise(m, s, pages, batch);
 	if (rc < 0)
 		return rc;
-	rc = room_promise(m, s, pages + values, flags, batch);
+	rc = room_promise(m, s, pages + values, flags, budget, batch);
 	if (rc < 0) {
 		pages_give_back(m, s, pages, 0, flags, batch);
 		return rc;
@@ -158,6 +160,16 @@ static int pages_promise(struct mneme *m, struct shard *s, uint32_t pages, uint3
 	budget->pages += pages;
 	budget->lists += values;
 	return 0;
+}
+
+/* What the transaction sets aside, by `pages`; or what it takes of that for itself. */
+static int room_reserve(struct mneme *m, struct shard *s, int64_t pages, unsigned flags,
+			struct budget *budget)
+{
+	if (pages > UINT32_MAX)
+		return -ENOSPC;
+	budget->handed = pages < 0 ? (uint64_t)-pages : 0;
+	return pages > 0 ? pages_promise(m, s, 0, (uint32_t)pages, flags, budget) : 0;
 }
 
 /* Gives back what preparing an operation did not need and applying will not. */
@@ -262,8 +274,10 @@ static int op_prepare(struct mneme *m, struct shard *s, const struct commit_op *
 	}
 	if (op->kind == FMT_OP_PUT && value_is_indirect(key.length, op->length))
 		value = value_pages(op->length);
-	if (op->kind == FMT_OP_PATCH) /* room for a value that is inline now, or not there */
-		value = value_pages(op->offset + op->length + FMT_CELL_MAX);
+	if (op->kind == FMT_OP_PATCH) { /* room for a value that is inline now, or not there */
+		uint32_t end = op->offset + op->length;
+		value = value_pages(end > FMT_CELL_MAX ? end : FMT_CELL_MAX);
+	}
 	rc = freed_reserve(s, 4 * s->height + 12, budget);
 	uint32_t pages =
 		value + (budget->stamp ? put_pages(s, value, budget) : tree_pages_needed(s));
@@ -475,7 +489,12 @@ int commit_apply(struct mneme *m, const struct commit_op *ops, uint32_t count, u
 	}
 	struct shard *first = store_shard(m, ops[0].key.inode);
 	uint64_t faults = heap_faults(&m->heap);
-	LAYER(apply, rc = ops_prepare(m, ops, count, flags, &budget, &path));
+	int64_t reserve = reserve_change(m, ops, count);
+	rc = room_reserve(m, first, reserve, flags, &budget);
+	if (rc == 0)
+		LAYER(apply, rc = ops_prepare(m, ops, count, flags, &budget, &path));
+	else
+		wanted_later = ops_pages(ops, count);
 	rc = store_read_fault(m, faults, rc);
 	if (rc < 0) {
 		pages_unpromise(m, first, flags, &budget);
@@ -484,6 +503,8 @@ int commit_apply(struct mneme *m, const struct commit_op *ops, uint32_t count, u
 		return rc;
 	}
 	LAYER(apply, ops_apply(m, ops, count, &budget, &path));
+	if (reserve > 0)
+		budget.lists -= (uint32_t)reserve;
 	pages_unpromise(m, first, flags, &budget);
 	rc = store_read_fault(m, faults, 0); /* a neighbour of what was deleted */
 	if (rc < 0) {
@@ -499,6 +520,8 @@ int commit_apply(struct mneme *m, const struct commit_op *ops, uint32_t count, u
 		if (!log)
 			op_note_unlogged(m, s, &ops[i]);
 	}
+	if (reserve)
+		reserve_settle(m, ops, count, reserve);
 	/* relaxed: a statistic; only this thread writes it now */
 	atomic_store_explicit(&first->commits,
 			      atomic_load_explicit(&first->commits, memory_order_relaxed) + 1,

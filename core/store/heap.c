@@ -223,10 +223,10 @@ static int grow_for(struct heap *h, uint64_t pages, int only_missing)
 	int rc = 0;
 
 	pthread_mutex_lock(&h->grow);
-	uint64_t free_pages = atomic_load_explicit(&h->free, memory_order_relaxed);
-	uint64_t promised = atomic_load_explicit(&h->promised, memory_order_relaxed);
-	if (free_pages < promised + pages)
-		rc = grow_locked(h, pages, only_missing ? promised + pages - free_pages : pages);
+	int64_t spare = heap_spare(h);
+	if (spare < (int64_t)pages)
+		rc = grow_locked(h, pages,
+				 only_missing ? (uint64_t)((int64_t)pages - spare) : pages);
 	pthread_mutex_unlock(&h->grow);
 	return rc;
 }
@@ -249,12 +249,11 @@ int heap_extend(struct heap *h, uint64_t pages)
 	return rc;
 }
 
-int heap_promise(struct heap *h, uint64_t pages, uint64_t keep)
+int heap_promise(struct heap *h, uint64_t pages, int64_t keep)
 {
 	/* relaxed: counts only; pages are handed out under the lock */
-	uint64_t before = atomic_fetch_add_explicit(&h->promised, pages, memory_order_relaxed);
-
-	if (before + pages + keep <= atomic_load_explicit(&h->free, memory_order_relaxed))
+	atomic_fetch_add_explicit(&h->promised, pages, memory_order_relaxed);
+	if (heap_spare(h) >= keep)
 		return 0;
 	heap_unpromise(h, pages);
 	return -ENOSPC;
@@ -265,6 +264,14 @@ void heap_unpromise(struct heap *h, uint64_t pages)
 	uint64_t before = atomic_fetch_sub_explicit(&h->promised, pages, memory_order_relaxed);
 
 	CHECK(before >= pages);
+}
+
+void heap_reserve(struct heap *h, int64_t pages)
+{
+	uint64_t before =
+		atomic_fetch_add_explicit(&h->reserved, (uint64_t)pages, memory_order_relaxed);
+
+	CHECK(pages >= 0 || before >= (uint64_t)-pages);
 }
 
 /* Longest free run in the group from `from` on, up to `want`; ends the search at the first that is

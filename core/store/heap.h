@@ -51,6 +51,7 @@ struct heap {
 	uint64_t cursor;           /* [lock] where the last search ended */
 	_Atomic uint64_t free;     /* [A] pages that can be handed out */
 	_Atomic uint64_t promised; /* [A] of them, to dirty slots */
+	_Atomic uint64_t reserved; /* [A] of them, set aside for values to come: reserve.h */
 	_Atomic uint64_t checked;  /* [A] pages verified, for statistics */
 	_Atomic uint64_t faulted;  /* [A] reads of the map that the disk refused */
 	_Atomic uint64_t turn;     /* [A] changes whenever pages are given out or back */
@@ -72,9 +73,12 @@ int heap_grow(struct heap *h, uint64_t pages);
 int heap_grow_to_the_last(struct heap *h, uint64_t pages);
 /* Makes it larger by at least `pages` even where that many are free: they are no run. */
 int heap_extend(struct heap *h, uint64_t pages);
-/* Promises free pages, keeping `keep` back: 0 or -ENOSPC (nothing is promised then). */
-int heap_promise(struct heap *h, uint64_t pages, uint64_t keep);
+/* Promises free pages that are not set aside, keeping `keep` back (negative: as many of those may be
+ * taken, heap_reserve() follows): 0 or -ENOSPC (nothing is promised then). */
+int heap_promise(struct heap *h, uint64_t pages, int64_t keep);
 void heap_unpromise(struct heap *h, uint64_t pages);
+/* Sets aside that many more pages, which were promised, or (negative) fewer. */
+void heap_reserve(struct heap *h, int64_t pages);
 /* Hands out up to `want` pages in one run, at least `least`: the count, or -ENOSPC. */
 int heap_alloc(struct heap *h, uint32_t want, uint32_t least, uint64_t *page);
 /* What was handed out up to now is reached by the durable superblock: no page is young. [checkpoint] */
@@ -92,6 +96,15 @@ void heap_take(struct heap *h, uint64_t page, uint32_t count);
 void heap_free_on_disk(struct heap *h, uint64_t page, uint32_t count);
 /* Can be handed out again. */
 void heap_free_now(struct heap *h, uint64_t page, uint32_t count);
+
+/* Pages that may be promised; negative: what is set aside or promised is not there. */
+static inline int64_t heap_spare(const struct heap *h)
+{
+	/* relaxed: counts only */
+	return (int64_t)(atomic_load_explicit(&((struct heap *)h)->free, memory_order_relaxed) -
+			 atomic_load_explicit(&((struct heap *)h)->promised, memory_order_relaxed) -
+			 atomic_load_explicit(&((struct heap *)h)->reserved, memory_order_relaxed));
+}
 
 static inline uint32_t heap_groups(const struct heap *h)
 {

@@ -16,6 +16,7 @@
 #include "core/store/packer.h"
 #include "core/store/packing.h"
 #include "core/store/ranges.h"
+#include "core/store/reserve.h"
 #include "core/store/recover.h"
 #include "core/store/txn.h"
 #include "pool/alloc.h"
@@ -633,6 +634,8 @@ int store_open(struct io *io, const struct mneme_options *options,
 	rc = recover(m, error);
 	if (rc == 0)
 		rc = ranges_load(m, error);
+	if (rc == 0 && (rc = reserve_load(m)) < 0)
+		refuse(error, rc, "what is set aside cannot be read: %s", strerror(-rc));
 	if (rc == 0 && m->read_only && (rc = io->ops->mark(io, m->super.generation)) < 0)
 		refuse(error, rc, "the lock file cannot be used: %s", strerror(-rc));
 	if (rc == 0 && !(tuning && tuning->no_threads))

@@ -48,6 +48,7 @@ struct shard {
 	uint64_t version;               /* [lock] one more for each commit */
 	uint64_t arena_credit;          /* [lock] pages promised in advance, see commit.c */
 	uint64_t heap_credit;           /* [lock] */
+	uint64_t reserved;              /* [lock] values that room is set aside for (reserve.h) */
 	_Atomic uint64_t commits;       /* [A] written under the lock */
 	struct unlogged unlogged;       /* [lock] changes that are in no log and not durable yet */
 	struct dirty_list open;         /* [lock] slots of the open epoch */
@@ -75,6 +76,7 @@ struct budget {
 	uint32_t stamp;    /* of a transaction that counts what it meets; else 0 */
 	uint64_t shards;   /* that it has met */
 	uint64_t freed;    /* items of freed lists reserved so far */
+	uint64_t handed;   /* pages set aside that it may promise: it gives them back */
 };
 
 struct mneme {

@@ -203,8 +203,7 @@ static int admit(struct mneme *m, unsigned flags)
 	if (rc == 0 && atomic_load_explicit(&m->dirty.budget, memory_order_relaxed) + pages >
 			       m->dirty.budget_max)
 		rc = commit_make_arena_room(m);
-	if (rc == 0 && atomic_load_explicit(&m->heap.free, memory_order_relaxed) <
-			       atomic_load_explicit(&m->heap.promised, memory_order_relaxed) + keep)
+	if (rc == 0 && heap_spare(&m->heap) < (int64_t)keep)
 		rc = commit_make_heap_room(m, keep);
 	return rc == -ENOSPC && flags & MNEME_TXN_MAY_FILL ? 0 : rc;
 }

@@ -379,6 +379,82 @@ START_TEST(test_store_full_disk_beside_a_reader)
 }
 END_TEST
 
+static int reserve(int64_t values)
+{
+	uint64_t inode = MODEL_FIRST_INODE;
+	struct mneme_txn *txn;
+	int rc = mneme_txn_begin_locked(m, values < 0 ? MNEME_TXN_MAY_FILL : 0, &inode, 1, &txn);
+
+	if (rc < 0)
+		return rc;
+	ck_assert_int_eq(mneme_txn_reserve(txn, inode, values), 0);
+	return mneme_txn_commit(txn, MNEME_DURABILITY_STRICT);
+}
+
+/* Puts values into room that is set aside for them, in the shard where reserve() does so. */
+static void reserve_fill(uint32_t first, uint32_t count)
+{
+	for (uint32_t number = first; number < first + count * MODEL_SHARDS;
+	     number += MODEL_SHARDS) {
+		struct mneme_key key = full_key(&number);
+		struct mneme_txn *txn;
+		full_bytes(number, MNEME_CHUNK_SIZE);
+		ck_assert_int_eq(mneme_txn_begin_locked(m, MNEME_TXN_MAY_FILL, &key.inode, 1, &txn),
+				 0);
+		ck_assert_int_eq(mneme_txn_put(txn, &key, full_value, MNEME_CHUNK_SIZE), 0);
+		ck_assert_int_eq(mneme_txn_reserve(txn, key.inode, -1), 0);
+		ck_assert_int_eq(mneme_txn_commit(txn, MNEME_DURABILITY_BUFFERED), 0);
+		kept[number].length = MNEME_CHUNK_SIZE;
+		kept[number].seed = number;
+	}
+}
+
+static void full_crash(void)
+{
+	struct mneme_error error = {.message = ""};
+
+	ck_assert_int_eq(mneme_sync(m), 0);
+	store_abandon(m);
+	int rc = history_open(disk, &m, &error);
+	ck_assert_msg(rc == 0, "%s", error.message);
+}
+
+/* It is nobody else's, and is found when all the rest is full, also after a crash. */
+START_TEST(test_store_room_that_is_set_aside)
+{
+	enum { VALUES = 40, PAGES = 5, FIRST = 2000, REST = FULL_DISK / 4096 };
+	static const uint32_t lengths[] = {16000, 4000, 300};
+	uint32_t number = 0;
+
+	full_begin();
+	ck_assert_int_eq(reserve(REST), -ENOSPC);
+	ck_assert_int_eq(reserve(VALUES), 0);
+	ck_assert_uint_eq(m->heap.reserved, VALUES * PAGES);
+	for (int i = 0; i < 3; i++)
+		while (full_put(number, lengths[i], number) == 0)
+			ck_assert_uint_lt(++number, FIRST);
+	ck_assert_int_eq(reserve(1), -ENOSPC);
+	full_crash();
+	ck_assert_uint_eq(m->heap.reserved, VALUES * PAGES);
+	ck_assert_int_eq(full_put(number, lengths[2], number), -ENOSPC);
+	reserve_fill(FIRST, VALUES / 2);
+	ck_assert_uint_eq(m->heap.reserved, VALUES / 2 * PAGES);
+	full_crash();
+	full_compare();
+	reserve_fill(FIRST + VALUES, VALUES / 2);
+	ck_assert_uint_eq(m->heap.reserved, 0);
+	full_delete(0);
+	full_delete(1);
+	ck_assert_int_eq(mneme_checkpoint(m), 0);
+	ck_assert_int_eq(reserve(1), 0);
+	ck_assert_int_eq(reserve(-1), 0);
+	ck_assert_uint_eq(m->heap.reserved, 0);
+	full_reopen();
+	ck_assert_uint_eq(m->heap.reserved, 0);
+	finish();
+}
+END_TEST
+
 /* One that is opening needs the log from its checkpoint on: no segment of it is used again. */
 START_TEST(test_store_keeps_the_log_for_a_reader_that_is_opening)
 {
@@ -691,6 +767,6 @@ UNIT_MAIN("store_limits", test_store_full_disk_refuses_no_delete_of_several_thre
 	  test_store_transaction_larger_than_the_arena, test_store_full_disk_with_scattered_pages,
 	  test_store_full_disk_crashes, test_store_range_larger_than_the_arena,
 	  test_store_segments_are_used_again, test_store_log_as_long_as_can_be_kept,
-	  test_store_transaction_of_many_puts,
+	  test_store_transaction_of_many_puts, test_store_room_that_is_set_aside,
 	  test_store_full_disk_beside_a_reader,
 	  test_store_keeps_the_log_for_a_reader_that_is_opening)

@@ -341,6 +341,27 @@ static void seed_chunk_far_out(struct mneme *m)
 	ck_assert_int_eq(put(m, &key, "x", 1), 0);
 }
 
+static void seed_room(struct mneme *m)
+{
+	struct mneme_key key = names_key(FILE_X % SHARDS, MNEME_TYPE_RESERVED);
+	uint64_t three = 3;
+
+	ck_assert_int_eq(put(m, &key, &three, sizeof three), 0);
+}
+
+/* A chunk that room was set aside for, and the record of that is lost. */
+static void seed_room_not_set_aside(struct mneme *m)
+{
+	uint8_t sub[8];
+	struct mneme_key key = names_key_number(FILE_X, MNEME_TYPE_CHUNK, 2, sub);
+	struct names_inode record;
+
+	ck_assert_int_eq(put(m, &key, "", 0), 0);
+	get_inode(m, FILE_X, &record);
+	record.allocated += MNEME_CHUNK_SIZE;
+	put_inode(m, FILE_X, &record);
+}
+
 static void seed_inode_number(struct mneme *m)
 {
 	uint64_t inode = 1000 * SHARDS;
@@ -470,6 +491,8 @@ static const struct seed seeds[] = {
 	{seed_link_of_no_file, "has a link that belongs to no file", "x"},
 	{seed_lost_mention, "a name in the link 'nosuch.md' is not watched for", "x"},
 	{seed_foreign_mention, "is watched for that is in no link", "x"},
+	{seed_room, "is that of 3 chunks, it should be 0", "x"},
+	{seed_room_not_set_aside, "is that of 0 chunks, it should be 1", "x"},
 	{seed_inode_number, "would be handed out again", "far"},
 };
 
