@@ -107,10 +107,22 @@ static int chunk_length(struct mneme_txn *txn, const struct mneme_key *key, size
 	return err;
 }
 
+/* Bytes for a chunk that room is set aside for: it takes all of that, so that whatever is written to it
+ * later overwrites. */
+static int fill_reserved(struct mneme_txn *txn, const struct mneme_key *key, const void *data,
+			 size_t inside, size_t length)
+{
+	if (length == MNEME_CHUNK_SIZE)
+		return mneme_txn_put_borrowed(txn, key, data, length);
+	int err = mneme_txn_patch_borrowed(txn, key, MNEME_CHUNK_SIZE - 1, zeros, 1);
+	return err ? err : mneme_txn_patch_borrowed(txn, key, inside, data, length);
+}
+
 int chunk_write(struct mneme_txn *txn, uint64_t ino, struct names_inode *inode, const void *data,
 		uint64_t offset, size_t length)
 {
 	const uint8_t *at = data;
+	int64_t filled = 0;
 	uint8_t sub[8];
 
 	while (length) {
@@ -121,14 +133,39 @@ int chunk_write(struct mneme_txn *txn, uint64_t ino, struct names_inode *inode, 
 		int err = chunk_length(txn, &key, &old, &there);
 		if (err)
 			return err;
-		err = inside + part >= old && !inside
-			      ? mneme_txn_put_borrowed(txn, &key, at, part)
-			      : mneme_txn_patch_borrowed(txn, &key, inside, at, part);
+		if (there && !old) {
+			err = fill_reserved(txn, &key, at, inside, part);
+			filled++;
+		} else {
+			err = inside + part >= old && !inside
+				      ? mneme_txn_put_borrowed(txn, &key, at, part)
+				      : mneme_txn_patch_borrowed(txn, &key, inside, at, part);
+			if (inside + part > old)
+				inode->allocated +=
+					counted(inside + part) - (there ? counted(old) : 0);
+		}
 		if (err)
 			return err;
-		if (inside + part > old)
-			inode->allocated += counted(inside + part) - (there ? counted(old) : 0);
 		at += part;
+		offset += part;
+		length -= part;
+	}
+	return filled ? mneme_txn_reserve(txn, ino, -filled) : 0;
+}
+
+int chunk_has_room(struct mneme_txn *txn, uint64_t ino, uint64_t offset, size_t length)
+{
+	uint8_t sub[8];
+
+	while (length) {
+		size_t part = part_of(offset, length), old;
+		struct mneme_key key = chunk_key(ino, offset, sub);
+		int there;
+		int err = chunk_length(txn, &key, &old, &there);
+		if (err)
+			return err;
+		if (!there || (old && old < offset % MNEME_CHUNK_SIZE + part))
+			return -ENOSPC;
 		offset += part;
 		length -= part;
 	}
@@ -153,9 +190,17 @@ static int zero_part(struct mneme_txn *txn, uint64_t ino, struct names_inode *in
 	return inside ? mneme_txn_truncate(txn, &key, inside) : mneme_txn_delete(txn, &key);
 }
 
+struct removed {
+	uint64_t bytes;   /* as `allocated` counts them */
+	int64_t reserved; /* chunks */
+};
+
 static int each_counted(void *arg, const struct mneme_key *key, const void *value, size_t length)
 {
-	*(uint64_t *)arg += counted(length);
+	struct removed *removed = arg;
+
+	removed->bytes += counted(length);
+	removed->reserved += !length;
 	return 0;
 }
 
@@ -164,7 +209,7 @@ static int remove_chunks(struct mneme_txn *txn, uint64_t ino, struct names_inode
 			 uint64_t first_index, uint64_t last_index)
 {
 	uint8_t first_sub[8], last_sub[8];
-	uint64_t removed = 0;
+	struct removed removed = {0};
 
 	if (first_index >= last_index || !inode->allocated)
 		return 0;
@@ -173,10 +218,30 @@ static int remove_chunks(struct mneme_txn *txn, uint64_t ino, struct names_inode
 	int err = mneme_txn_scan(txn, &first, &last, 0, each_counted, &removed);
 	if (err)
 		return err;
-	if (!removed)
+	if (!removed.bytes)
 		return 0;
-	inode->allocated -= removed < inode->allocated ? removed : inode->allocated;
-	return mneme_txn_delete_range(txn, &first, &last);
+	inode->allocated -= removed.bytes < inode->allocated ? removed.bytes : inode->allocated;
+	err = mneme_txn_delete_range(txn, &first, &last);
+	return err || !removed.reserved ? err : mneme_txn_reserve(txn, ino, -removed.reserved);
+}
+
+int chunk_give_back(struct fs *fs, struct mneme_txn *txn, uint64_t ino,
+		    const struct names_inode *inode)
+{
+	uint8_t first_sub[8], last_sub[8];
+	struct mneme_key record = names_key(fs_shard_of(fs, ino), MNEME_TYPE_RESERVED);
+	struct mneme_key first = names_key_number(ino, MNEME_TYPE_CHUNK, 0, first_sub);
+	struct mneme_key last = names_key_number(ino, MNEME_TYPE_CHUNK, UINT64_MAX, last_sub);
+	struct removed removed = {0};
+	size_t length;
+
+	if (inode->allocated < counted(0))
+		return 0;
+	int err = mneme_txn_get(txn, &record, NULL, 0, &length);
+	if (err) /* nothing is set aside: the chunks need not be looked at */
+		return err == -ENOENT ? 0 : err;
+	err = mneme_txn_scan(txn, &first, &last, 0, each_counted, &removed);
+	return err || !removed.reserved ? err : mneme_txn_reserve(txn, ino, -removed.reserved);
 }
 
 int chunk_zero(struct mneme_txn *txn, uint64_t ino, struct names_inode *inode, uint64_t offset,
@@ -216,6 +281,7 @@ int chunk_reserve(struct mneme_txn *txn, uint64_t ino, struct names_inode *inode
 		  uint64_t end, uint64_t bytes_max, uint64_t *done)
 {
 	uint64_t made = 0;
+	int64_t reserved = 0;
 	uint8_t sub[8];
 
 	while (offset < end && made < bytes_max) {
@@ -230,6 +296,7 @@ int chunk_reserve(struct mneme_txn *txn, uint64_t ino, struct names_inode *inode
 			err = mneme_txn_put(txn, &key, "", 0);
 			inode->allocated += counted(0);
 			made += MNEME_CHUNK_SIZE;
+			reserved++;
 		} else if (old && old < until) {
 			/* up to the file's end in the chunk: zeros from the old end on */
 			err = mneme_txn_patch_borrowed(txn, &key, old, zeros, until - old);
@@ -241,7 +308,7 @@ int chunk_reserve(struct mneme_txn *txn, uint64_t ino, struct names_inode *inode
 		offset += part;
 	}
 	*done = offset;
-	return 0;
+	return reserved ? mneme_txn_reserve(txn, ino, reserved) : 0;
 }
 
 struct seek {

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   the bytes of a file as 16 KiB chunks: read, write, zero, cut, find data and holes.
- * Invariants: `allocated` of the inode record follows every change. Bytes of a chunk behind the file's
- *            size are zeros (fallocate can make them) or do not exist: whatever shrinks a file cuts.
+ * Invariants: `allocated` of the inode record follows every change. A chunk without bytes is one that
+ *            room is set aside for (mneme_txn_reserve), and the first write to it makes all of it. Bytes
+ *            of a chunk behind the file's size are zeros (fallocate can make them) or do not exist:
+ *            whatever shrinks a file cuts.
  * Threading: changes inside the caller's transaction; the caller stores the inode record.
  * Failure:   0 or -errno.
  */
@@ -19,13 +21,19 @@ int chunk_txn_read(struct mneme_txn *txn, uint64_t ino, void *out, uint64_t offs
 /* `data` must stay valid until commit. Does not change inode->size. */
 int chunk_write(struct mneme_txn *txn, uint64_t ino, struct names_inode *inode, const void *data,
 		uint64_t offset, size_t length);
+/* Is there room for these bytes whatever else the disk has: because they are there, or it is set aside?
+ * 0 or -ENOSPC. */
+int chunk_has_room(struct mneme_txn *txn, uint64_t ino, uint64_t offset, size_t length);
 /* Zeros a range: whole chunks become holes, parts of chunks that are there are overwritten. */
 int chunk_zero(struct mneme_txn *txn, uint64_t ino, struct names_inode *inode, uint64_t offset,
 	       uint64_t length);
 /* Removes everything from `size` on. Does not change inode->size. */
 int chunk_cut(struct mneme_txn *txn, uint64_t ino, struct names_inode *inode, uint64_t size);
-/* Makes the range's missing chunks, without bytes, and fills short ones up with zeros, until `bytes_max`
- * bytes were made; *done receives the end of what is there now. */
+/* Gives back what is set aside for the file, before all its chunks are removed. */
+int chunk_give_back(struct fs *fs, struct mneme_txn *txn, uint64_t ino,
+		    const struct names_inode *inode);
+/* Sets room aside for the range's missing chunks, as chunks without bytes, and fills short ones up with
+ * zeros, until `bytes_max` bytes were made; *done receives the end of what is there now. */
 int chunk_reserve(struct mneme_txn *txn, uint64_t ino, struct names_inode *inode, uint64_t offset,
 		  uint64_t end, uint64_t bytes_max, uint64_t *done);
 /* The first offset >= `offset` that is data (hole 0) or hole (hole 1), or `size` if there is none. */

@@ -117,6 +117,7 @@ struct write {
 	uint64_t offset;
 	size_t length;
 	int flags;               /* of the open file */
+	int in_place;            /* only where chunk_has_room() */
 	fuse_req_t unprivileged; /* NULL: the caller may keep suid and sgid */
 	int dropped;             /* result: suid or sgid were cleared */
 };
@@ -143,7 +144,11 @@ OWN_FRAME static int write_inside(struct mneme_txn *txn, struct write *write,
 		if (write->dropped < 0)
 			return write->dropped;
 	}
-	err = chunk_write(txn, write->ino, &inode, write->data, write->offset, write->length);
+	if (write->in_place)
+		err = chunk_has_room(txn, write->ino, write->offset, write->length);
+	if (!err)
+		err = chunk_write(txn, write->ino, &inode, write->data, write->offset,
+				  write->length);
 	if (err)
 		return err;
 	if (end > inode.size)
@@ -156,11 +161,11 @@ OWN_FRAME static int write_inside(struct mneme_txn *txn, struct write *write,
 	return inode_store(txn, write->ino, &inode);
 }
 
-static int write_try(struct fs *fs, struct write *write)
+static int write_once(struct fs *fs, struct write *write)
 {
 	enum mneme_durability how = MNEME_DURABILITY_DEFAULT;
 	struct mneme_txn *txn;
-	int err = fs_begin(fs, 0, &write->ino, 1, &txn);
+	int err = fs_begin(fs, write->in_place ? MNEME_TXN_MAY_FILL : 0, &write->ino, 1, &txn);
 
 	if (err)
 		return err;
@@ -173,6 +178,41 @@ static int write_try(struct fs *fs, struct write *write)
 	if (!err)
 		fs_touch(fs, write->ino);
 	return err;
+}
+
+static int write_try(struct fs *fs, struct write *write)
+{
+	int err = -EAGAIN;
+
+	for (int i = 0; i < FS_TRIES && err == -EAGAIN; i++)
+		err = write_once(fs, write);
+	return err;
+}
+
+/* On a full disk: what is there can be overwritten, and what fallocate has set aside be filled. Each
+ * chunk by itself: a checkpoint gives back what one took for its new version, and all may not fit at
+ * once. Lowers `length` to what was written. */
+OWN_FRAME static int write_full_disk(struct fs *fs, struct write *write)
+{
+	struct write part = *write;
+	uint64_t end = write->offset + write->length;
+	int err = 0;
+
+	part.in_place = 1;
+	while (!err && part.offset < end) {
+		size_t room = MNEME_CHUNK_SIZE - part.offset % MNEME_CHUNK_SIZE;
+		part.length = room < end - part.offset ? room : (size_t)(end - part.offset);
+		err = write_try(fs, &part);
+		write->dropped |= part.dropped;
+		if (!err) {
+			part.offset += part.length;
+			part.data = (const uint8_t *)part.data + part.length;
+		}
+	}
+	if (part.offset == write->offset)
+		return err;
+	write->length = (size_t)(part.offset - write->offset);
+	return 0;
 }
 
 static void handle_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, size_t length,
@@ -201,16 +241,19 @@ static void handle_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, si
 			virtual_write(&op, write.ino, data, length, offset);
 		return;
 	}
-	int err = -EAGAIN;
-	for (int i = 0; i < FS_TRIES && err == -EAGAIN; i++)
-		err = write_try(op.fs, &write);
+	int err = write_try(op.fs, &write);
+	if (err == -ENOSPC)
+		err = write_full_disk(op.fs, &write);
+	/* the kernel does not look at how much of a page was written back */
+	if (!err && fi->writepage && write.length < length)
+		err = -ENOSPC;
 	if (err) {
 		op_reply_error(&op, err);
 		return;
 	}
 	if (write.dropped)
 		fs_invalidate_attr(op.fs, write.ino);
-	op_reply_write(&op, length);
+	op_reply_write(&op, write.length);
 }
 
 static int sync_inode(struct fs *fs, uint64_t ino)

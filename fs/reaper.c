@@ -4,6 +4,7 @@
  */
 #include "fs/fs.h"
 
+#include "fs/chunk.h"
 #include "fs/reaper.h"
 #include "core/links.h"
 #include "core/memory/recall.h"
@@ -40,7 +41,8 @@ struct reaper {
 
 struct piece {
 	unsigned count;
-	uint64_t end; /* behind the last chunk that was seen */
+	int64_t reserved; /* of them without bytes */
+	uint64_t end;     /* behind the last chunk that was seen */
 };
 
 static int each_chunk(void *arg, const struct mneme_key *key, const void *value, size_t length)
@@ -50,6 +52,7 @@ static int each_chunk(void *arg, const struct mneme_key *key, const void *value,
 	if (key->sub_length != 8)
 		return -EUCLEAN;
 	piece->end = names_get_be64(key->sub) + 1;
+	piece->reserved += !length;
 	return ++piece->count == REAP_PIECE_CHUNKS;
 }
 
@@ -76,6 +79,8 @@ OWN_FRAME static int remove_piece(struct fs *fs, uint64_t ino)
 		goto abort;
 	last = names_key_number(ino, MNEME_TYPE_CHUNK, piece.end, last_sub);
 	err = mneme_txn_delete_range(txn, &first, &last);
+	if (!err && piece.reserved)
+		err = mneme_txn_reserve(txn, ino, -piece.reserved);
 	if (err)
 		goto abort;
 	err = mneme_txn_commit(txn, MNEME_DURABILITY_DEFAULT);
@@ -100,6 +105,7 @@ OWN_FRAME static int remove_rest_try(struct fs *fs, uint64_t ino)
 		err = -EEXIST;
 	if (err && err != -ENOENT)
 		goto abort;
+	int has_record = !err;
 	err = links_any(txn, ino);
 	if (err) {
 		err = err > 0 ? -EBUSY : err;
@@ -109,7 +115,9 @@ OWN_FRAME static int remove_rest_try(struct fs *fs, uint64_t ino)
 	struct mneme_key last = {.inode = ino, .type = 0xff};
 	struct mneme_key orphan =
 		names_key_number(fs_shard_of(fs, ino), MNEME_TYPE_ORPHAN, ino, sub);
-	err = mneme_txn_delete_range(txn, &first, &last);
+	err = has_record ? chunk_give_back(fs, txn, ino, &inode) : 0;
+	if (!err)
+		err = mneme_txn_delete_range(txn, &first, &last);
 	if (!err)
 		err = mneme_txn_delete(txn, &orphan);
 	if (err)
@@ -296,10 +304,11 @@ void reaper_remove(struct fs *fs, uint64_t ino)
 
 	if (!err && inode.nlink)
 		return;
-	if (!err && S_ISREG(inode.mode) && inode.size > REAP_AT_ONCE_BYTES &&
-	    queue_push(fs->reaper, ino))
+	int is_long = !err && S_ISREG(inode.mode) &&
+		      (inode.size > REAP_AT_ONCE_BYTES || inode.allocated > REAP_AT_ONCE_BYTES);
+	if (is_long && queue_push(fs->reaper, ino))
 		return;
-	if (!err && S_ISREG(inode.mode) && inode.size > REAP_AT_ONCE_BYTES)
+	if (is_long)
 		remove_all(fs, ino);
 	else if (remove_rest(fs, ino) == -ENOSPC)
 		queue_push(fs->reaper, ino);

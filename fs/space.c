@@ -2,7 +2,7 @@
 /*
  * Purpose:   fallocate, SEEK_DATA/SEEK_HOLE, copy_file_range.
  * Invariants: a copy or a reservation of much is done in pieces, each a transaction, so that no shard
- *            is held for long; punch and zero are one transaction.
+ *            is held for long; punch is one transaction, zero another one before its reservation.
  * Threading: any handler thread.
  * Failure:   0 or -errno to the kernel. Collapse and insert: -EOPNOTSUPP.
  */
@@ -71,19 +71,19 @@ static int fallocate_inside(struct mneme_txn *txn, struct range *range, uint64_t
 	return inode_store(txn, range->ino, &inode);
 }
 
-/* Is there room for a reservation? It is not set aside: the store is copy-on-write, so even a change
- * of bytes that are there wants space of its own. */
+/* Is there room for a reservation? A quick look, so that one of far too much makes nothing; setting it
+ * aside tells. A chunk may take a page besides its own, where no run of free ones is left. */
 static int check_room(struct fs *fs, const struct range *range)
 {
 	struct mneme_stats stats;
 	struct names_inode inode;
-	uint64_t needed = range->end - range->offset;
+	uint64_t needed = (range->end - range->offset) / 4 * 5;
 	int err = inode_read(fs, range->ino, &inode);
 
 	if (err || range->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
 		return err;
 	mneme_get_stats(fs->engine, &stats);
-	uint64_t room = fs_available_bytes(&stats) + inode.allocated;
+	uint64_t room = fs_available_bytes(&stats) + inode.allocated / 4 * 5;
 	return needed > room ? -ENOSPC : 0;
 }
 
@@ -106,7 +106,10 @@ static int fallocate_range(struct fs *fs, struct range *range)
 		err = fs_commit(fs, txn, MNEME_DURABILITY_DEFAULT, &range->ino, 1);
 		if (!err) {
 			fs_touch(fs, range->ino);
-			range->offset = done;
+			if (range->mode & FALLOC_FL_ZERO_RANGE) /* then it is set aside */
+				range->mode &= ~FALLOC_FL_ZERO_RANGE;
+			else
+				range->offset = done;
 		} else if (err != -EAGAIN || ++tries == FS_TRIES) {
 			return err;
 		}
