@@ -680,11 +680,10 @@ int commit_make_heap_room(struct mneme *m, uint64_t pages)
 	return heap_grow_to_the_last(&m->heap, pages) == 0 ? 0 : rc;
 }
 
-/* Between a try and the next a checkpoint or a larger heap has given room, but a checkpoint that runs
- * takes some in hand, 16 MiB at a time, before it knows what it needs: four tries were not enough. */
+/* Between a try and the next a checkpoint or a larger heap has given room, that others may take. */
 int commit_gives_up(int tries)
 {
-	enum { TRIES = 64 };
+	enum { TRIES = 16 };
 
 	return tries == TRIES;
 }

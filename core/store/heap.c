@@ -340,7 +340,6 @@ int heap_alloc(struct heap *h, uint32_t want, uint32_t least, uint64_t *page)
 	lock_write_done(&h->lock);
 	if (!count)
 		return -ENOSPC;
-	atomic_fetch_sub_explicit(&h->free, count, memory_order_relaxed);
 	forget_pages(h, *page, count);
 	for (uint64_t p = *page; p < *page + count; p++)
 		h->young[p / 64] |= 1ull << p % 64;
@@ -422,7 +421,12 @@ void heap_free_on_disk(struct heap *h, uint64_t page, uint32_t count)
 	lock_write_done(&h->lock);
 }
 
-void heap_free_now(struct heap *h, uint64_t page, uint32_t count)
+void heap_use(struct heap *h, uint32_t count)
+{
+	atomic_fetch_sub_explicit(&h->free, count, memory_order_relaxed);
+}
+
+static void pages_clear(struct heap *h, uint64_t page, uint32_t count)
 {
 	struct heap_group *g = &h->groups[page / FMT_GROUP_PAGES];
 
@@ -434,6 +438,17 @@ void heap_free_now(struct heap *h, uint64_t page, uint32_t count)
 	g->run_none = 0;
 	lock_write_done(&h->lock);
 	forget_pages(h, page, count);
+}
+
+void heap_return(struct heap *h, uint64_t page, uint32_t count)
+{
+	heap_free_on_disk(h, page, count);
+	pages_clear(h, page, count);
+}
+
+void heap_free_now(struct heap *h, uint64_t page, uint32_t count)
+{
+	pages_clear(h, page, count);
 	atomic_fetch_add_explicit(&h->free, count, memory_order_relaxed);
 }
 

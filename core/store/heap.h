@@ -5,8 +5,8 @@
  *            the open epoch, a reader (held.h). `disk` is what the next checkpoint will write: pages
  *            freed in the epoch that it closes are clear there already. So a page that the last
  *            durable superblock reaches is never handed out. Free pages promised to dirty slots
- *            (`promised`) never exceed the free pages there are and those that the checkpoint has in
- *            hand, and a slot's promise is enough to place it page by page, so a checkpoint never
+ *            (`promised`) never exceed the free pages there are, those that the checkpoint has in hand
+ *            among them, and a slot's promise is enough to place it page by page, so a checkpoint never
  *            lacks space, however the free pages lie.
  * Threading: `free`, `promised` are atomic; bitmaps have the lock; the map is read without one. The
  *            verified bitmap is atomic: two threads may verify the same page.
@@ -48,8 +48,8 @@ struct heap {
 		*verified; /* [A] a bit a page: bytes were checked since they were written */
 	uint64_t *young;   /* [checkpoint] a bit a page: handed out since heap_settle() */
 	struct lock lock;
-	uint64_t cursor;           /* [lock] where the last search ended */
-	_Atomic uint64_t free;     /* [A] pages that can be handed out */
+	uint64_t cursor;       /* [lock] where the last search ended */
+	_Atomic uint64_t free; /* [A] pages that can be handed out, or were and are not used yet */
 	_Atomic uint64_t promised; /* [A] of them, to dirty slots */
 	_Atomic uint64_t reserved; /* [A] of them, set aside for values to come: reserve.h */
 	_Atomic uint64_t checked;  /* [A] pages verified, for statistics */
@@ -79,8 +79,12 @@ int heap_promise(struct heap *h, uint64_t pages, int64_t keep);
 void heap_unpromise(struct heap *h, uint64_t pages);
 /* Sets aside that many more pages, which were promised, or (negative) fewer. */
 void heap_reserve(struct heap *h, int64_t pages);
-/* Hands out up to `want` pages in one run, at least `least`: the count, or -ENOSPC. */
+/* Hands out up to `want` pages in one run, at least `least`: the count, or -ENOSPC. They count as free
+ * until each is used, when its slot is placed, or returned: they are still promised, and who asks for
+ * room meanwhile must not miss them. */
 int heap_alloc(struct heap *h, uint32_t want, uint32_t least, uint64_t *page);
+void heap_use(struct heap *h, uint32_t count);
+void heap_return(struct heap *h, uint64_t page, uint32_t count);
 /* What was handed out up to now is reached by the durable superblock: no page is young. [checkpoint] */
 void heap_settle(struct heap *h);
 /* The runs of free pages, as items of a freed_list (store.h): how many; `items` may be NULL. */

@@ -27,10 +27,8 @@ static int stage_flush(struct mneme *m, struct stage *st)
 
 static void extent_return(struct mneme *m, struct stage *st)
 {
-	if (st->extent_left) {
-		heap_free_on_disk(&m->heap, st->extent, st->extent_left);
-		heap_free_now(&m->heap, st->extent, st->extent_left);
-	}
+	if (st->extent_left)
+		heap_return(&m->heap, st->extent, st->extent_left);
 	st->extent_left = 0;
 }
 
@@ -64,6 +62,7 @@ static int stage_take(struct mneme *m, struct stage *st, uint32_t pages, uint64_
 	*page = st->extent;
 	*bytes = st->bytes + st->used;
 	st->used += pages * FMT_PAGE_SIZE;
+	heap_use(&m->heap, pages);
 	st->extent += pages;
 	st->extent_left -= pages;
 	st->wanted -= st->wanted > pages ? pages : st->wanted;

@@ -60,6 +60,30 @@ START_TEST(a_full_disk_gives_what_is_missing)
 }
 END_TEST
 
+/* A checkpoint takes long runs, and uses their pages one by one. */
+START_TEST(what_is_in_hand_is_not_missing)
+{
+	struct heap h;
+	uint64_t page;
+
+	heap_make(&h, 0);
+	ck_assert_int_eq(heap_grow(&h, 100), 0);
+	ck_assert_int_eq(heap_promise(&h, 90, 0), 0);
+	ck_assert_int_eq(heap_alloc(&h, 80, 80, &page), 80);
+	ck_assert_int_eq(heap_promise(&h, 10, 0), 0);
+	ck_assert_int_eq(heap_promise(&h, 1, 0), -ENOSPC);
+	heap_use(&h, 30);
+	heap_unpromise(&h, 40);
+	heap_return(&h, page + 30, 50);
+	ck_assert_int_eq(heap_promise(&h, 10, 0), 0);
+	ck_assert_int_eq(heap_promise(&h, 1, 0), -ENOSPC);
+	heap_free_now(&h, page, 30);
+	ck_assert_int_eq(heap_promise(&h, 30, 0), 0);
+	heap_unpromise(&h, 100);
+	heap_end(&h);
+}
+END_TEST
+
 /* Both bitmaps of a group lie in the file, or the heap could not be loaded again. */
 START_TEST(a_group_that_begins_has_its_bitmaps)
 {
@@ -75,4 +99,4 @@ START_TEST(a_group_that_begins_has_its_bitmaps)
 END_TEST
 
 UNIT_MAIN_WITH("heap_grow", before, after, a_full_disk_gives_what_is_missing,
-	       a_group_that_begins_has_its_bitmaps)
+	       what_is_in_hand_is_not_missing, a_group_that_begins_has_its_bitmaps)

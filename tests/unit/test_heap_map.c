@@ -293,6 +293,7 @@ static void heap_make(struct sim *disk, struct heap *h)
 	ck_assert_int_eq(heap_open(h, io, 0, 64 << 20, 0), 0);
 	ck_assert_int_eq(heap_grow(h, 8), 0);
 	ck_assert_int_eq(heap_alloc(h, 1, 1, &page), 1);
+	heap_use(h, 1);
 	ck_assert_uint_eq(page, FMT_GROUP_FIRST);
 }
 
