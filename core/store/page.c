@@ -68,6 +68,38 @@ void page_format(struct fmt_page *page, uint8_t level, uint8_t shard, uint64_t b
 	page->top = FMT_PAGE_SIZE;
 }
 
+/* First of the slots low <= i < high, which are some, whose head is not smaller; `high`: there is none.
+ * No branch depends on a head: nothing could foretell which way it goes. */
+static unsigned heads_lower(const struct fmt_slot *slots, unsigned low, unsigned high,
+			    uint32_t head)
+{
+	for (unsigned left = high - low; left > 1;) {
+		unsigned half = left / 2;
+		low += half & -(unsigned)(slots[low + half - 1].head < head);
+		left -= half;
+	}
+	return low + (slots[low].head < head);
+}
+
+/* The same by the keys. */
+static unsigned keys_lower(const struct fmt_page *page, unsigned low, unsigned high,
+			   struct page_key key, int *found)
+{
+	while (low < high) {
+		unsigned middle = (low + high) / 2;
+		int order = page_key_compare(key, page_key_at(page, middle));
+		if (order == 0) {
+			*found = 1;
+			return middle;
+		}
+		if (order > 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
 unsigned page_find(const struct fmt_page *page, struct page_key key, int *found)
 {
 	const struct fmt_slot *slots = page_slots(page);
@@ -86,21 +118,15 @@ unsigned page_find(const struct fmt_page *page, struct page_key key, int *found)
 			return high;
 	}
 	uint32_t head = head_of(key, page->prefix);
-	while (low < high) {
-		unsigned middle = (low + high) / 2;
-		int order = (head > slots[middle].head) - (head < slots[middle].head);
-		if (order == 0)
-			order = page_key_compare(key, page_key_at(page, middle));
-		if (order == 0) {
-			*found = 1;
-			return middle;
-		}
-		if (order > 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	low = heads_lower(slots, low, high, head);
+	if (low == high || slots[low].head != head)
+		return low;
+	/* Mostly it is the only one of this head. */
+	if (low + 1 == high || slots[low + 1].head != head)
+		high = low + 1;
+	else if (head != UINT32_MAX)
+		high = heads_lower(slots, low + 1, high, head + 1);
+	return keys_lower(page, low, high, key, found);
 }
 
 unsigned page_find_child(const struct fmt_page *page, struct page_key key)
