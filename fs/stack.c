@@ -8,21 +8,21 @@
 #include <stddef.h>
 #include <string.h>
 
-#define PAINT 0xA5
+#define PAINT UINT64_C(0xA5A5A5A5A5A5A5A5)
 
 static _Thread_local unsigned turn;
-static _Thread_local volatile unsigned char *painted; /* lowest painted byte, NULL: not this time */
+static _Thread_local volatile uint64_t *painted; /* lowest painted word, NULL: not this time */
 static _Thread_local unsigned char *top;
 static _Atomic uint64_t watermark, samples, violations; /* [A] relaxed: figures only */
 
 /* Fills the stack below its caller's frame. */
 __attribute__((noinline)) static void paint(void)
 {
-	volatile unsigned char area[STACK_WATCH_BYTES];
+	volatile uint64_t area[STACK_WATCH_BYTES / sizeof(uint64_t)];
 
-	for (size_t i = 0; i < sizeof(area); i++)
+	for (size_t i = 0; i < STACK_WATCH_BYTES / sizeof(area[0]); i++)
 		area[i] = PAINT;
-	painted = (volatile unsigned char *)__builtin_frame_address(0) - sizeof(area);
+	painted = (volatile uint64_t *)((unsigned char *)__builtin_frame_address(0) - sizeof(area));
 }
 
 /* With AddressSanitizer frames lie elsewhere and reads of dead frames are reported. */
@@ -44,10 +44,10 @@ void stack_leave(void)
 {
 	if (!painted)
 		return;
-	volatile unsigned char *at = painted;
-	while (at < top && *at == PAINT)
+	volatile uint64_t *at = painted;
+	while ((unsigned char *)at < top && *at == PAINT)
 		at++;
-	uint64_t used = (uint64_t)(top - at);
+	uint64_t used = (uint64_t)(top - (unsigned char *)at);
 	uint64_t seen = atomic_load_explicit(&watermark, memory_order_relaxed);
 	painted = NULL;
 	atomic_fetch_add_explicit(&samples, 1, memory_order_relaxed);
