@@ -225,9 +225,8 @@ int mneme_txn_begin(struct mneme *m, unsigned flags, struct mneme_txn **out)
 
 static void locks_take(struct mneme_txn *txn, uint64_t bits, uint64_t shared)
 {
-	for (uint32_t i = 0; i < txn->m->shard_count; i++) {
-		if (!(bits >> i & 1))
-			continue;
+	for (uint64_t left = bits; left; left &= left - 1) {
+		int i = __builtin_ctzll(left);
 		if (shared >> i & 1)
 			lock_read(&txn->m->shards[i].lock);
 		else
@@ -238,9 +237,8 @@ static void locks_take(struct mneme_txn *txn, uint64_t bits, uint64_t shared)
 
 static void locks_drop(struct mneme_txn *txn, uint64_t shared)
 {
-	for (uint32_t i = txn->m->shard_count; i-- > 0;) {
-		if (!(txn->lock_bits >> i & 1))
-			continue;
+	for (uint64_t left = txn->lock_bits; left; left &= left - 1) {
+		int i = __builtin_ctzll(left);
 		if (shared >> i & 1)
 			lock_read_done(&txn->m->shards[i].lock);
 		else
@@ -260,9 +258,10 @@ static int begin_bits(struct mneme *m, unsigned flags, uint64_t bits, struct mne
 		return rc;
 	txn->is_locked = 1;
 	LAYER(lock, locks_take(txn, bits, flags & MNEME_TXN_READ_ONLY ? ~0ull : 0));
-	for (uint32_t i = 0; i < m->shard_count; i++)
-		if (bits >> i & 1)
-			txn->versions[i] = m->shards[i].version;
+	for (uint64_t left = bits; left; left &= left - 1) {
+		int i = __builtin_ctzll(left);
+		txn->versions[i] = m->shards[i].version;
+	}
 	*out = txn;
 	return 0;
 }

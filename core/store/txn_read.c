@@ -400,7 +400,8 @@ int mneme_txn_scan(struct mneme_txn *txn, const struct mneme_key *first,
 	if (rc < 0)
 		return rc;
 	uint64_t hash = txn->m->txns->hash_seed;
-	rc = txn_tree_scan(txn->m, first, last, 0, 0, merge_each, &g, &hash);
+	rc = txn_tree_scan(txn->m, first, last, 0, 0, merge_each, &g,
+			   txn->is_locked ? NULL : &hash);
 	if (rc == 0)
 		rc = merge_own_before(&g, NULL);
 	shard_leave(txn, first->inode);
