@@ -20,6 +20,13 @@ enum { GROW_SLACK_PAGES = 1024 };
 /* The keys of the operation at hand. Not on the stack: handlers have 3 KiB. */
 static _Thread_local uint8_t key_bytes[FMT_KEY_MAX];
 static _Thread_local uint8_t last_bytes[FMT_KEY_MAX];
+/* The ways that preparing found, of the first operations: where no page came or went since, applying
+ * need not look for them again. */
+enum { WAYS = 8 };
+static _Thread_local struct way {
+	struct tree_path path;
+	uint64_t shape; /* of the shard; 0: the path is not to be used */
+} ways[WAYS];
 static _Thread_local struct {
 	uint64_t lsn;
 	uint64_t heap; /* number of the heap that it was committed to; 0: nothing was */
@@ -223,12 +230,15 @@ static int op_prepare_value(struct mneme *m, struct shard *s, const struct commi
 }
 
 static int range_prepare(struct mneme *m, struct shard *s, const struct commit_op *op,
-			 struct page_key key, unsigned flags, struct budget *budget)
+			 struct page_key key, unsigned flags, struct budget *budget,
+			 struct tree_path *path)
 {
 	struct page_key last = {last_bytes, store_encode_key(&op->last, last_bytes)};
 	struct tree_range range;
-	int rc = tree_check_neighbours(m, s, key);
+	int rc = tree_find(m, s, key, path);
 
+	if (rc == 0)
+		rc = tree_check_neighbours(m, path);
 	if (rc == 0)
 		rc = tree_range_measure(m, s, key, last, COMMIT_RANGE_KEYS_MAX, &range);
 	if (rc == 0)
@@ -263,14 +273,18 @@ static int op_prepare(struct mneme *m, struct shard *s, const struct commit_op *
 		      struct tree_path *path)
 {
 	uint32_t value = 0;
-	int rc;
+	int rc, own = 0;
 
 	if (op->kind == FMT_OP_DELETE_RANGE)
-		return range_prepare(m, s, op, key, flags, budget);
+		return range_prepare(m, s, op, key, flags, budget, path);
 	if (op->kind == FMT_OP_DELETE || op->kind == FMT_OP_TRUNCATE) {
 		rc = tree_find(m, s, key, path);
+		/* Operations behind a delete may meet the leaves beside it. */
+		if (rc == 0 && op->kind == FMT_OP_DELETE && budget->count > 1)
+			rc = tree_check_neighbours(m, path);
 		if (rc < 0 || !path->found)
 			return rc;
+		own = !budget->stamp && tree_is_own(m, s, path);
 	}
 	if (op->kind == FMT_OP_PUT && value_is_indirect(key.length, op->length))
 		value = value_pages(op->length);
@@ -283,7 +297,7 @@ static int op_prepare(struct mneme *m, struct shard *s, const struct commit_op *
 		value + (budget->stamp ? put_pages(s, value, budget) : tree_pages_needed(s));
 	if (rc == 0)
 		rc = pages_promise(m, s, pages, value != 0, flags, budget);
-	if (rc == 0)
+	if (rc == 0 && !own)
 		rc = tree_prepare(m, s, key, budget, path);
 	if (rc == 0 && (op->kind == FMT_OP_PATCH || op->kind == FMT_OP_TRUNCATE))
 		rc = op_prepare_value(m, s, op, path, flags, budget);
@@ -292,7 +306,7 @@ static int op_prepare(struct mneme *m, struct shard *s, const struct commit_op *
 	return rc;
 }
 
-/* `path` is that of op_prepare if it `is_prepared`: nothing has changed since. */
+/* `path` is that of op_prepare if it `is_prepared`, and leads to the key. */
 static void op_apply(struct mneme *m, struct shard *s, const struct commit_op *op,
 		     struct page_key key, struct budget *budget, struct tree_path *path,
 		     int is_prepared)
@@ -305,7 +319,8 @@ static void op_apply(struct mneme *m, struct shard *s, const struct commit_op *o
 	}
 	if (!is_prepared) {
 		rc = tree_find(m, s, key, path);
-		if (rc == 0 && (path->found || op->kind == FMT_OP_PUT || op->kind == FMT_OP_PATCH))
+		if (rc == 0 && !tree_is_own(m, s, path) &&
+		    (path->found || op->kind == FMT_OP_PUT || op->kind == FMT_OP_PATCH))
 			rc = tree_prepare(m, s, key, budget, path);
 		CHECK(rc == 0);
 	}
@@ -387,22 +402,29 @@ static uint64_t ops_pages(const struct commit_op *ops, uint32_t count)
 	return pages;
 }
 
+/* The last one serves all operations that are left, and only while each is at hand. */
+static struct way *way_of(uint32_t i)
+{
+	return &ways[i < WAYS ? i : WAYS - 1];
+}
+
 static int ops_prepare(struct mneme *m, const struct commit_op *ops, uint32_t count, unsigned flags,
-		       struct budget *budget, struct tree_path *path)
+		       struct budget *budget)
 {
 	uint32_t i = 0;
 	int rc = 0;
 
+	budget->count = count;
 	if (ops_are_alike(ops, count))
 		budget->stamp = stamp_new(m);
 	for (; i < count && rc == 0; i++) {
 		struct page_key key = {key_bytes, store_encode_key(&ops[i].key, key_bytes)};
 		struct shard *s = store_shard(m, ops[i].key.inode);
-		/* Operations behind a delete may meet the leaves beside it. */
-		if (count > 1 && ops[i].kind == FMT_OP_DELETE)
-			rc = tree_check_neighbours(m, s, key);
-		if (rc == 0)
-			rc = op_prepare(m, s, &ops[i], key, flags, budget, path);
+		struct way *way = way_of(i);
+		rc = op_prepare(m, s, &ops[i], key, flags, budget, &way->path);
+		int is_own = rc == 0 && i < WAYS - 1 && ops[i].kind != FMT_OP_DELETE_RANGE &&
+			     tree_is_own(m, s, &way->path);
+		way->shape = is_own ? s->shape : 0;
 	}
 	if (rc == -ENOSPC)
 		wanted_later = ops_pages(ops + i, count - i);
@@ -410,12 +432,16 @@ static int ops_prepare(struct mneme *m, const struct commit_op *ops, uint32_t co
 }
 
 static void ops_apply(struct mneme *m, const struct commit_op *ops, uint32_t count,
-		      struct budget *budget, struct tree_path *path)
+		      struct budget *budget)
 {
 	for (uint32_t i = 0; i < count; i++) {
 		struct page_key key = {key_bytes, store_encode_key(&ops[i].key, key_bytes)};
-		op_apply(m, store_shard(m, ops[i].key.inode), &ops[i], key, budget, path,
-			 count == 1);
+		struct shard *s = store_shard(m, ops[i].key.inode);
+		struct way *way = way_of(i);
+		int is_known = i < WAYS - 1 && way->shape && way->shape == s->shape;
+		if (is_known && i > 0)
+			tree_find_in_leaf(&way->path, key);
+		op_apply(m, s, &ops[i], key, budget, &way->path, is_known);
 	}
 }
 
@@ -466,7 +492,6 @@ static void op_note_unlogged(struct mneme *m, struct shard *s, const struct comm
 int commit_apply(struct mneme *m, const struct commit_op *ops, uint32_t count, unsigned flags,
 		 int log, uint64_t *lsn)
 {
-	struct tree_path path;
 	struct budget budget = {0};
 	uint32_t record_bytes = 0, promised;
 	int rc = store_writable(m);
@@ -492,7 +517,7 @@ int commit_apply(struct mneme *m, const struct commit_op *ops, uint32_t count, u
 	int64_t reserve = reserve_change(m, ops, count);
 	rc = room_reserve(m, first, reserve, flags, &budget);
 	if (rc == 0)
-		LAYER(apply, rc = ops_prepare(m, ops, count, flags, &budget, &path));
+		LAYER(apply, rc = ops_prepare(m, ops, count, flags, &budget));
 	else
 		wanted_later = ops_pages(ops, count);
 	rc = store_read_fault(m, faults, rc);
@@ -502,7 +527,7 @@ int commit_apply(struct mneme *m, const struct commit_op *ops, uint32_t count, u
 			wal_unpromise(&m->wal, promised);
 		return rc;
 	}
-	LAYER(apply, ops_apply(m, ops, count, &budget, &path));
+	LAYER(apply, ops_apply(m, ops, count, &budget));
 	if (reserve > 0)
 		budget.lists -= (uint32_t)reserve;
 	pages_unpromise(m, first, flags, &budget);
@@ -531,12 +556,11 @@ int commit_apply(struct mneme *m, const struct commit_op *ops, uint32_t count, u
 
 int commit_replay(struct mneme *m, const struct commit_op *op)
 {
-	struct tree_path path;
 	struct budget budget = {0};
-	int rc = ops_prepare(m, op, 1, MNEME_TXN_MAY_FILL, &budget, &path);
+	int rc = ops_prepare(m, op, 1, MNEME_TXN_MAY_FILL, &budget);
 
 	if (rc == 0)
-		ops_apply(m, op, 1, &budget, &path);
+		ops_apply(m, op, 1, &budget);
 	pages_unpromise(m, store_shard(m, op->key.inode), MNEME_TXN_MAY_FILL, &budget);
 	return rc;
 }

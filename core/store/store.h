@@ -46,6 +46,7 @@ struct shard {
 	uint64_t root;                  /* [lock] page reference; 0: empty */
 	uint32_t height;                /* [lock] pages from root to leaf */
 	uint64_t version;               /* [lock] one more for each commit */
+	uint64_t shape;                 /* [lock] more each time that a page comes or goes */
 	uint64_t arena_credit;          /* [lock] pages promised in advance, see commit.c */
 	uint64_t heap_credit;           /* [lock] */
 	uint64_t reserved;              /* [lock] values that room is set aside for (reserve.h) */
@@ -77,6 +78,7 @@ struct budget {
 	uint64_t shards;   /* that it has met */
 	uint64_t freed;    /* items of freed lists reserved so far */
 	uint64_t handed;   /* pages set aside that it may promise: it gives them back */
+	uint32_t count;    /* of its operations */
 };
 
 struct mneme {

@@ -126,17 +126,18 @@ static int previous_leaf(struct mneme *m, struct tree_path *path)
 	return 1;
 }
 
-int tree_check_neighbours(struct mneme *m, struct shard *s, struct page_key key)
+int tree_check_neighbours(struct mneme *m, const struct tree_path *at)
 {
-	struct tree_path path, other;
-	int rc = tree_find(m, s, key, &path);
+	struct tree_path path;
 
-	if (rc < 0 || !path.depth)
-		return rc;
-	other = path;
-	rc = next_leaf(m, &other);
-	if (rc >= 0)
+	if (!at->depth)
+		return 0;
+	path = *at;
+	int rc = next_leaf(m, &path);
+	if (rc >= 0) {
+		path = *at;
 		rc = previous_leaf(m, &path);
+	}
 	return rc < 0 ? rc : 0;
 }
 
@@ -196,6 +197,7 @@ static void slot_drop(struct mneme *m, struct shard *s, uint32_t slot, struct bu
 
 void tree_free_page(struct mneme *m, struct shard *s, uint64_t reference, struct budget *budget)
 {
+	s->shape++;
 	if (reference & FMT_DIRTY)
 		slot_drop(m, s, dirty_slot_of(reference), budget);
 	else
@@ -239,6 +241,7 @@ static struct fmt_page *page_new(struct mneme *m, struct shard *s, uint8_t level
 
 	page_format(page, level, s->index, store_era(m));
 	*reference = FMT_DIRTY | slot;
+	s->shape++;
 	return page;
 }
 
@@ -283,6 +286,25 @@ int tree_prepare(struct mneme *m, struct shard *s, struct page_key key, struct b
 		path->positions[depth] = page_find_child(page, key);
 		reference = page_child(page, path->positions[depth]);
 	}
+}
+
+int tree_is_own(struct mneme *m, const struct shard *s, const struct tree_path *path)
+{
+	if (!path->depth)
+		return 0;
+	/* The pages above are what leads to it: they were copied before. */
+	unsigned above = path->depth - 2;
+	uint64_t leaf = path->depth == 1
+				? s->root
+				: page_child(path->pages[above], path->positions[above]);
+	return leaf & FMT_DIRTY && m->dirty.slots[dirty_slot_of(leaf)].epoch == store_epoch(m);
+}
+
+void tree_find_in_leaf(struct tree_path *path, struct page_key key)
+{
+	unsigned leaf = path->depth - 1;
+
+	path->positions[leaf] = page_find(path->pages[leaf], key, &path->found);
 }
 
 /* ---- putting ---- */

@@ -46,13 +46,18 @@ int tree_next(struct mneme *m, struct tree_path *path);
  * */
 int tree_settle(struct mneme *m, struct tree_path *path);
 
-/* Reads the leaves before and behind that of `key`: the keys of a leaf that is removed go there. */
-int tree_check_neighbours(struct mneme *m, struct shard *s, struct page_key key);
+/* Reads the leaves before and behind that of `at`: the keys of a leaf that is removed go there. The
+ * leaf of a path of tree_find is not to be read afterwards, unless the path is owned. */
+int tree_check_neighbours(struct mneme *m, const struct tree_path *at);
 
 /* As tree_seek, and every page of the path can be written afterwards. With a stamp in the budget
  * inner pages are counted there that have another one. */
 int tree_prepare(struct mneme *m, struct shard *s, struct page_key key, struct budget *budget,
 		 struct tree_path *path);
+/* Whether every page of that path can be written already: tree_prepare would find the same one. */
+int tree_is_own(struct mneme *m, const struct shard *s, const struct tree_path *path);
+/* Finds the key of that path again: keys came and went since, but no page (shard.shape). */
+void tree_find_in_leaf(struct tree_path *path, struct page_key key);
 /* Puts a cell with a payload of that kind. `path` comes from tree_prepare of that key with no
  * change since. Frees the value it replaces. */
 void tree_put(struct mneme *m, struct shard *s, struct tree_path *path, struct page_key key,
