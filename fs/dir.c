@@ -4,7 +4,7 @@
  * Invariants: an inode that loses its last name gets an ORPHAN key in the same transaction, and is
  *            removed when the kernel forgets it: nobody can have it open any more then.
  * Threading: any handler thread. Which inode a name leads to is known only under the lock, so a removal
- *            looks first, locks both, looks again, and starts over if the name changed meanwhile.
+ *            locks the directory, and starts over with both if the inode is not in the same shard.
  * Failure:   0 or -errno to the kernel.
  */
 #include "fs/fs.h"
@@ -222,9 +222,18 @@ struct removal {
 	uint64_t directory;
 	const char *name;
 	int of_directory; /* rmdir */
-	uint64_t ino;     /* of the name, as it was seen */
+	uint64_t ino;     /* of the name, as it was seen; 0: not yet */
 	int gone;         /* result: it has no name any more */
 };
+
+/* Most files are in the shard of their directory, so that this is enough to lock. */
+static int is_locked(const struct fs *fs, const struct removal *removal, uint64_t ino)
+{
+	uint32_t shard = fs_shard_of(fs, ino);
+
+	return shard == fs_shard_of(fs, removal->directory) ||
+	       (removal->ino && shard == fs_shard_of(fs, removal->ino));
+}
 
 static int check_removal(const struct removal *removal, const struct names_inode *directory,
 			 const struct names_inode *inode)
@@ -238,7 +247,7 @@ static int check_removal(const struct removal *removal, const struct names_inode
 	return inode->size ? -ENOTEMPTY : 0;
 }
 
-/* -EAGAIN: the name leads elsewhere by now. */
+/* -EAGAIN: the name leads to an inode that is not locked. */
 static int remove_inside(struct fs *fs, struct mneme_txn *txn, struct removal *removal)
 {
 	struct names_inode directory, inode;
@@ -249,7 +258,11 @@ static int remove_inside(struct fs *fs, struct mneme_txn *txn, struct removal *r
 
 	if (err)
 		return err;
-	if (dentry.inode != removal->ino)
+	if (!dentry.inode)
+		return -ENOENT;
+	int locked = is_locked(fs, removal, dentry.inode);
+	removal->ino = dentry.inode;
+	if (!locked)
 		return -EAGAIN;
 	err = inode_load(txn, removal->directory, &directory);
 	if (!err)
@@ -279,16 +292,9 @@ static int remove_inside(struct fs *fs, struct mneme_txn *txn, struct removal *r
 static int remove_try(struct fs *fs, struct removal *removal)
 {
 	struct mneme_txn *txn;
-	struct dentry dentry;
-	int err = dentry_peek(fs, removal->directory, removal->name, &dentry);
-
-	if (err)
-		return err;
-	if (!dentry.inode)
-		return -ENOENT;
-	removal->ino = dentry.inode;
 	uint64_t inodes[] = {removal->directory, removal->ino};
-	err = fs_begin(fs, MNEME_TXN_MAY_FILL, inodes, 2, &txn);
+	int err = fs_begin(fs, MNEME_TXN_MAY_FILL, inodes, removal->ino ? 2 : 1, &txn);
+
 	if (err)
 		return err;
 	err = remove_inside(fs, txn, removal);
@@ -296,6 +302,7 @@ static int remove_try(struct fs *fs, struct removal *removal)
 		mneme_txn_abort(txn);
 		return err;
 	}
+	inodes[1] = removal->ino;
 	return fs_commit(fs, txn, MNEME_DURABILITY_DEFAULT, inodes, 2);
 }
 

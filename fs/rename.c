@@ -3,8 +3,10 @@
  * Purpose:   rename, with NOREPLACE, EXCHANGE and WHITEOUT.
  * Invariants: one transaction over both directories and both inodes: after a crash either all or nothing
  *            of it has happened. A directory never becomes its own descendant.
- * Threading: any handler thread. The kernel lets one rename of a directory happen at a time, so the
- *            walk up for the loop check sees a tree that stays as it is.
+ * Threading: any handler thread. Within one directory its shard is enough to lock when the inodes are in
+ *            it; else what the names lead to is looked up before, and all of it is locked. The kernel
+ *            lets one rename of a directory happen at a time, so the walk up for the loop check sees a
+ *            tree that stays as it is.
  * Failure:   0 or -errno to the kernel.
  */
 #include "fs/fs.h"
@@ -36,21 +38,31 @@ struct end {
 struct rename {
 	struct end from, to;
 	unsigned flags;
+	int looks; /* where the names lead, before anything is locked */
 	int64_t now;
 	fuse_req_t caller;
 	uint64_t whiteout; /* inode that takes the name that was left, or 0 */
 	uint64_t gone;     /* result: an inode that lost its last name, or 0 */
 };
 
-static int load_end(struct fs *fs, struct mneme_txn *txn, struct end *end, uint64_t expected)
+/* Finds what the name leads to. `seen`: what it led to when r->looks, and now. -EAGAIN: elsewhere, or it
+ * is not locked. */
+static int load_end(struct fs *fs, struct mneme_txn *txn, struct rename *r, struct end *end,
+		    uint64_t *seen)
 {
 	int err = dentry_find(fs, txn, end->directory, end->name, &end->dentry);
 
 	if (err)
 		return err;
-	if (end->dentry.inode != expected)
+	uint64_t ino = end->dentry.inode;
+	if (r->looks && ino != *seen)
 		return -EAGAIN;
-	return expected ? inode_load(txn, expected, &end->inode) : 0;
+	if (!r->looks && ino && fs_shard_of(fs, ino) != fs_shard_of(fs, end->directory)) {
+		r->looks = 1;
+		return -EAGAIN;
+	}
+	*seen = ino;
+	return ino ? inode_load(txn, ino, &end->inode) : 0;
 }
 
 static int check_flags(const struct rename *r)
@@ -185,8 +197,7 @@ static int exchange(struct mneme_txn *txn, struct rename *r)
 	return err ? err : inode_store(txn, to->dentry.inode, &to->inode);
 }
 
-static int rename_inside(struct fs *fs, struct mneme_txn *txn, struct rename *r,
-			 const uint64_t *inodes)
+static int rename_inside(struct fs *fs, struct mneme_txn *txn, struct rename *r, uint64_t *inodes)
 {
 	struct end *from = &r->from, *to = &r->to;
 	int err = inode_load(txn, from->directory, &from->parent_storage);
@@ -198,9 +209,9 @@ static int rename_inside(struct fs *fs, struct mneme_txn *txn, struct rename *r,
 		err = inode_load(txn, to->directory, to->parent);
 	}
 	if (!err)
-		err = load_end(fs, txn, from, inodes[2]);
+		err = load_end(fs, txn, r, from, &inodes[2]);
 	if (!err)
-		err = load_end(fs, txn, to, inodes[3]);
+		err = load_end(fs, txn, r, to, &inodes[3]);
 	if (!err)
 		err = check_types(r);
 	if (!err)
@@ -238,10 +249,10 @@ static int check_loop(struct fs *fs, uint64_t directory, uint64_t ino)
 	return -ELOOP;
 }
 
-static int rename_try(struct fs *fs, struct rename *r)
+/* Where the names lead, to lock that too; and whether the move would make a loop. */
+static int look(struct fs *fs, const struct rename *r, uint64_t *from_ino, uint64_t *to_ino)
 {
 	struct dentry from, to;
-	struct mneme_txn *txn;
 	int err = dentry_peek(fs, r->from.directory, r->from.name, &from);
 
 	if (!err)
@@ -250,18 +261,32 @@ static int rename_try(struct fs *fs, struct rename *r)
 		return err;
 	if (!from.inode)
 		return -ENOENT;
-	if (r->from.directory != r->to.directory) {
-		if (from.type == S_IFDIR >> 12)
-			err = check_loop(fs, r->to.directory, from.inode);
-		if (!err && to.inode && to.type == S_IFDIR >> 12 && r->flags & RENAME_EXCHANGE)
-			err = check_loop(fs, r->from.directory, to.inode);
-		if (!err && to.inode == r->from.directory)
-			err = -ENOTEMPTY;
+	*from_ino = from.inode;
+	*to_ino = to.inode;
+	if (r->from.directory == r->to.directory)
+		return 0;
+	if (from.type == S_IFDIR >> 12)
+		err = check_loop(fs, r->to.directory, from.inode);
+	if (!err && to.inode && to.type == S_IFDIR >> 12 && r->flags & RENAME_EXCHANGE)
+		err = check_loop(fs, r->from.directory, to.inode);
+	if (!err && to.inode == r->from.directory)
+		err = -ENOTEMPTY;
+	return err;
+}
+
+static int rename_try(struct fs *fs, struct rename *r)
+{
+	uint64_t inodes[] = {r->from.directory, r->to.directory, 0, 0};
+	struct mneme_txn *txn;
+	unsigned count = 2;
+	int err = 0;
+
+	if (r->looks) {
+		err = look(fs, r, &inodes[2], &inodes[3]);
 		if (err)
 			return err;
+		count = inodes[3] ? 4 : 3;
 	}
-	uint64_t inodes[] = {r->from.directory, r->to.directory, from.inode, to.inode};
-	unsigned count = to.inode ? 4 : 3;
 	if (r->flags & RENAME_WHITEOUT) /* in the shard of its directory, which is locked */
 		r->whiteout = mneme_inode_new(fs->engine, fs_shard_of(fs, r->from.directory));
 	err = fs_begin(fs, 0, inodes, count, &txn);
@@ -272,7 +297,7 @@ static int rename_try(struct fs *fs, struct rename *r)
 		mneme_txn_abort(txn);
 		return err;
 	}
-	return fs_commit(fs, txn, MNEME_DURABILITY_DEFAULT, inodes, count);
+	return fs_commit(fs, txn, MNEME_DURABILITY_DEFAULT, inodes, inodes[3] ? 4 : 3);
 }
 
 /* What new names and places mean to the memories. */
@@ -313,6 +338,7 @@ static void handle_rename(fuse_req_t req, fuse_ino_t parent, const char *name, f
 	r->to.directory = fs_inode_number(fs, newparent);
 	r->to.name = newname;
 	r->flags = flags;
+	r->looks = r->from.directory != r->to.directory;
 	r->now = fs_now();
 	r->caller = req;
 	if (flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT) ||
