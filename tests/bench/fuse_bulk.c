@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 
 enum { BLOCK = 1 << 20, RANDOM_READS = 100000, RANDOM_BYTES = 4096 };
 
@@ -115,18 +116,28 @@ static int shell(const struct place *place, const char *command)
 	return system(line) ? -1 : 0;
 }
 
-/* A tar file of `files` files of half a KiB in folders of a hundred. */
+/* A tar file of small files in folders of a hundred, 1/1 to N/100. */
 static int tree_make(const struct fuse_bench *b)
 {
-	char line[3 * FUSE_PATH];
+	enum { FOLDER_FILES = 100 };
+	char path[FUSE_PATH], bytes[SAMPLE_BYTES];
+	int bad;
 
-	snprintf(line, sizeof(line),
-		 "mkdir '%s/tree' && cd '%s/tree' && head -c 512 /dev/zero | tr '\\0' m >one && "
-		 "for d in $(seq %d); do mkdir $d; done && "
-		 "for d in $(seq %d); do for f in $(seq 100); do cp one $d/$f; done; done && "
-		 "tar cf ../tree.tar * && rm -rf '%s/tree'",
-		 b->work, b->work, b->tree_files / 100, b->tree_files / 100, b->work);
-	return system(line) ? -1 : 0;
+	memset(bytes, 'm', sizeof(bytes));
+	snprintf(path, sizeof(path), "%s/tree", b->work);
+	bad = mkdir(path, 0755);
+	for (int k = 0; k < b->tree_files && !bad; k++) {
+		int folder = k / FOLDER_FILES + 1, file = k % FOLDER_FILES + 1;
+		snprintf(path, sizeof(path), "%s/tree/%d", b->work, folder);
+		if (file == 1)
+			bad = mkdir(path, 0755);
+		snprintf(path, sizeof(path), "%s/tree/%d/%d", b->work, folder, file);
+		int fd = bad ? -1 : open(path, O_WRONLY | O_CREAT | O_EXCL, 0644);
+		bad = fd < 0 || write(fd, bytes, sizeof(bytes)) != SAMPLE_BYTES || close(fd);
+	}
+	snprintf(path, sizeof(path), "cd '%.400s/tree' && tar cf ../tree.tar * && rm -rf ../tree",
+		 b->work);
+	return bad || system(path) ? -1 : 0;
 }
 
 static const struct {
