@@ -14,7 +14,7 @@
 
 enum { TEXT = 2048 };
 
-enum kind { KIND_DIM, KIND_METRIC, KIND_INDEX, KIND_FIXED };
+enum kind { KIND_DIM, KIND_METRIC, KIND_INDEX, KIND_EMBEDDER, KIND_FIXED };
 
 static const struct setting {
 	const char *name;
@@ -25,8 +25,8 @@ static const struct setting {
 	{"dim", KIND_DIM, MEMORY_SETTING_DIM, "a number of dimensions from 1 to 4096"},
 	{"metric", KIND_METRIC, MEMORY_SETTING_METRIC, "cosine, dot or l2"},
 	{"index", KIND_INDEX, NAMES_ROBOTS, "yes or no"},
-	{"embedder", KIND_FIXED, NULL,
-	 "chosen for the whole store: the model file STORE/model, or $MNEME_MODEL, at the mount"},
+	{"embedder", KIND_EMBEDDER, MEMORY_SETTING_EMBEDDER,
+	 "builtin, hash, http, command or none"},
 	{"durability", KIND_FIXED, NULL,
 	 "chosen for the whole mount: -o durability=memory, buffered or strict"},
 };
@@ -53,7 +53,7 @@ int config_write_text(struct fs *fs, uint64_t directory, char **text, size_t *le
 	static const char *const modes[] = {"as the store", "memory", "buffered", "strict"};
 	enum vectors_metric metric;
 	uint32_t dim;
-	char number[16] = "";
+	char number[16] = "", embedder[32] = "", standard[MEMORY_NAME_MAX + 32];
 
 	if (!fs->memory)
 		return -EOPNOTSUPP;
@@ -62,22 +62,25 @@ int config_write_text(struct fs *fs, uint64_t directory, char **text, size_t *le
 		return -ENOMEM;
 	memory_collection_of(fs->memory, directory, &dim, &metric);
 	int is_hidden = memory_is_hidden(fs->memory, directory);
+	int is_chosen = memory_embedder_of(fs->memory, directory, embedder);
+	snprintf(standard, sizeof(standard), " of the mount (%s)",
+		 memory_embedder(fs->memory, NULL));
 	if (dim)
 		snprintf(number, sizeof(number), "%u", dim);
-	int n = snprintf(*text, TEXT,
-			 "# Write NAME=VALUE lines to set them here, NAME= to take a setting away "
-			 "again.\n"
-			 "dim=%s  # of vectors that are brought: %s (empty: any)\n"
-			 "metric=%s  # of these vectors: %s\n"
-			 "index=%s  # are texts and vectors searched: %s\n"
-			 "embedder=%s  # %s\n"
-			 "durability=%s  # %s\n",
-			 number, origin(fs, directory, MEMORY_SETTING_DIM, dim != 0),
-			 metrics[metric],
-			 origin(fs, directory, MEMORY_SETTING_METRIC, metric != VECTORS_COSINE),
-			 is_hidden ? "no" : "yes", origin(fs, directory, NAMES_ROBOTS, is_hidden),
-			 memory_embedder(fs->memory, NULL), settings[3].wants,
-			 modes[fs->options.durability], settings[4].wants);
+	int n = snprintf(
+		*text, TEXT,
+		"# Write NAME=VALUE lines to set them here, NAME= to take a setting away "
+		"again.\n"
+		"dim=%s  # of vectors that are brought: %s (empty: any)\n"
+		"metric=%s  # of these vectors: %s\n"
+		"index=%s  # are texts and vectors searched: %s\n"
+		"embedder=%s  # of texts: %s%s\n"
+		"durability=%s  # %s\n",
+		number, origin(fs, directory, MEMORY_SETTING_DIM, dim != 0), metrics[metric],
+		origin(fs, directory, MEMORY_SETTING_METRIC, metric != VECTORS_COSINE),
+		is_hidden ? "no" : "yes", origin(fs, directory, NAMES_ROBOTS, is_hidden), embedder,
+		origin(fs, directory, MEMORY_SETTING_EMBEDDER, is_chosen),
+		is_chosen ? "" : standard, modes[fs->options.durability], settings[4].wants);
 	*length = n < TEXT ? (size_t)n : TEXT - 1;
 	return 0;
 }
@@ -98,10 +101,12 @@ static const struct setting *setting_find(const char *name, size_t length)
 	return NULL;
 }
 
-static int is_value(const struct line *line)
+static int is_value(struct fs *fs, const struct line *line, char why[CONFIG_WHY])
 {
 	if (!line->length)
 		return 1;
+	if (line->setting->kind == KIND_EMBEDDER)
+		return !memory_embedder_check(fs->memory, line->value, line->length, why);
 	if (line->setting->kind == KIND_INDEX)
 		return (line->length == 3 && !memcmp(line->value, "yes", 3)) ||
 		       (line->length == 2 && !memcmp(line->value, "no", 2));
@@ -109,7 +114,8 @@ static int is_value(const struct line *line)
 }
 
 /* One line without its newline. 1: it says nothing. */
-static int line_parse(const char *text, size_t length, struct line *out, char why[CONFIG_WHY])
+static int line_parse(struct fs *fs, const char *text, size_t length, struct line *out,
+		      char why[CONFIG_WHY])
 {
 	const char *comment = memchr(text, '#', length);
 
@@ -124,8 +130,8 @@ static int line_parse(const char *text, size_t length, struct line *out, char wh
 	int shown = name < 64 ? (int)name : 64;
 	*out = (struct line){.setting = setting_find(text, name)};
 	if (!out->setting)
-		snprintf(why, CONFIG_WHY, "there is no setting '%.*s': dim, metric, index", shown,
-			 text);
+		snprintf(why, CONFIG_WHY,
+			 "there is no setting '%.*s': dim, metric, index, embedder", shown, text);
 	else if (out->setting->kind == KIND_FIXED)
 		snprintf(why, CONFIG_WHY, "%s is %s", out->setting->name, out->setting->wants);
 	else if (!equals)
@@ -135,10 +141,11 @@ static int line_parse(const char *text, size_t length, struct line *out, char wh
 		return -EINVAL;
 	out->value = equals + 1;
 	out->length = length - name - 1;
-	if (is_value(out))
+	if (is_value(fs, out, why))
 		return 0;
-	snprintf(why, CONFIG_WHY, "%s wants %s, or nothing", out->setting->name,
-		 out->setting->wants);
+	if (!why[0])
+		snprintf(why, CONFIG_WHY, "%s wants %s, or nothing", out->setting->name,
+			 out->setting->wants);
 	return -EINVAL;
 }
 
@@ -165,7 +172,7 @@ static int lines_run(struct op *op, uint64_t directory, const char *text, size_t
 		const char *newline = memchr(text, '\n', length);
 		size_t n = newline ? (size_t)(newline - text) : length;
 		struct line line;
-		err = line_parse(text, n, &line, why);
+		err = line_parse(op->fs, text, n, &line, why);
 		if (!err && applies)
 			err = line_apply(op, directory, &line);
 		n += newline != NULL;

@@ -332,6 +332,8 @@ static void print_memory(struct text *text, struct fs *fs)
 	memory_get_stats(fs->memory, &s);
 	print_value(text, "memory_files", "gauge", "Files that can be found.", (double)s.files);
 	print_value(text, "memory_passages", "gauge", "Their passages.", (double)s.passages);
+	print_value(text, "memory_former_passages", "gauge",
+		    "Of these, by an embedder that is not wanted any more.", (double)s.former);
 	print_value(text, "memory_pending", "gauge", "Files that wait to be embedded.",
 		    (double)s.pending);
 	print_value(text, "memory_index_bytes", "gauge", "Memory of the search indexes.",
@@ -492,10 +494,12 @@ int metrics_write_stats(struct fs *fs, char *buffer, size_t capacity, size_t *le
 		struct memory_stats m;
 		memory_get_stats(fs->memory, &m);
 		print(&text,
-		      "memories   %lu files, %lu passages, %lu waiting; indexes %lu.%u MiB; %lu "
+		      "memories   %lu files, %lu passages (%lu by an embedder of before), %lu "
+		      "waiting; indexes %lu.%u MiB; %lu "
 		      "searches, "
 		      "mean %lu.%u ms\n",
-		      m.files, m.passages, m.pending, TENTHS((double)m.bytes / 1048576), m.searches,
+		      m.files, m.passages, m.former, m.pending, TENTHS((double)m.bytes / 1048576),
+		      m.searches,
 		      TENTHS(m.searches ? (double)m.search_ns / 1e6 / (double)m.searches : 0));
 		print_recall_line(&text, fs);
 	}

@@ -6,6 +6,7 @@
  * Threading: pure.
  * Failure:   -EINVAL and a sentence.
  */
+#include "core/memory/embedder.h"
 #include "fs/session.h"
 
 #include <errno.h>
@@ -73,6 +74,46 @@ static int choice(const char *value, const char *const *list)
 	return -1;
 }
 
+static int parse_embedder(struct fs_embedder *e, const char *option, const char *name,
+			  const char *value, struct mneme_error *error)
+{
+	static const char *const kinds[] = {"builtin", "hash", "http", "command", "none", NULL};
+	const struct {
+		const char *name;
+		char *to;
+		size_t room;
+	} texts[] = {
+		{"embedder", e->kind, sizeof(e->kind)},
+		{"embedder_url", e->url, sizeof(e->url)},
+		{"embedder_model", e->model, sizeof(e->model)},
+		{"embedder_key_file", e->key_file, sizeof(e->key_file)},
+		{"embedder_key_env", e->key_env, sizeof(e->key_env)},
+		{"embedder_command", e->command, sizeof(e->command)},
+	};
+
+	if (!strcmp(name, "embedder_key"))
+		return refuse(error, name,
+			      "everybody could read it; put the key into a file that only you can "
+			      "read, and say embedder_key_file=/PATH");
+	if (!strcmp(name, "embedder_dim"))
+		return parse_number(value, 1, EMBEDDER_DIM_MAX, &e->dim)
+			       ? refuse(error, option, "say a number from 1 to 4096")
+			       : 0;
+	if (!strcmp(name, "embedder") && choice(value, kinds) < 0)
+		return refuse(error, option, "say builtin, hash, http, command or none");
+	if (!strcmp(name, "embedder_key_file") && *value != '/')
+		return refuse(error, option, "say a path from /");
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		if (strcmp(name, texts[i].name))
+			continue;
+		if (strlen(value) >= texts[i].room)
+			return refuse(error, option, "too long");
+		memcpy(texts[i].to, value, strlen(value) + 1);
+		return 0;
+	}
+	return refuse(error, option, "unknown; mnemefs --help lists them");
+}
+
 static int parse_pair(struct fs_options *o, const char *option, const char *name, const char *value,
 		      struct mneme_error *error)
 {
@@ -103,6 +144,8 @@ static int parse_pair(struct fs_options *o, const char *option, const char *name
 		if ((i = choice(value, switches)) < 0)
 			return refuse(error, option, "say on or off");
 		o->no_memory = i;
+	} else if (!strncmp(name, "embedder", 8)) {
+		return parse_embedder(&o->embedder, option, name, value, error);
 	} else if (!strcmp(name, "cache_size")) {
 		if (parse_size(value, &o->cache_bytes) || o->cache_bytes < 4 << 20)
 			return refuse(error, option, "say a size of at least 4M, as in 512M");

@@ -6,11 +6,14 @@
 #include "fs/dentry.h"
 #include "fs/permission.h"
 #include "pool/alloc.h"
+#include "pool/frame.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+enum { OTHERS_MAX = 1024 };
 
 static int allow(void *arg, uint64_t ino, uint64_t directory)
 {
@@ -81,7 +84,7 @@ static int format_new(char **text, size_t *length, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 static int format_new(char **text, size_t *length, const char *format, ...)
 {
-	enum { ROOM = 1024 };
+	enum { ROOM = 2048 };
 	va_list list;
 
 	*text = alloc_get(ROOM);
@@ -94,6 +97,34 @@ static int format_new(char **text, size_t *length, const char *format, ...)
 	return 0;
 }
 
+struct models_room {
+	struct memory_model_stats models[MEMORY_MODELS_SHOWN];
+	char others[OTHERS_MAX];
+};
+
+/* A line for each model but the first that has vectors. */
+static void others_write(const struct memory_model_stats *models, unsigned count,
+			 char others[OTHERS_MAX])
+{
+	size_t used = 0;
+
+	others[0] = 0;
+	for (unsigned i = 1; i < count; i++) {
+		const struct memory_model_stats *m = &models[i];
+		int n = snprintf(others + used, OTHERS_MAX - used, "%s      %s: %llu passages%s\n",
+				 m->is_wanted ? "also " : "still", m->name,
+				 (unsigned long long)m->passages,
+				 !m->has_embedder ? ", found by their words: it is not at hand"
+				 : m->is_failing  ? ", found by their words: it fails"
+						  : "");
+		if (n < 0 || used + (size_t)n >= OTHERS_MAX) {
+			others[used] = 0;
+			return;
+		}
+		used += (size_t)n;
+	}
+}
+
 int search_write_status(struct fs *fs, char **text, size_t *length)
 {
 	struct memory_stats stats;
@@ -103,15 +134,22 @@ int search_write_status(struct fs *fs, char **text, size_t *length)
 		return format_new(text, length, "memory     off (mount option memory=off)\n");
 	memory_get_stats(fs->memory, &stats);
 	const char *model = memory_embedder(fs->memory, &note);
+	struct models_room *room = op_temporary(sizeof(*room));
+	if (!room)
+		return -ENOMEM;
+	others_write(room->models, memory_get_models(fs->memory, room->models), room->others);
 	return format_new(text, length,
-			  "model      %s%s%s\n"
+			  "model      %s%s%s%s\n"
 			  "files      %llu\n"
 			  "passages   %llu\n"
 			  "waiting    %llu\n"
-			  "indexes    %llu KiB\n",
-			  model, note[0] ? ": " : "", note, (unsigned long long)stats.files,
-			  (unsigned long long)stats.passages, (unsigned long long)stats.pending,
-			  (unsigned long long)stats.bytes / 1024);
+			  "indexes    %llu KiB\n"
+			  "%s",
+			  model, note[0] ? ": " : "", note,
+			  room->models[0].is_failing ? ": fails; it is tried again" : "",
+			  (unsigned long long)stats.files, (unsigned long long)stats.passages,
+			  (unsigned long long)stats.pending, (unsigned long long)stats.bytes / 1024,
+			  room->others);
 }
 
 /* ---- attributes ---- */
@@ -153,6 +191,14 @@ static int vector_text(struct fs *fs, uint64_t ino, int want_dim, char **text, s
 	return err ? err : format_new(text, length, "%u", dim);
 }
 
+static OWN_FRAME int model_text(struct fs *fs, uint64_t ino, char **text, size_t *length)
+{
+	char name[MEMORY_NAME_MAX];
+	int err = memory_model_name(fs->memory, ino, name);
+
+	return err ? err : format_new(text, length, "%s", name);
+}
+
 int search_xattr(struct op *op, uint64_t ino, const char *which, char **text, size_t *length)
 {
 	struct fs *fs = op->fs;
@@ -176,7 +222,7 @@ int search_xattr(struct op *op, uint64_t ino, const char *which, char **text, si
 	if (!strcmp(which, "vector") || !strcmp(which, "dim"))
 		return vector_text(fs, ino, which[0] == 'd', text, length);
 	if (!strcmp(which, "model"))
-		return format_new(text, length, "%s", memory_embedder(fs->memory, NULL));
+		return model_text(fs, ino, text, length);
 	if (!strcmp(which, "version"))
 		return format_new(text, length, "%llu", (unsigned long long)inode.version);
 	return SEARCH_XATTR_OTHER;

@@ -7,6 +7,7 @@
  * Failure:   -errno and a sentence; everything that was made is taken down again in reverse order.
  */
 #include "fs/session.h"
+#include "core/memory/embedder.h"
 #include "core/memory/memory.h"
 
 #include "fs/fs.h"
@@ -315,10 +316,24 @@ static void answers_changed(void *arg)
 	virtual_changed(arg);
 }
 
+static const char *given(const char *text)
+{
+	return *text ? text : NULL;
+}
+
 static int open_memory(struct fs *fs, const char *store, const char *mounted_at,
 		       struct mneme_error *error)
 {
+	const struct fs_embedder *e = &fs->options.embedder;
+	const struct embedder_settings embedder = {.kind = given(e->kind),
+						   .url = given(e->url),
+						   .model = given(e->model),
+						   .key_file = given(e->key_file),
+						   .key_env = given(e->key_env),
+						   .command = given(e->command),
+						   .dim = e->dim};
 	struct memory_options options = {.store = store,
+					 .embedder = &embedder,
 					 .read_only = fs->options.read_only,
 					 .mounted_at = mounted_at,
 					 .changed = answers_changed,

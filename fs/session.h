@@ -17,6 +17,15 @@
 enum fs_transport { FS_TRANSPORT_AUTO, FS_TRANSPORT_URING, FS_TRANSPORT_CLASSIC };
 enum fs_atime { FS_ATIME_RELATIVE, FS_ATIME_NEVER, FS_ATIME_STRICT };
 
+/* How texts become vectors; empty: not set. */
+struct fs_embedder {
+	char kind
+		[16]; /* of what no directory chooses otherwise: builtin, hash, http, command, none */
+	char url[256], model[128], key_file[256], key_env[64];
+	char command[384];
+	unsigned dim;
+};
+
 /* Zeroed is the default. */
 struct fs_options {
 	int read_only;
@@ -36,6 +45,7 @@ struct fs_options {
 	int private_access;   /* 1: only the mounting user may use the mount (no allow_other) */
 	char source[256];     /* what /proc/mounts shows; empty: the store's path */
 	char subtype[32];     /* empty: mnemefs */
+	struct fs_embedder embedder;
 };
 
 /* Reads one comma-separated list of mount options into `options` (several calls add up).

@@ -8,6 +8,7 @@
  */
 #include "fs/search.h"
 #include "pool/alloc.h"
+#include "pool/frame.h"
 #include "fs/fs.h"
 
 #include "fs/acl.h"
@@ -262,7 +263,8 @@ static int change_inside(struct mneme_txn *txn, struct change *change)
 
 static int is_setting(const char *name)
 {
-	return !strcmp(name, MEMORY_SETTING_DIM) || !strcmp(name, MEMORY_SETTING_METRIC);
+	return !strcmp(name, MEMORY_SETTING_DIM) || !strcmp(name, MEMORY_SETTING_METRIC) ||
+	       !strcmp(name, MEMORY_SETTING_EMBEDDER);
 }
 
 /* What a changed attribute means to the memories. */
@@ -288,12 +290,21 @@ static int link_prepare(struct fs *fs, const struct change *change)
 	return err ? err : memory_link_weight(change->value, change->length, &weight);
 }
 
+static OWN_FRAME int embedder_prepare(struct fs *fs, const struct change *change)
+{
+	char why[MEMORY_REASON_MAX];
+
+	return memory_embedder_check(fs->memory, change->value, change->length, why);
+}
+
 /* Attributes that memories read have to say something. A vector becomes what is stored: f32. */
 static int memory_prepare(struct fs *fs, struct change *change)
 {
 	struct names_inode inode;
 	uint32_t dim;
 
+	if (!strcmp(change->name, MEMORY_SETTING_EMBEDDER))
+		return embedder_prepare(fs, change);
 	if (is_setting(change->name))
 		return memory_setting_check(change->name, change->value, change->length);
 	if (is_link(change->name))
@@ -349,6 +360,14 @@ static int change_xattr(struct fs *fs, const struct change *asked)
 	return err;
 }
 
+static int prepare(struct fs *fs, struct change *change)
+{
+	if (fs->memory)
+		return memory_prepare(fs, change);
+	/* nobody would see to it that its texts are embedded anew */
+	return strcmp(change->name, MEMORY_SETTING_EMBEDDER) ? 0 : -EOPNOTSUPP;
+}
+
 /* setgid survives only if the caller could set it with chmod. */
 static int must_drop_sgid(struct op *op, uint64_t ino, const char *name)
 {
@@ -366,7 +385,7 @@ int fs_set_xattr(struct op *op, uint64_t ino, const char *name, const void *valu
 {
 	struct change change = {
 		.ino = ino, .name = name, .value = value, .length = length, .flags = flags};
-	int err = op->fs->memory && value ? memory_prepare(op->fs, &change) : 0;
+	int err = value ? prepare(op->fs, &change) : 0;
 
 	return err ? err : change_xattr(op->fs, &change);
 }
@@ -388,7 +407,7 @@ static void handle_setxattr(fuse_req_t req, fuse_ino_t nodeid, const char *name,
 		err = virtual_setxattr(&op, change.ino, name, change.value, length);
 	} else {
 		change.drop_sgid = must_drop_sgid(&op, change.ino, name);
-		err = op.fs->memory ? memory_prepare(op.fs, &change) : 0;
+		err = prepare(op.fs, &change);
 		if (!err)
 			err = change_xattr(op.fs, &change);
 	}

@@ -165,7 +165,10 @@ int answer_write_json(const struct memory_answer *answer, char **text, size_t *l
 
 	if (err)
 		return err;
-	writer_put(&w, "{\"partial\": %s, \"mode\": \"%s\", \"fuse\": \"%s\", ",
+	writer_put(&w, "{");
+	if (answer->unasked)
+		writer_put(&w, "\"embedders_failing\": %u, ", answer->unasked);
+	writer_put(&w, "\"partial\": %s, \"mode\": \"%s\", \"fuse\": \"%s\", ",
 		   answer->partial ? "true" : "false", modes[answer->mode],
 		   answer->rank_fusion ? "rank" : "standard");
 	writer_put(

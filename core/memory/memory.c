@@ -6,13 +6,10 @@
 #include "core/memory/recall.h"
 #include "core/memory/spaces.h"
 #include "pool/alloc.h"
-#include "simd/crc32c.h"
 #include "simd/simd.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -50,7 +47,8 @@ void memory_opt(struct memory *mem, int moved)
 	memory_changed(mem);
 	if (!moved)
 		atomic_store_explicit(&mem->hides, 1, memory_order_seq_cst);
-	if (mem->read_only || !atomic_load_explicit(&mem->hides, memory_order_relaxed))
+	if (mem->read_only || (!atomic_load_explicit(&mem->hides, memory_order_relaxed) &&
+			       !atomic_load_explicit(&mem->models.chosen, memory_order_relaxed)))
 		return;
 	/* release: the review (acquire) sees the change that was committed before */
 	atomic_store_explicit(&mem->opted, due, memory_order_release);
@@ -103,6 +101,25 @@ int memory_state_get(struct memory *mem, uint64_t inode, struct memory_state *st
 	return 0;
 }
 
+/* Does it wait for vectors of another model? */
+static int is_moving(struct memory *mem, uint64_t inode, const struct memory_state *state)
+{
+	const struct memory_model *wanted = memory_model_wanted(mem, inode, NULL);
+
+	return state->model != MEMORY_MODEL_ROWS && wanted && wanted->number != state->model;
+}
+
+static void moving_describe(struct memory *mem, uint64_t inode, const struct memory_state *state,
+			    char *text, size_t size)
+{
+	const struct memory_model *old = memory_model_find(mem, state->model);
+	const struct memory_model *wanted = memory_model_wanted(mem, inode, NULL);
+
+	snprintf(text, size, "pending: found by %.50s until %.50s has embedded it",
+		 old && old->embedder && state->dim ? old->name : "its words",
+		 wanted ? wanted->name : "none");
+}
+
 int memory_describe(struct memory *mem, uint64_t inode, char *text, size_t size)
 {
 	static const char *const words[] = {"pending", "indexed", "skipped", "error"};
@@ -115,11 +132,14 @@ int memory_describe(struct memory *mem, uint64_t inode, char *text, size_t size)
 		rc = memory_state_get(mem, inode, &state, reason);
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
+	int is_now = rc == 0 && state.version == record.version;
 	if (memory_is_hidden(mem, inode))
 		snprintf(text, size, "skipped: " MEMORY_HIDDEN);
-	else if (rc == -ENOENT ||
-		 (state.version != record.version && state.status != MEMORY_SKIPPED) ||
-		 state.status > MEMORY_ERROR || memory_work_has(mem, inode))
+	else if (is_now && state.status == MEMORY_INDEXED && is_moving(mem, inode, &state))
+		moving_describe(mem, inode, &state, text, size);
+	else if (rc == -ENOENT || (!is_now && state.status != MEMORY_SKIPPED) ||
+		 state.status > MEMORY_ERROR ||
+		 (state.status != MEMORY_ERROR && memory_work_has(mem, inode)))
 		snprintf(text, size, "pending");
 	else
 		snprintf(text, size, "%s%s%s", words[state.status], reason[0] ? ": " : "", reason);
@@ -149,34 +169,91 @@ int memory_vector(struct memory *mem, uint64_t inode, uint32_t part, float *vect
 const char *memory_embedder(const struct memory *mem, const char **note)
 {
 	if (note)
-		*note = embedder_note(mem->embedder);
-	return embedder_name(mem->embedder);
+		*note = mem->models.note;
+	return mem->models.standard->name;
+}
+
+int memory_model_name(struct memory *mem, uint64_t inode, char *name)
+{
+	char reason[MEMORY_REASON_MAX + 1];
+	struct memory_state state;
+	const struct memory_model *m = NULL;
+
+	if (memory_state_get(mem, inode, &state, reason) == 0 && state.dim)
+		m = memory_model_find(mem, state.model);
+	if (!m)
+		m = memory_model_wanted(mem, inode, NULL);
+	snprintf(name, MEMORY_NAME_MAX, "%s", m ? m->name : "none");
+	return 0;
+}
+
+static int is_wanted(const struct memory_models *all, const struct memory_model *m)
+{
+	int wanted = m == all->standard;
+
+	for (int way = 0; way < MEMORY_WAYS; way++)
+		wanted |= m == all->ways[way] &&
+			  atomic_load_explicit(&all->chosen, memory_order_relaxed);
+	return wanted;
+}
+
+unsigned memory_get_models(struct memory *mem, struct memory_model_stats out[MEMORY_MODELS_SHOWN])
+{
+	struct memory_models *all = &mem->models;
+	unsigned count = 1;
+
+	pthread_rwlock_rdlock(&mem->index);
+	for (unsigned i = 0; i < all->count; i++) {
+		const struct memory_model *m = &all->all[i];
+		int is_standard = m == all->standard;
+		uint64_t rows = memory_model_rows(m);
+		if (!rows && !is_standard)
+			continue;
+		struct memory_model_stats *s = &out[is_standard ? 0 : count++];
+		*s = (struct memory_model_stats){.passages = rows,
+						 .is_standard = is_standard,
+						 .is_wanted = is_wanted(all, m),
+						 .has_embedder = m->embedder != NULL,
+						 .is_failing = memory_model_rests(m)};
+		memcpy(s->name, m->name, sizeof s->name);
+	}
+	pthread_rwlock_unlock(&mem->index);
+	return count;
 }
 
 void memory_get_stats(struct memory *mem, struct memory_stats *out)
 {
 	struct lexical_stats words;
-	struct vectors_stats rows = {0};
-	struct index_stats cells = {0};
+	uint64_t passages = 0, bytes = 0, cells = 0, former = 0;
 
 	pthread_rwlock_rdlock(&mem->index);
 	lexical_get_stats(mem->lexical, &words);
-	if (mem->vectors)
-		vectors_get_stats(collection_vectors(mem->vectors), &rows);
-	if (mem->vectors && collection_index(mem->vectors))
-		index_get_stats(collection_index(mem->vectors), &cells);
+	for (unsigned i = 0; i < mem->models.count; i++) {
+		const struct collection *c = mem->models.all[i].vectors;
+		struct vectors_stats rows = {0};
+		struct index_stats index = {0};
+		if (c)
+			vectors_get_stats(collection_vectors(c), &rows);
+		if (c && collection_index(c))
+			index_get_stats(collection_index(c), &index);
+		passages += rows.alive;
+		former += is_wanted(&mem->models, &mem->models.all[i]) ? 0 : rows.alive;
+		bytes += rows.bytes + index.bytes;
+		cells += index.cells;
+	}
 	pthread_rwlock_unlock(&mem->index);
 	*out = (struct memory_stats){
 		.files = atomic_load_explicit(&mem->files, memory_order_relaxed),
-		.passages = rows.alive,
+		.passages = passages,
+		.former = former,
 		.pending = memory_work_pending(mem),
 		.embedded = atomic_load_explicit(&mem->embedded, memory_order_relaxed),
 		.searches = atomic_load_explicit(&mem->searches, memory_order_relaxed),
 		.search_ns = atomic_load_explicit(&mem->search_ns, memory_order_relaxed),
 		.embed_ns = atomic_load_explicit(&mem->embed_ns, memory_order_relaxed),
-		.bytes = words.bytes + rows.bytes + cells.bytes,
+		.bytes = words.bytes + bytes,
 		.loaded = atomic_load_explicit(&mem->reread, memory_order_relaxed),
-		.cells = cells.cells,
+		.cells = cells,
 	};
 }
 
@@ -184,47 +261,15 @@ void memory_get_stats(struct memory *mem, struct memory_stats *out)
 
 static void bench_fini(struct bench *b)
 {
-	embedder_worker_free(b->worker);
 	words_free(b->words);
 	words_bag_free(&b->bag);
-	passages_free(b->splitter);
 	pthread_mutex_destroy(&b->lock);
 }
 
-static int bench_init(struct memory *mem, struct bench *b, int cuts)
+static int bench_init(struct bench *b)
 {
 	pthread_mutex_init(&b->lock, NULL);
-	b->worker = embedder_worker_new(mem->embedder);
-	if (!b->worker || words_new(&b->words) < 0)
-		return -ENOMEM;
-	if (!cuts)
-		return 0;
-	struct passage_settings settings = {.count = embedder_count, .count_context = b->worker};
-	b->splitter = passages_new(&settings, NULL, NULL);
-	return b->splitter ? 0 : -ENOMEM;
-}
-
-static int embedder_choose(struct memory *mem, const struct memory_options *o,
-			   struct mneme_error *error)
-{
-	char path[PATH_MAX] = "", why[EMBEDDER_WHY] = "";
-	const char *model = o->model ? o->model : getenv("MNEME_MODEL");
-
-	if (!model && o->store) {
-		snprintf(path, sizeof path, "%s/model", o->store);
-		model = path;
-	}
-	struct embedder_settings settings = {.kind = "builtin", .model = model, .or_hash = 1};
-	int rc = embedder_open(&settings, &mem->embedder, why);
-	if (rc < 0 && error)
-		snprintf(error->message, sizeof error->message,
-			 "the embedder cannot be opened: %.250s", why);
-	if (rc == 0) {
-		const char *name = embedder_name(mem->embedder);
-		mem->dim = embedder_dim(mem->embedder);
-		mem->model = crc32c(0, name, strlen(name));
-	}
-	return rc;
+	return words_new(&b->words);
 }
 
 static int snapshot_init(struct memory *mem, const char *store)
@@ -253,24 +298,21 @@ int memory_open(struct mneme *engine, const struct memory_options *options, stru
 	pthread_rwlock_init(&mem->index, NULL);
 	pthread_mutex_init(&mem->upkeep.run, NULL);
 	if (pending_init(&mem->pending) == 0)
-		rc = embedder_choose(mem, options, error);
+		rc = memory_models_open(mem, options, error);
 	if (rc == 0)
-		rc = bench_init(mem, &mem->work, 1);
+		rc = bench_init(&mem->work);
 	if (rc == 0)
-		rc = bench_init(mem, &mem->query, 0);
+		rc = bench_init(&mem->query);
 	if (rc == 0)
 		rc = spaces_new(&mem->spaces);
 	if (rc == 0)
 		rc = lexical_new(&mem->lexical);
-	struct vectors_config config = {
-		.dim = mem->dim, .metric = VECTORS_COSINE, .type = VECTORS_F16};
-	if (rc == 0 && mem->dim)
-		rc = collection_new(&config, &mem->vectors);
 	if (rc == 0)
 		rc = snapshot_init(mem, options->store);
 	if (rc == 0)
 		rc = memory_load(mem);
 	mem->is_loaded = rc == 0;
+	mem->models_options = NULL;
 	if (rc == 0)
 		rc = memory_upkeep_start(mem);
 	if (rc == 0)
@@ -296,8 +338,7 @@ void memory_close(struct memory *mem)
 {
 	if (!mem)
 		return;
-	if (mem->embedder)
-		embedder_stop(mem->embedder);
+	memory_models_stop(mem);
 	atomic_store_explicit(&mem->upkeep.stop, 1, memory_order_relaxed);
 	memory_fresh_stop(mem);
 	memory_work_stop(mem);
@@ -308,11 +349,8 @@ void memory_close(struct memory *mem)
 		memory_snapshot_save(mem, 1);
 	bench_fini(&mem->work);
 	bench_fini(&mem->query);
-	questions_free(&mem->questions);
-	if (mem->embedder)
-		embedder_close(mem->embedder);
 	lexical_free(mem->lexical);
-	collection_free(mem->vectors);
+	memory_models_close(mem);
 	if (mem->snapshot.io) /* after what is mapped through it */
 		mem->snapshot.io->ops->destroy(mem->snapshot.io);
 	spaces_free(mem->spaces);

@@ -22,6 +22,8 @@
 
 enum {
 	MEMORY_REASON_MAX = 160,
+	MEMORY_NAME_MAX = 128,
+	MEMORY_MODELS_SHOWN = 12,
 	MEMORY_QUERY_MAX = 4096, /* bytes of a query text */
 	MEMORY_RESULTS_MAX = 1000,
 	MEMORY_PATH_MAX = 4096,
@@ -60,10 +62,14 @@ struct memory_part {
 _Static_assert(sizeof(struct memory_part) == 40, "memory part");
 
 struct memory;
+struct embedder_settings;
 
 struct memory_options {
 	const char *store; /* directory of the store, for the model */
-	const char *model; /* model file; NULL: $MNEME_MODEL, STORE/model, then none */
+	const char *model; /* of builtin: file; NULL: $MNEME_MODEL, STORE/model, then none */
+	/* Which embedder is the standard, and how http and command are reached; NULL, or kind NULL:
+	 * builtin. Borrowed until memory_open() returns. */
+	const struct embedder_settings *embedder;
 	uint32_t quiet_ms; /* after the last change before a file is embedded; 0: 150 */
 	int read_only;
 	const char *mounted_at; /* what symbolic links may begin with; or NULL */
@@ -79,8 +85,11 @@ int memory_open(struct mneme *engine, const struct memory_options *options, stru
 /* Ends embedding after the step that runs; what is pending then is so at the next open. The engine is
  * still open. Accepts NULL. */
 void memory_close(struct memory *mem);
-/* Name of the embedder, and a sentence when it is not the best one ("" otherwise). */
+/* Name of the standard embedder, and a sentence when it is not the best one ("" otherwise). */
 const char *memory_embedder(const struct memory *mem, const char **note);
+/* The name of the embedder that has made a file's vectors, else that of the one that will
+ * (MEMORY_NAME_MAX bytes). */
+int memory_model_name(struct memory *mem, uint64_t inode, char *name);
 
 /* After a transaction that changed the bytes of a file: it will be embedded when it has been quiet.
  * Cheap, no I/O. */
@@ -130,6 +139,7 @@ int memory_vector(struct memory *mem, uint64_t inode, uint32_t part, float *vect
 /* Attributes: of a directory, for the vectors that are brought to it and below; of a file, its vector. */
 #define MEMORY_SETTING_DIM "user.mneme.dim"
 #define MEMORY_SETTING_METRIC "user.mneme.metric"
+#define MEMORY_SETTING_EMBEDDER "user.mneme.embedder" /* of the texts in and below a directory */
 #define MEMORY_OWN_VECTOR "user.mneme.vector"
 
 /* What user.mneme.vector shows: the vector that was set, the first row of a vector file, else that of the
@@ -148,7 +158,12 @@ int memory_is_hidden(struct memory *mem, uint64_t inode);
 int memory_vector_fits(struct memory *mem, uint64_t inode, uint32_t dim);
 /* -EINVAL: the value of a directory's setting is none. */
 int memory_setting_check(const char *name, const void *value, size_t length);
-/* After a setting of a directory changed: the vector files follow. Cheap. */
+/* -EINVAL and a sentence (MEMORY_REASON_MAX bytes): no embedder that a directory can choose. 0: it may be
+ * set now. */
+int memory_embedder_check(struct memory *mem, const void *value, size_t length, char *why);
+/* 1: `value` (32 bytes) is what the inode or a directory above chooses. */
+int memory_embedder_of(struct memory *mem, uint64_t inode, char *value);
+/* After a setting of a directory changed: the files follow. Cheap. */
 void memory_settings_changed(struct memory *mem);
 /* 1: a file of that name holds vectors. */
 int memory_is_vector_name(const char *name);
@@ -182,7 +197,8 @@ struct memory_filter {
 
 /* request.h makes one from what a caller wrote. */
 struct memory_query {
-	const char *text; /* UTF-8, or NULL with `like` or `vector`; empty: by filters, newest first */
+	const char
+		*text; /* UTF-8, or NULL with `like` or `vector`; empty: by filters, newest first */
 	size_t length;
 	uint64_t like;       /* memories like this file; 0: by text or vector */
 	const float *vector; /* of `dim` numbers, or NULL */
@@ -216,7 +232,8 @@ struct memory_result {
 
 struct memory_answer {
 	uint32_t count;
-	int partial; /* 1: the deadline came first */
+	int partial;      /* 1: the deadline came first */
+	unsigned unasked; /* models whose embedder fails: their texts are found by their words */
 	enum memory_mode mode;
 	int rank_fusion, associate;
 	/* Over the whole collection, what scores are measured against. */
@@ -233,8 +250,21 @@ struct memory_stats {
 	uint64_t files, passages, pending, embedded, searches, search_ns, embed_ns, bytes;
 	uint64_t
 		loaded; /* files whose words and vectors were read again from the store since the open */
-	uint64_t cells; /* of the index of the vectors; 0: they are scanned */
+	uint64_t former; /* of the passages: by a model that is not wanted any more */
+	uint64_t cells;  /* of the index of the vectors; 0: they are scanned */
 };
 void memory_get_stats(struct memory *mem, struct memory_stats *out);
+
+/* A model that has vectors here. */
+struct memory_model_stats {
+	char name[MEMORY_NAME_MAX];
+	uint64_t passages;
+	int is_standard;  /* what is not chosen otherwise is embedded by it */
+	int is_wanted;    /* the standard, or some directory may choose it */
+	int has_embedder; /* 0: it cannot be had here: found by words, and by memories like it */
+	int is_failing;
+};
+/* The standard first. How many. */
+unsigned memory_get_models(struct memory *mem, struct memory_model_stats out[MEMORY_MODELS_SHOWN]);
 
 #endif

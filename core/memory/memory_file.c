@@ -33,6 +33,8 @@ struct memory_job {
 	struct memory *mem;
 	enum step step;
 	uint64_t inode;
+	struct memory_model *model; /* that makes the vectors; NULL: it cannot be had */
+	uint32_t dim;               /* of it, once it is ready */
 	struct names_inode record;
 	struct memory_state old, state;
 	char reason[MEMORY_REASON_MAX], old_reason[MEMORY_REASON_MAX + 1];
@@ -99,10 +101,15 @@ static int part_take(void *context, const struct passage *p)
 	return 0;
 }
 
+static struct passage_splitter *splitter_of(const struct memory_job *j)
+{
+	return j->model ? j->model->splitter : j->mem->models.standard->splitter;
+}
+
 /* Reads the file in blocks and cuts it. */
 static int text_cut(struct memory_job *j)
 {
-	struct passage_splitter *splitter = j->mem->work.splitter;
+	struct passage_splitter *splitter = splitter_of(j);
 	char *block = alloc_get(READ_BLOCK);
 	int rc = 0;
 
@@ -183,21 +190,32 @@ static int old_load(struct memory_job *j)
 	return mneme_scan(j->mem->engine, &key, &last, 0, old_part_take, j);
 }
 
+/* Do the indexes hold these records of the present bytes? */
+static int is_found_as(const struct memory_job *j, const struct memory_state *state)
+{
+	const struct memory_model *m = state->dim ? memory_model_find(j->mem, state->model) : NULL;
+
+	return (state->status == MEMORY_INDEXED || state->status == MEMORY_ERROR) &&
+	       state->version == j->record.version && state->parts &&
+	       state->model != MEMORY_MODEL_ROWS &&
+	       memory_index_holds(j->mem, j->inode, j->record.version, m, m ? state->parts : 0);
+}
+
 /* Takes over the vector of an old part with the same text. */
 static int vector_reuse(struct memory_job *j, uint32_t part)
 {
 	struct memory *mem = j->mem;
 
-	if (j->old.model != mem->model || j->old.dim != mem->dim)
+	if (j->old.model != j->model->number || j->old.dim != j->dim)
 		return 0;
 	for (uint32_t i = 0; i < j->old_count; i++) {
 		uint32_t at = (part + i) % j->old_count; /* most parts keep their number */
 		uint32_t dim = 0;
 		if (memcmp(j->old_parts[at].hash, j->parts[part].hash, 16))
 			continue;
-		return memory_vector(mem, j->inode, at, j->vectors + (size_t)part * mem->dim,
-				     mem->dim, &dim) == 0 &&
-		       dim == mem->dim;
+		return memory_vector(mem, j->inode, at, j->vectors + (size_t)part * j->dim, j->dim,
+				     &dim) == 0 &&
+		       dim == j->dim;
 	}
 	return 0;
 }
@@ -206,13 +224,42 @@ static int vector_reuse(struct memory_job *j, uint32_t part)
 static void vectors_round(struct memory_job *j)
 {
 	uint16_t half[64];
-	size_t count = (size_t)j->count * j->mem->dim;
+	size_t count = (size_t)j->count * j->dim;
 
 	for (size_t at = 0; at < count; at += 64) {
 		size_t n = count - at < 64 ? count - at : 64;
 		simd_active->f32_to_f16(j->vectors + at, half, n);
 		simd_active->f16_to_f32(half, j->vectors + at, n);
 	}
+}
+
+/* It is tried again when the embedder has rested. */
+static int embedder_failed(struct memory_job *j, int rc, const char *why)
+{
+	snprintf(j->reason, sizeof j->reason, "%.150s", why[0] ? why : strerror(-rc));
+	if (rc != -ENOMEM && rc != -ECANCELED && !memory_model_rests(j->model))
+		memory_model_failed(j->model, j->reason);
+	return rc;
+}
+
+/* The text is found by its words, and by the vectors that it has, if they are of these bytes. 0: that is
+ * so as it is. */
+static int embedding_put_off(struct memory_job *j, int rc)
+{
+	struct memory *mem = j->mem;
+	int lasts = rc == -EMEDIUMTYPE || rc == -ENOTSUP || !j->model;
+
+	alloc_free(j->vectors);
+	j->vectors = NULL;
+	atomic_store_explicit(&mem->has_errors, 1, memory_order_relaxed);
+	int again = lasts ? 0 : memory_work_later(mem, j->inode);
+	if (again < 0 || (j->old.status == MEMORY_INDEXED && is_found_as(j, &j->old)))
+		return again;
+	j->state.status = MEMORY_ERROR;
+	j->state.parts = j->count;
+	j->state.dim = 0;
+	j->step = STEP_STORE;
+	return 1;
 }
 
 /* Embeds some of the passages: 1 while there are more. */
@@ -223,7 +270,7 @@ static int vectors_make(struct memory_job *j)
 	size_t lengths[EMBED_BATCH];
 	uint32_t numbers[EMBED_BATCH], n = 0;
 	char why[EMBEDDER_WHY] = "";
-	float *out = alloc_get((size_t)EMBED_BATCH * mem->dim * sizeof *out);
+	float *out = alloc_get((size_t)EMBED_BATCH * j->dim * sizeof *out);
 	int rc = out ? 0 : -ENOMEM;
 
 	for (; rc == 0 && j->embedded < j->count && n < EMBED_BATCH; j->embedded++) {
@@ -234,16 +281,17 @@ static int vectors_make(struct memory_job *j)
 		numbers[n++] = j->embedded;
 	}
 	if (rc == 0 && n)
-		rc = embedder_embed(mem->work.worker, texts, lengths, n, out, why);
+		rc = embedder_embed(j->model->work, texts, lengths, n, out, why);
 	for (uint32_t k = 0; k < n && rc == 0; k++)
-		memcpy(j->vectors + (size_t)numbers[k] * mem->dim, out + (size_t)k * mem->dim,
-		       mem->dim * sizeof *out);
+		memcpy(j->vectors + (size_t)numbers[k] * j->dim, out + (size_t)k * j->dim,
+		       j->dim * sizeof *out);
 	atomic_fetch_add_explicit(&mem->embedded, n, memory_order_relaxed);
 	alloc_free(out);
 	if (rc < 0)
-		snprintf(j->reason, sizeof j->reason, "%.150s", why[0] ? why : strerror(-rc));
-	if (rc < 0 || j->embedded < j->count)
-		return rc < 0 ? rc : 1;
+		return embedder_failed(j, rc, why);
+	if (j->embedded < j->count)
+		return 1;
+	memory_model_works(j->model);
 	vectors_round(j);
 	return 0;
 }
@@ -252,8 +300,7 @@ static int vectors_make(struct memory_job *j)
 
 static int parts_put(struct memory_job *j, struct mneme_txn *txn)
 {
-	struct memory *mem = j->mem;
-	uint16_t *half = alloc_get(mem->dim * sizeof *half + 16);
+	uint16_t *half = alloc_get(j->dim * sizeof *half + 16);
 	int rc = half ? 0 : -ENOMEM;
 
 	for (uint32_t i = 0; i < j->count && rc == 0; i++) {
@@ -261,9 +308,9 @@ static int parts_put(struct memory_job *j, struct mneme_txn *txn)
 		struct mneme_key key = memory_key(j->inode, MNEME_TYPE_PASSAGE, i, sub);
 		rc = mneme_txn_put(txn, &key, &j->parts[i], sizeof j->parts[i]);
 		if (rc == 0 && j->vectors) {
-			simd_active->f32_to_f16(j->vectors + (size_t)i * mem->dim, half, mem->dim);
+			simd_active->f32_to_f16(j->vectors + (size_t)i * j->dim, half, j->dim);
 			key.type = MNEME_TYPE_VECTOR;
-			rc = mneme_txn_put(txn, &key, half, mem->dim * sizeof *half);
+			rc = mneme_txn_put(txn, &key, half, j->dim * sizeof *half);
 		}
 	}
 	alloc_free(half);
@@ -374,13 +421,42 @@ static int skip(struct memory_job *j, const char *why)
 	return 1;
 }
 
+/* The text is cut; it waits for its vectors. */
+static int model_prepare(struct memory_job *j)
+{
+	char why[EMBEDDER_WHY] = "";
+	int rc = -ENOTSUP;
+
+	if (!j->model)
+		(void)memory_model_wanted(j->mem, j->inode, why);
+	else if (memory_model_rests(j->model))
+		rc = -EAGAIN;
+	else
+		rc = memory_model_ready(j->mem, j->model, why);
+	if (rc == -ENOMEM || rc == -ECANCELED)
+		return rc;
+	if (rc < 0 && j->model && rc != -EAGAIN)
+		embedder_failed(j, rc, why);
+	else if (rc < 0)
+		snprintf(j->reason, sizeof j->reason, "%.150s",
+			 why[0] || !j->model ? why : j->model->why);
+	if (rc < 0)
+		return embedding_put_off(j, rc);
+	j->dim = j->state.dim = memory_model_dim(j->model);
+	if (!j->dim)
+		return state_decide(j, 0);
+	j->vectors = alloc_zeroed((size_t)j->count * j->dim, sizeof *j->vectors);
+	j->step = STEP_EMBED;
+	return j->vectors ? 1 : -ENOMEM;
+}
+
 static int texts_cut(struct memory_job *j)
 {
 	int rc = text_cut(j);
 	size_t at = 0;
 
 	if (rc == -EILSEQ)
-		return skip(j, passages_reason(j->mem->work.splitter));
+		return skip(j, passages_reason(splitter_of(j)));
 	if (rc == 1)
 		snprintf(j->reason, sizeof j->reason, "the first %d passages", MEMORY_PARTS_MAX);
 	if (rc >= 0)
@@ -389,11 +465,9 @@ static int texts_cut(struct memory_job *j)
 		j->texts[i].text = j->bytes + at;
 		at += j->texts[i].length;
 	}
-	if (rc < 0 || !j->count || !j->mem->dim)
+	if (rc < 0 || !j->count)
 		return state_decide(j, rc);
-	j->vectors = alloc_zeroed((size_t)j->count * j->mem->dim, sizeof *j->vectors);
-	j->step = STEP_EMBED;
-	return j->vectors ? 1 : -ENOMEM;
+	return model_prepare(j);
 }
 
 /* Vectors that the file brings. 0: go on with its text. */
@@ -417,9 +491,7 @@ static int vectors_take(struct memory_job *j)
 /* Nothing but its links can have changed. */
 static int is_indexed(const struct memory_job *j)
 {
-	return j->old.status == MEMORY_INDEXED && j->old.version == j->record.version &&
-	       j->old.model == j->mem->model && j->old.dim == j->mem->dim && j->old.parts &&
-	       memory_index_holds(j->mem, j->inode, j->record.version, j->old.parts);
+	return j->old.status == MEMORY_INDEXED && (!j->model || j->old.model == j->model->number);
 }
 
 static int step_cut(struct memory_job *j)
@@ -429,10 +501,11 @@ static int step_cut(struct memory_job *j)
 
 	if (rc < 0)
 		return rc;
+	j->model = memory_model_wanted(j->mem, j->inode, NULL);
 	j->state = (struct memory_state){.version = j->record.version,
 					 .status = MEMORY_SKIPPED,
-					 .dim = j->mem->dim,
-					 .model = j->mem->model};
+					 .dim = j->model ? memory_model_dim(j->model) : 0,
+					 .model = j->model ? j->model->number : 0};
 	if (memory_is_hidden(j->mem, j->inode)) {
 		spaces_remove(j->mem->spaces, j->inode);
 		return skip(j, MEMORY_HIDDEN);
@@ -440,8 +513,13 @@ static int step_cut(struct memory_job *j)
 	rc = vectors_take(j);
 	if (rc)
 		return rc;
-	if (is_indexed(j))
-		return memory_links_refresh(j->mem, j->inode);
+	int is_found = is_found_as(j, &j->old);
+	if (is_found && !is_indexed(j) && j->model && memory_model_rests(j->model))
+		rc = memory_work_later(j->mem, j->inode); /* it stays as it is until then */
+	else if (is_found && !is_indexed(j))
+		is_found = 0;
+	if (rc < 0 || is_found)
+		return rc < 0 ? rc : memory_links_refresh(j->mem, j->inode);
 	if (j->record.size == 0)
 		return skip(j, "empty");
 	if (j->record.size > MEMORY_FILE_MAX) {
@@ -455,6 +533,8 @@ static int step_embed(struct memory_job *j)
 {
 	int rc = vectors_make(j);
 
+	if (rc < 0 && rc != -ENOMEM && rc != -ECANCELED)
+		return embedding_put_off(j, rc);
 	return rc > 0 ? rc : state_decide(j, rc);
 }
 
@@ -474,8 +554,8 @@ static int step_store(struct memory_job *j)
 		rc = is_skipped_again(j) ? memory_links_refresh(mem, j->inode) : records_commit(j);
 	if (rc == 0 && j->count)
 		LAYER(index, rc = memory_index_put(mem, j->inode, j->record.version,
-						   has_words ? NULL : &mem->work.bag, j->count,
-						   j->vectors));
+						   has_words ? NULL : &mem->work.bag, j->model,
+						   j->count, j->vectors));
 	else if (rc == 0)
 		memory_index_remove(mem, j->inode);
 	return rc;

@@ -30,22 +30,38 @@ void memory_index_compact_if_due(struct memory *mem)
 	pthread_rwlock_unlock(&mem->index);
 }
 
+/* [index] */
+static int is_build_due(const struct memory *mem)
+{
+	for (unsigned i = 0; i < mem->models.count; i++) {
+		const struct memory_model *m = &mem->models.all[i];
+		if (m->vectors && (collection_wants_build(m->vectors) ||
+				   (m != mem->models.standard && !memory_model_rows(m))))
+			return 1;
+	}
+	return 0;
+}
+
 /* Counts a change; has the work done that follows from many. [index] */
 static void changed(struct memory *mem)
 {
 	mem->changes++;
-	if (is_compaction_due(mem) || (mem->vectors && collection_wants_build(mem->vectors)) ||
+	if (is_compaction_due(mem) || is_build_due(mem) ||
 	    mem->changes - mem->snapshot.changes >= MEMORY_SNAPSHOT_CHANGES)
 		memory_upkeep_poke(mem);
 }
 
+static void model_vectors_delete(struct memory *mem, uint64_t inode)
+{
+	for (unsigned i = 0; i < mem->models.count; i++)
+		if (mem->models.all[i].vectors)
+			collection_delete(mem->models.all[i].vectors, inode);
+}
+
 static unsigned owner_delete(struct memory *mem, uint64_t inode)
 {
-	unsigned deleted = lexical_delete(mem->lexical, inode);
-
-	if (mem->vectors)
-		collection_delete(mem->vectors, inode);
-	return deleted;
+	model_vectors_delete(mem, inode);
+	return lexical_delete(mem->lexical, inode);
 }
 
 void memory_index_remove(struct memory *mem, uint64_t inode)
@@ -85,16 +101,19 @@ int memory_index_has_words(struct memory *mem, uint64_t inode, uint64_t version)
 }
 
 int memory_index_put(struct memory *mem, uint64_t inode, uint64_t version,
-		     const struct words_bag *words, uint32_t parts, const float *vectors)
+		     const struct words_bag *words, struct memory_model *model, uint32_t parts,
+		     const float *vectors)
 {
 	pthread_rwlock_wrlock(&mem->index);
 	unsigned deleted = words ? owner_delete(mem, inode) : 1;
 	int rc = words ? lexical_put(mem->lexical, inode, (uint32_t)version, words) : 0;
-	if (!words && mem->vectors)
-		collection_delete(mem->vectors, inode);
+	if (!words)
+		model_vectors_delete(mem, inode);
+	if (rc == 0 && vectors)
+		rc = memory_model_collection(model);
 	for (uint32_t i = 0; vectors && i < parts && rc == 0; i++)
-		rc = collection_put(mem->vectors, inode, i, version,
-				    vectors + (size_t)i * mem->dim);
+		rc = collection_put(model->vectors, inode, i, version,
+				    vectors + (size_t)i * memory_model_dim(model));
 	if (rc < 0)
 		owner_delete(mem, inode);
 	if (rc == 0 && !deleted)
@@ -106,19 +125,20 @@ int memory_index_put(struct memory *mem, uint64_t inode, uint64_t version,
 	return rc;
 }
 
-int memory_index_holds(struct memory *mem, uint64_t inode, uint64_t version, uint32_t parts)
+int memory_index_holds(struct memory *mem, uint64_t inode, uint64_t version,
+		       const struct memory_model *model, uint32_t vectors)
 {
 	uint32_t found = 0;
 
 	pthread_rwlock_rdlock(&mem->index);
 	int holds = lexical_has(mem->lexical, inode, (uint32_t)version);
-	if (holds && mem->vectors) {
-		const struct vectors *v = collection_vectors(mem->vectors);
+	if (holds && model && model->vectors) {
+		const struct vectors *v = collection_vectors(model->vectors);
 		for (uint32_t row = rows_latest(&v->rows, inode); row != ROWS_NONE;
 		     row = rows_before(&v->rows, row))
 			found += !rows_is_dead(&v->rows, row) && v->versions[row] == version;
-		holds = found == parts;
 	}
+	holds = holds && found == vectors;
 	pthread_rwlock_unlock(&mem->index);
 	return holds;
 }

@@ -7,9 +7,8 @@
 
 #include "core/bridge/bridge.h"
 #include "core/links.h"
-#include "core/memory/questions.h"
-#include "core/memory/embedder.h"
 #include "core/memory/memory.h"
+#include "core/memory/memory_models.h"
 #include "core/memory/passages.h"
 #include "core/names.h"
 #include "core/search/collection.h"
@@ -60,14 +59,12 @@ struct memory_work {
 	unsigned waiting;                             /* [lock] of waiters */
 };
 
-/* What it takes to cut and embed texts: one for the jobs, of which one runs at a time, and one for
+/* What it takes to take words from texts: one for the jobs, of which one runs at a time, and one for
  * queries. */
 struct bench {
 	pthread_mutex_t lock; /* of queries */
-	struct embedder_worker *worker;
 	struct words *words;
-	struct words_bag bag;              /* of a text; not for queries */
-	struct passage_splitter *splitter; /* not for queries */
+	struct words_bag bag; /* of a text; not for queries */
 };
 
 /* Work on the indexes that takes seconds; memory_upkeep.c. */
@@ -104,22 +101,20 @@ struct memory_snapshot {
 	uint64_t number;
 	uint64_t changes; /* mem->changes of what was saved last; [index] for reading */
 	int is_saved;     /* the files are those of `number` */
+	uint32_t models;  /* a bit for each model whose vectors are in files */
 };
 
 struct memory {
-	struct mneme *engine;      /* [I] */
-	struct embedder *embedder; /* [I] */
-	uint32_t dim;              /* [I] */
-	uint32_t model;            /* [I] CRC-32C of the embedder's name */
-	uint32_t quiet_ms;         /* [I] */
-	int read_only;             /* [I] */
+	struct mneme *engine; /* [I] */
+	struct memory_models models;
+	const struct memory_options *models_options; /* while the memories are opened */
+	uint32_t quiet_ms;                           /* [I] */
+	int read_only;                               /* [I] */
 	struct bench work, query;
-	struct questions questions; /* [query] */
 	pthread_rwlock_t index;
-	struct lexical *lexical;    /* [index] */
-	struct collection *vectors; /* [index] NULL: nothing is embedded */
-	struct spaces *spaces;      /* [I] vectors that users bring; has its own lock */
-	_Atomic int settings;       /* [A] collections changed: vector files are to be looked at */
+	struct lexical *lexical; /* [index] */
+	struct spaces *spaces;   /* [I] vectors that users bring; has its own lock */
+	_Atomic int settings;    /* [A] collections changed: vector files are to be looked at */
 	struct pending pending;
 	struct upkeep upkeep;
 	struct memory_work work_queue;
@@ -190,6 +185,8 @@ int memory_work_start(struct memory *mem);
 void memory_work_stop(struct memory *mem);
 /* After a file became pending, or a review: it will be due. Cheap. */
 void memory_work_add(struct memory *mem, uint64_t due_ms);
+/* Within a job: it is to be tried again, some time later. 0 or -ENOMEM. */
+int memory_work_later(struct memory *mem, uint64_t inode);
 /* Waits until the file (0: all that are pending) is embedded. */
 int memory_work_sync(struct memory *mem, uint64_t inode);
 /* Whether the file waits or is in work; and how many do. */
@@ -216,15 +213,20 @@ int memory_rows_load(struct memory *mem, uint64_t inode, const struct names_inod
 /* Brings `spaces` in line with the file. As memory_rows_load(), but `rows` comes back without values. */
 int memory_rows_index(struct memory *mem, uint64_t inode, const struct names_inode *record,
 		      struct memory_rows *rows, char *why);
+enum { MEMORY_SETTING_MAX = 32 };
+/* The value of a directory's attribute as a string; 0 if it is there. */
+int memory_setting_get(struct memory *mem, uint64_t inode, const char *name,
+		       char value[MEMORY_SETTING_MAX]);
 /* 1: this store has, or had, such vectors: (0, COLLECTION, "rows") is there. */
 int memory_rows_are_there(struct memory *mem);
 /* As memory_result_locate() for a row of a vector file. 1: it is none. */
 int memory_rows_locate(struct memory *mem, uint64_t inode, uint32_t part, struct memory_result *r);
 
 /* Brings the indexes in line with one file: the words of its whole text (NULL: those that are there),
- * the vectors of its parts (NULL: none). */
+ * the vectors of its parts, by that model (NULL: none). */
 int memory_index_put(struct memory *mem, uint64_t inode, uint64_t version,
-		     const struct words_bag *words, uint32_t parts, const float *vectors);
+		     const struct words_bag *words, struct memory_model *model, uint32_t parts,
+		     const float *vectors);
 /* The words alone, of a file that is not embedded yet; nothing if it has another version by now, or is
  * gone, or its words are there. */
 void memory_index_put_words(struct memory *mem, uint64_t inode, uint64_t version,
@@ -248,8 +250,9 @@ void memory_fresh_add(struct memory *mem, uint64_t inode);
 /* Starts and ends telling of changes. */
 int memory_watch_start(struct memory *mem, const struct memory_options *options);
 void memory_watch_stop(struct memory *mem);
-/* Is this version of the file in the indexes, with so many parts? */
-int memory_index_holds(struct memory *mem, uint64_t inode, uint64_t version, uint32_t parts);
+/* Is this version of the file in the indexes, with so many vectors of that model (NULL: words alone)? */
+int memory_index_holds(struct memory *mem, uint64_t inode, uint64_t version,
+		       const struct memory_model *model, uint32_t vectors);
 /* Brings the indexes in line with the store as it is opened, and finds pending files. */
 int memory_load(struct memory *mem);
 /* 1: the files were of the store as it is; 0: of before, or there are none. */

@@ -83,23 +83,25 @@ static int part_take(void *arg, const struct mneme_key *key, const void *value, 
 	return 0;
 }
 
-/* Puts a file into the indexes from its records and bytes. */
-static int parts_load(struct memory *mem, uint64_t inode, const struct memory_state *state)
+/* Puts a file into the indexes from its records and bytes, with its words alone where `model` is NULL. */
+static int parts_load(struct memory *mem, uint64_t inode, const struct memory_state *state,
+		      struct memory_model *model)
 {
+	uint32_t dim = model ? memory_model_dim(model) : 0;
 	struct mneme_key first = names_key(inode, MNEME_TYPE_PASSAGE), last = first;
 	float *vectors = NULL;
 	uint64_t end = 0;
 	int rc = 0;
 
 	atomic_fetch_add_explicit(&mem->reread, 1, memory_order_relaxed);
-	if (mem->dim)
-		vectors = alloc_get((size_t)state->parts * mem->dim * sizeof *vectors);
-	if (mem->dim && !vectors)
+	if (dim)
+		vectors = alloc_get((size_t)state->parts * dim * sizeof *vectors);
+	if (dim && !vectors)
 		return -ENOMEM;
 	for (uint32_t i = 0; vectors && i < state->parts && rc == 0; i++) {
-		uint32_t dim = 0;
-		rc = memory_vector(mem, inode, i, vectors + (size_t)i * mem->dim, mem->dim, &dim);
-		if (rc == 0 && dim != mem->dim)
+		uint32_t found = 0;
+		rc = memory_vector(mem, inode, i, vectors + (size_t)i * dim, dim, &found);
+		if (rc == 0 && found != dim)
 			rc = -EUCLEAN;
 	}
 	last.type++;
@@ -108,19 +110,36 @@ static int parts_load(struct memory *mem, uint64_t inode, const struct memory_st
 	if (rc == 0)
 		rc = memory_words_count(mem, mem->work.words, inode, end, &mem->work.bag);
 	if (rc == 0)
-		rc = memory_index_put(mem, inode, state->version, &mem->work.bag, state->parts,
-				      vectors);
+		rc = memory_index_put(mem, inode, state->version, &mem->work.bag, model,
+				      state->parts, vectors);
 	alloc_free(vectors);
 	return rc;
 }
 
-/* Does the record say what the file is now, and may it be found? */
-static int is_current(const struct memory *mem, const struct memory_state *state,
-		      const struct names_inode *record, int hidden)
+/* Does the record say what the file is now, and may it be found? A text that could not be embedded
+ * has its words. */
+static int is_current(const struct memory_state *state, const struct names_inode *record,
+		      int hidden)
 {
-	return state->version == record->version && state->status == MEMORY_INDEXED && !hidden &&
-	       state->model == mem->model && state->dim == mem->dim && state->parts &&
-	       state->parts <= MEMORY_PARTS_MAX;
+	return state->version == record->version && !hidden && state->parts &&
+	       state->parts <= MEMORY_PARTS_MAX && state->model != MEMORY_MODEL_ROWS &&
+	       (state->status == MEMORY_INDEXED || state->status == MEMORY_ERROR);
+}
+
+/* A text is found by what its records hold, until it has vectors of the model that is wanted now. */
+static int text_load(struct memory *mem, uint64_t inode, const struct memory_state *state)
+{
+	struct memory_model *model =
+		state->dim ? memory_model_meet(mem, state->model, state->dim) : NULL;
+	const struct memory_model *wanted = memory_model_wanted(mem, inode, NULL);
+	int rc = 0;
+
+	if (!memory_index_holds(mem, inode, state->version, model, model ? state->parts : 0))
+		rc = parts_load(mem, inode, state, model);
+	if (rc == 0 && !mem->read_only &&
+	    (state->status == MEMORY_ERROR || (wanted && wanted->number != state->model)))
+		rc = pending_add(&mem->pending, inode, 0);
+	return rc;
 }
 
 /* Vectors that the file brings. 1: it is a vector file and done with. */
@@ -169,10 +188,8 @@ static int file_load(struct memory *mem, uint64_t inode)
 	if (rc < 0 && rc != -ENOENT && rc != -EUCLEAN)
 		return rc;
 	int hidden = memory_is_hidden(mem, inode);
-	if (rc == 0 && is_current(mem, &state, &record, hidden)) {
-		if (memory_index_holds(mem, inode, record.version, state.parts))
-			return 0;
-		rc = parts_load(mem, inode, &state);
+	if (rc == 0 && is_current(&state, &record, hidden)) {
+		rc = text_load(mem, inode, &state);
 		if (rc == 0 || rc == -ENOMEM)
 			return rc;
 	}
@@ -209,6 +226,16 @@ static int stranger_take(void *arg, uint64_t owner)
 	return walk_take(&s->found, &key, &record, sizeof record);
 }
 
+static int owners_take(struct strangers *s, const struct vectors *v)
+{
+	int rc = 0;
+
+	for (uint32_t row = 0; row < v->rows.count && rc == 0; row++)
+		if (!rows_is_dead(&v->rows, row))
+			rc = stranger_take(s, v->rows.owners[row]);
+	return rc;
+}
+
 static int strangers_load(struct memory *mem, struct walk *known)
 {
 	struct strangers s = {.known = known, .found = {.mem = mem}};
@@ -218,12 +245,9 @@ static int strangers_load(struct memory *mem, struct walk *known)
 		qsort(known->inodes, known->count, sizeof known->inodes[0], compare_inodes);
 	pthread_rwlock_rdlock(&mem->index);
 	rc = lexical_each(mem->lexical, stranger_take, &s);
-	if (mem->vectors) {
-		const struct rows *rows = &collection_vectors(mem->vectors)->rows;
-		for (uint32_t row = 0; row < rows->count && rc == 0; row++)
-			if (!rows_is_dead(rows, row))
-				rc = stranger_take(&s, rows->owners[row]);
-	}
+	for (unsigned i = 0; i < mem->models.count && rc == 0; i++)
+		if (mem->models.all[i].vectors)
+			rc = owners_take(&s, collection_vectors(mem->models.all[i].vectors));
 	pthread_rwlock_unlock(&mem->index);
 	for (uint32_t i = 0; i < s.found.count && rc == 0; i++)
 		rc = file_load(mem, s.found.inodes[i]);
@@ -252,6 +276,16 @@ int memory_load(struct memory *mem)
 	return rc;
 }
 
+/* Has the directory of a text come to choose another model? */
+static int is_misplaced(struct memory *mem, uint64_t inode, const struct memory_state *state)
+{
+	if (!atomic_load_explicit(&mem->models.chosen, memory_order_relaxed) || !state->parts ||
+	    state->model == MEMORY_MODEL_ROWS)
+		return 0;
+	const struct memory_model *wanted = memory_model_wanted(mem, inode, NULL);
+	return wanted && wanted->number != state->model;
+}
+
 int memory_index_review(struct memory *mem)
 {
 	struct walk w = {.mem = mem};
@@ -264,7 +298,8 @@ int memory_index_review(struct memory *mem)
 		if (memory_state_get(mem, w.inodes[i], &state, reason) < 0)
 			continue; /* it is pending anyhow, or gone */
 		if (memory_is_hidden(mem, w.inodes[i]) != !strcmp(reason, MEMORY_HIDDEN) ||
-		    (settings && state.model == MEMORY_MODEL_ROWS))
+		    (settings && state.model == MEMORY_MODEL_ROWS) ||
+		    is_misplaced(mem, w.inodes[i], &state))
 			rc = pending_add(&mem->pending, w.inodes[i], 0);
 	}
 	alloc_free(w.inodes);

@@ -26,19 +26,29 @@ struct verdict {
 	int allowed;
 };
 
+/* A model whose vectors the query is compared with. */
+struct asked {
+	struct memory_model *model;
+	float *vector;      /* of the query */
+	float scale, shift; /* of its scores, to those of the first one */
+};
+
 struct search {
 	struct memory *mem;
 	const struct memory_query *query;
-	float *vector; /* of the query, or NULL */
+	struct asked asked[MEMORY_MODELS_MAX]; /* the one with most passages first */
+	unsigned asked_count, unasked;
+	float *vector; /* of a query without words, or NULL */
 	uint32_t dim;  /* of it */
 	int raw;       /* scores are similarities: vectors that were brought are among the hits */
 	struct words_bag bag;
 	float *weights; /* of its terms */
 	struct fuse_background background;
 	struct search_hit hits[2][CANDIDATES];
-	struct search_hit missing[2 * CANDIDATES];
+	struct search_hit missing[2 * CANDIDATES], rest[2 * CANDIDATES];
 	struct fuse_hit fused[2 * CANDIDATES + ASSOCIATED];
 	unsigned counts[2], count;
+	struct search_filter filter;
 	int partial;
 	struct verdict verdicts[1 << VERDICTS_LOG2]; /* the last one of each hash */
 	char path[MEMORY_PATH_MAX];
@@ -71,21 +81,141 @@ static int accept_hit(void *arg, uint64_t owner, uint32_t part)
 	return accept_other(arg, owner, part) && is_allowed(arg, owner);
 }
 
+/* ---- what is asked of which model ---- */
+
+static struct asked *asked_add(struct search *s, struct memory_model *m)
+{
+	struct asked *a = &s->asked[s->asked_count];
+
+	a->model = m;
+	a->scale = 1;
+	a->shift = 0;
+	a->vector = alloc_zeroed(memory_model_dim(m), sizeof *a->vector);
+	s->asked_count += a->vector != NULL;
+	return a->vector ? a : NULL;
+}
+
+/* The words of a question by one model. -ENOMEM; of an embedder that fails: its texts are not asked. */
+static int asked_embed(struct search *s, struct memory_model *m, const char *text, size_t length,
+		       char *why)
+{
+	const uint32_t dim = memory_model_dim(m);
+	int rc = -EAGAIN;
+
+	if (!m->embedder || memory_model_rests(m)) {
+		s->unasked++;
+		return rc;
+	}
+	struct asked *a = asked_add(s, m);
+	if (!a)
+		return -ENOMEM;
+	if (questions_find(&m->questions, text, length, a->vector, dim))
+		return 0;
+	if (embedder_dim(m->embedder) == dim)
+		rc = embedder_embed(m->query, &text, &length, 1, a->vector, why);
+	else if (embedder_probe(m->query, why) == 0 && embedder_dim(m->embedder) == dim)
+		rc = embedder_embed(m->query, &text, &length, 1, a->vector, why);
+	if (rc == 0) {
+		questions_keep(&m->questions, text, length, a->vector, dim);
+		return 0;
+	}
+	alloc_free(a->vector);
+	s->asked_count--;
+	s->unasked++;
+	if (rc != -ECANCELED)
+		memory_model_failed(m, NULL);
+	return rc;
+}
+
+/* A text by every model that has vectors but those that are asked already. `models`: a bit for each that
+ * has. */
+static int text_embed(struct search *s, uint32_t models, const char *text, size_t length)
+{
+	static _Thread_local char why[EMBEDDER_WHY]; /* handlers have 3 KiB of stack */
+	struct memory *mem = s->mem;
+	int failed = 0;
+
+	for (unsigned i = 0; i < mem->models.count; i++) {
+		struct memory_model *m = &mem->models.all[i];
+		if (!(models >> i & 1) || (s->asked_count && s->asked[0].model == m))
+			continue;
+		int rc = asked_embed(s, m, text, length, why);
+		if (rc == -ENOMEM)
+			return rc;
+		failed = rc < 0 ? rc : failed;
+	}
+	return s->asked_count ? 0 : failed;
+}
+
+static OWN_FRAME struct memory_model *model_of_vector(struct search *s)
+{
+	char reason[MEMORY_REASON_MAX + 1];
+	struct memory_state state;
+	struct memory *mem = s->mem;
+	struct memory_model *m = mem->models.standard;
+
+	if (s->query->like && memory_state_get(mem, s->query->like, &state, reason) == 0 &&
+	    state.model != MEMORY_MODEL_ROWS && state.dim == s->dim)
+		m = memory_model_find(mem, state.model);
+	for (unsigned i = 0; i < mem->models.count && (!m || memory_model_dim(m) != s->dim); i++)
+		m = &mem->models.all[i];
+	return m && memory_model_dim(m) == s->dim ? m : NULL;
+}
+
+/* The first passage of the file that others are to be like, for the models that it has no vector of. */
+static OWN_FRAME int like_embed(struct search *s, uint32_t models)
+{
+	struct memory *mem = s->mem;
+	uint64_t inode = s->query->like;
+	struct names_inode record;
+	struct memory_part part;
+	uint8_t sub[4];
+	size_t length;
+	struct mneme_key key = memory_key(inode, MNEME_TYPE_PASSAGE, 0, sub);
+
+	if (s->asked_count)
+		models &= ~(1u << (s->asked[0].model - mem->models.all));
+	if (!models || mneme_get(mem->engine, &key, &part, sizeof part, &length) < 0 ||
+	    length != sizeof part || memory_inode(mem->engine, inode, &record) < 0)
+		return 0;
+	length =
+		part.end - part.begin < MEMORY_QUERY_MAX ? part.end - part.begin : MEMORY_QUERY_MAX;
+	char *text = alloc_get(length + 1);
+	if (!text)
+		return -ENOMEM;
+	int n = memory_read(mem->engine, inode, record.size, part.begin, text, length);
+	int rc = n > 0 ? text_embed(s, models, text, (size_t)n) : 0;
+	alloc_free(text);
+	return rc == -ENOMEM ? rc : 0;
+}
+
 /* The vector of a query without words. */
-static int vector_prepare(struct search *s)
+static int vector_prepare(struct search *s, uint32_t models)
 {
 	const struct memory_query *q = s->query;
+	int rc = 0;
 
 	s->vector = alloc_get(MEMORY_DIM_MAX * sizeof *s->vector);
 	if (!s->vector)
 		return -ENOMEM;
 	if (q->like)
-		return memory_vector_shown(s->mem, q->like, s->vector, MEMORY_DIM_MAX, &s->dim);
-	if (q->dim > MEMORY_DIM_MAX)
+		rc = memory_vector_shown(s->mem, q->like, s->vector, MEMORY_DIM_MAX, &s->dim);
+	else if (q->dim > MEMORY_DIM_MAX)
 		return -EINVAL;
-	memcpy(s->vector, q->vector, q->dim * sizeof *s->vector);
-	s->dim = q->dim;
-	return s->dim == s->mem->dim || spaces_have(s->mem->spaces, s->dim) ? 0 : -EINVAL;
+	else
+		memcpy(s->vector, q->vector, (s->dim = q->dim) * sizeof *s->vector);
+	if (rc < 0)
+		return rc;
+	struct memory_model *m = model_of_vector(s);
+	if (m && models >> (m - s->mem->models.all) & 1) {
+		struct asked *a = asked_add(s, m);
+		if (!a)
+			return -ENOMEM;
+		memcpy(a->vector, s->vector, s->dim * sizeof *a->vector);
+	}
+	if (q->like)
+		return like_embed(s, models);
+	return m || spaces_have(s->mem->spaces, s->dim) ? 0 : -EINVAL;
 }
 
 /* By filters alone. */
@@ -94,12 +224,11 @@ static int is_listing(const struct memory_query *q)
 	return !q->like && !q->vector && !q->length && q->filters_count;
 }
 
-/* The query's vector and words. `query` is held. */
-static int query_prepare(struct search *s)
+/* The query's vectors and words. `query` is held. */
+static OWN_FRAME int query_prepare(struct search *s, uint32_t models)
 {
 	struct memory *mem = s->mem;
 	const struct memory_query *q = s->query;
-	static _Thread_local char why[EMBEDDER_WHY]; /* handlers have 3 KiB of stack */
 
 	if (q->text) {
 		int rc = words_count(mem->query.words, q->text, q->length, &s->bag);
@@ -107,58 +236,112 @@ static int query_prepare(struct search *s)
 			return rc;
 	}
 	if (q->vector || q->like)
-		return vector_prepare(s);
-	if (!mem->dim || q->mode == MEMORY_LEXICAL || is_listing(q))
+		return vector_prepare(s, models);
+	if (q->mode == MEMORY_LEXICAL || is_listing(q))
 		return 0;
-	s->dim = mem->dim;
-	s->vector = alloc_zeroed(mem->dim, sizeof *s->vector);
-	if (!s->vector)
-		return -ENOMEM;
-	if (questions_find(&mem->questions, q->text, q->length, s->vector, s->dim))
-		return 0;
-	int rc = embedder_embed(mem->query.worker, &q->text, &q->length, 1, s->vector, why);
-	if (rc == 0)
-		questions_keep(&mem->questions, q->text, q->length, s->vector, s->dim);
-	return rc;
+	int rc = text_embed(s, models, q->text, q->length);
+	/* words remain */
+	return rc == -ENOMEM || q->mode == MEMORY_VECTOR || q->mode == MEMORY_SIMILAR ? rc : 0;
 }
 
-/* Adds vectors that users brought to those of the embedder: of a query by vector or by a file. */
-static int brought_search(struct search *s, const struct search_filter *filter, int *partial)
+/* ---- finding ---- */
+
+/* Keeps the best of the list of meaning and of `count` others. */
+static void hits_merge(struct search *s, const struct search_hit *others, unsigned count)
 {
 	struct search_heap best = {.hits = s->missing, .limit = CANDIDATES};
-	enum vectors_metric metric;
-	unsigned count;
-	uint32_t dim;
 
-	memory_collection_of(s->mem, s->query->scope, &dim, &metric);
-	int rc = spaces_search(s->mem->spaces, s->dim, metric, s->vector, filter, CANDIDATES,
-			       s->hits[0], &count, partial);
-	if (rc < 0 || !count)
-		return rc;
-	s->raw = 1;
 	for (unsigned i = 0; i < s->counts[1]; i++)
 		search_heap_push(&best, &s->hits[1][i]);
-	for (unsigned i = 0; i < count; i++) {
-		s->hits[0][i].row |= BROUGHT;
-		search_heap_push(&best, &s->hits[0][i]);
-	}
+	for (unsigned i = 0; i < count; i++)
+		search_heap_push(&best, &others[i]);
 	search_heap_finish(&best);
 	memcpy(s->hits[1], best.hits, best.count * sizeof best.hits[0]);
 	s->counts[1] = best.count;
+}
+
+/* Adds vectors that users brought to those of the models: of a query by vector or by a file. */
+static OWN_FRAME int brought_search(struct search *s)
+{
+	enum vectors_metric metric;
+	unsigned count;
+	uint32_t dim;
+	int partial = 0;
+
+	memory_collection_of(s->mem, s->query->scope, &dim, &metric);
+	int rc = spaces_search(s->mem->spaces, s->dim, metric, s->vector, &s->filter, CANDIDATES,
+			       s->rest, &count, &partial);
+	s->partial |= partial;
+	if (rc < 0 || !count)
+		return rc;
+	s->raw = 1;
+	for (unsigned i = 0; i < count; i++)
+		s->rest[i].row |= BROUGHT;
+	hits_merge(s, s->rest, count);
 	return 0;
 }
 
-static int vectors_search(struct search *s, const struct search_filter *filter, int *partial)
+/* Scores of two models are compared by how far they lie above what is usual in each, and given in the
+ * scale of the one with most passages. Of very few passages nothing is usual: they count as the mean. */
+static OWN_FRAME int scales_settle(struct search *s)
 {
-	struct index_query query = {.vector = s->vector, .limit = CANDIDATES, .filter = filter};
-	int rc = 0, more = 0;
+	struct fuse_background *b = &s->background;
+	unsigned most = 0;
+	int rc = 0;
 
-	if (s->mem->vectors && s->dim == s->mem->dim)
-		rc = collection_search(s->mem->vectors, &query, s->hits[1], &s->counts[1], partial);
-	if (rc == 0 && (s->query->vector || s->query->like))
-		rc = brought_search(s, filter, &more);
-	*partial |= more;
+	for (unsigned i = 1; i < s->asked_count; i++)
+		if (memory_model_rows(s->asked[i].model) > memory_model_rows(s->asked[most].model))
+			most = i;
+	struct asked first = s->asked[most];
+	s->asked[most] = s->asked[0];
+	s->asked[0] = first;
+	b->vector_mean = 0;
+	b->vector_deviation = 1;
+	for (unsigned i = 0; i < s->asked_count && rc == 0; i++) {
+		struct asked *a = &s->asked[i];
+		float mean = 0, deviation = 0;
+		if (a->model->vectors)
+			rc = flat_background(collection_vectors(a->model->vectors), a->vector,
+					     &mean, &deviation);
+		if (i == 0) {
+			b->vector_mean = mean;
+			b->vector_deviation = deviation;
+			continue;
+		}
+		a->scale = deviation > 0 ? b->vector_deviation / deviation : 0;
+		a->shift = b->vector_mean - a->scale * mean;
+	}
 	return rc;
+}
+
+static OWN_FRAME int asked_search(struct search *s, const struct asked *a)
+{
+	struct index_query query = {.vector = a->vector, .limit = CANDIDATES, .filter = &s->filter};
+	int is_first = a == s->asked, partial = 0;
+	struct search_hit *hits = is_first ? s->hits[1] : s->rest;
+	unsigned count = 0;
+
+	if (!a->model->vectors)
+		return 0;
+	int rc = collection_search(a->model->vectors, &query, hits, &count, &partial);
+	s->partial |= partial;
+	if (is_first)
+		s->counts[1] = count;
+	if (rc < 0 || is_first)
+		return rc;
+	for (unsigned i = 0; i < count; i++)
+		hits[i].score = a->shift + a->scale * hits[i].score;
+	hits_merge(s, hits, count);
+	return 0;
+}
+
+static int vectors_search(struct search *s)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; i < s->asked_count && rc == 0; i++)
+		rc = asked_search(s, &s->asked[i]);
+	return rc == 0 && s->vector ? brought_search(s) : rc;
 }
 
 static int asks_words(const struct memory_query *q)
@@ -189,19 +372,17 @@ static void raw_collect(struct search *s)
 
 static int lists_find(struct search *s, search_accept *accept)
 {
-	struct search_filter filter = {
-		.accept = accept, .arg = s, .deadline_ns = s->query->deadline_ns};
-	int partial[2] = {0, 0}, rc = 0;
+	int rc = 0;
 
+	s->filter = (struct search_filter){
+		.accept = accept, .arg = s, .deadline_ns = s->query->deadline_ns};
+	s->partial = 0;
 	s->counts[0] = s->counts[1] = 0;
 	s->raw = s->query->vector && !s->query->like;
 	if (asks_words(s->query) && s->bag.count)
-		rc = lexical_search(s->mem->lexical, &s->bag, &filter, CANDIDATES, s->hits[0],
-				    &s->counts[0], &partial[0]);
-	if (rc == 0 && s->vector)
-		rc = vectors_search(s, &filter, &partial[1]);
-	s->partial = partial[0] | partial[1];
-	return rc;
+		rc = lexical_search(s->mem->lexical, &s->bag, &s->filter, CANDIDATES, s->hits[0],
+				    &s->counts[0], &s->partial);
+	return rc == 0 ? vectors_search(s) : rc;
 }
 
 static int all_allowed(struct search *s)
@@ -235,6 +416,34 @@ static int candidates_find(struct search *s)
 	return 0;
 }
 
+/* What the missing mean to the question: each is in one model's collection at most. */
+static OWN_FRAME int meaning_fill(struct search *s, unsigned missing)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; i < missing; i++)
+		s->missing[i].score = -INFINITY;
+	for (unsigned k = 0; k < s->asked_count && rc == 0; k++) {
+		const struct asked *a = &s->asked[k];
+		unsigned count = 0;
+		if (!a->model->vectors)
+			continue;
+		for (unsigned i = 0; i < missing; i++)
+			if (!isfinite(s->missing[i].score))
+				s->rest[count++] = s->missing[i];
+		rc = flat_score_owners(collection_vectors(a->model->vectors), a->vector, s->rest,
+				       count);
+		for (unsigned i = 0, at = 0; i < missing && rc == 0; i++) {
+			if (isfinite(s->missing[i].score))
+				continue;
+			s->missing[i] = s->rest[at++];
+			if (isfinite(s->missing[i].score))
+				s->missing[i].score = a->shift + a->scale * s->missing[i].score;
+		}
+	}
+	return rc;
+}
+
 /* Scores the best part of every candidate that the other side alone has found. */
 static int side_fill(struct search *s, enum fuse_known side)
 {
@@ -248,8 +457,7 @@ static int side_fill(struct search *s, enum fuse_known side)
 		return 0;
 	rc = side == FUSE_LEXICAL
 		     ? lexical_score_owners(s->mem->lexical, &s->bag, s->missing, missing)
-		     : flat_score_owners(collection_vectors(s->mem->vectors), s->vector, s->missing,
-					 missing);
+		     : meaning_fill(s, missing);
 	for (unsigned i = 0, k = 0; i < s->count && rc == 0; i++) {
 		struct fuse_hit *f = &s->fused[i];
 		if (f->known & side)
@@ -281,7 +489,7 @@ static int rank(struct search *s)
 	const struct memory_query *q = s->query;
 	struct fuse_options options = {.method = q->rank_fusion ? FUSE_RANK : FUSE_STANDARD};
 	int has_words = asks_words(q) && s->bag.count;
-	int has_vector = s->vector && (mem->vectors || s->raw), rc = 0;
+	int has_vector = s->asked_count || s->raw, rc = 0;
 
 	for (unsigned i = 0; i < s->count; i++) { /* a side that is not asked says nothing */
 		s->fused[i].lexical = has_words ? s->fused[i].lexical : -INFINITY;
@@ -296,9 +504,6 @@ static int rank(struct search *s)
 	if (has_words)
 		lexical_background(mem->lexical, &s->bag, &s->background.lexical_mean,
 				   &s->background.lexical_deviation);
-	if (has_vector && !s->raw)
-		rc = flat_background(collection_vectors(mem->vectors), s->vector,
-				     &s->background.vector_mean, &s->background.vector_deviation);
 	options.lexical_weight = has_words;
 	options.vector_weight = has_vector;
 	if (q->mode == MEMORY_SIMILAR || s->raw) /* the score is the similarity itself */
@@ -379,13 +584,27 @@ OWN_FRAME static int newest_collect(struct search *s)
 	return rc;
 }
 
+/* [index] */
+static uint32_t models_with_rows(const struct memory *mem)
+{
+	uint32_t models = 0;
+
+	for (unsigned i = 0; i < mem->models.count; i++)
+		if (memory_model_rows(&mem->models.all[i]))
+			models |= 1u << i;
+	return models;
+}
+
 static int search_run(struct search *s)
 {
 	struct memory *mem = s->mem;
 	int rc;
 
+	pthread_rwlock_rdlock(&mem->index);
+	uint32_t models = models_with_rows(mem);
+	pthread_rwlock_unlock(&mem->index);
 	pthread_mutex_lock(&mem->query.lock);
-	rc = query_prepare(s);
+	rc = query_prepare(s, models);
 	pthread_mutex_unlock(&mem->query.lock);
 	if (rc < 0)
 		return rc;
@@ -394,7 +613,9 @@ static int search_run(struct search *s)
 	if (rc == 0 && is_listing(s->query)) {
 		rc = newest_collect(s);
 	} else if (rc == 0) {
-		LAYER(index, rc = candidates_find(s));
+		rc = scales_settle(s);
+		if (rc == 0)
+			LAYER(index, rc = candidates_find(s));
 		if (rc == 0)
 			rc = rank(s);
 	}
@@ -434,6 +655,7 @@ int memory_search(struct memory *mem, const struct memory_query *query, struct m
 			answer->count++;
 	if (rc == 0) {
 		answer->partial = s->partial;
+		answer->unasked = s->unasked;
 		answer->mode = query->mode;
 		answer->rank_fusion = query->rank_fusion;
 		answer->associate = query->associate;
@@ -443,6 +665,8 @@ int memory_search(struct memory *mem, const struct memory_query *query, struct m
 		answer->cosine_deviation = s->background.vector_deviation;
 		*out = answer;
 	}
+	for (unsigned i = 0; i < s->asked_count; i++)
+		alloc_free(s->asked[i].vector);
 	alloc_free(s->vector);
 	alloc_free(s->weights);
 	words_bag_free(&s->bag);

@@ -3,11 +3,15 @@
  * Purpose:   the indexes in files, so that a mount need not build them: derived data, never the truth.
  *
  *   STORE/index/words      the lexical index (core/search/lexical_file.c)
- *   STORE/index/vectors    the vectors and their sealed segments (core/search/vectors_file.c)
- *   STORE/index/cells      the index of the vectors, where there is one (core/search/index/index_file.c)
- *   STORE/index/memory     written last. Envelope of core/search/file.h, magic "MNEMMEM1", version 1;
- *     body: u8 uuid[16] of the store, u64 log position, u64 epoch, u32 model, u32 dim,
- *           u32 flags, u32 pending P, u64 inode x P
+ *   STORE/index/vectors-M  the vectors of model M (8 hexadecimal digits) and their sealed segments
+ *                          (core/search/vectors_file.c)
+ *   STORE/index/cells-M    their index, where there is one (core/search/index/index_file.c)
+ *   STORE/index/memory     written last. Envelope of core/search/file.h, magic "MNEMMEM1", version 2;
+ *     body: u8 uuid[16] of the store, u64 log position, u64 epoch, u32 choice, u32 models N,
+ *           u32 flags, u32 pending P, (u32 model, u32 dim) x N, u64 inode x P
+ *
+ * The choice stands for the embedders that are set up: where it is another one now, some texts may
+ * have to be embedded by another model.
  *
  * The position in each envelope is the number of the snapshot. Flag 1: nothing was changed after it, so
  * it stands for the store when log position and epoch are still the same. Flag 2: some inode has, or
@@ -29,12 +33,10 @@
 #include <string.h>
 
 static const char manifest_magic[8] = {'M', 'N', 'E', 'M', 'M', 'E', 'M', '1'};
-enum { MANIFEST_FORMAT = 1, SAVE_TRIES = 3 };
+enum { MANIFEST_FORMAT = 2, SAVE_TRIES = 3 };
 
 #define DIRECTORY "index"
 #define WORDS DIRECTORY "/words"
-#define VECTORS DIRECTORY "/vectors"
-#define CELLS DIRECTORY "/cells"
 #define MANIFEST DIRECTORY "/memory"
 
 static void say(const char *what, int rc)
@@ -52,10 +54,12 @@ int memory_manifest_read(struct search_reader *r, struct memory_manifest *out)
 	if (!head)
 		return -EUCLEAN;
 	memcpy(&out->head, head, sizeof out->head);
-	const uint8_t *pending = search_reader_take(r, out->head.pending * 8ull);
-	if (!pending || r->at != r->length)
+	out->models = search_reader_take(r, out->head.models *
+						    (uint64_t)sizeof(struct memory_manifest_model));
+	if (out->models)
+		out->pending = search_reader_take(r, out->head.pending * 8ull);
+	if (!out->models || !out->pending || r->at != r->length)
 		return -EUCLEAN;
-	out->pending = pending;
 	return 0;
 }
 
@@ -84,20 +88,34 @@ static int words_load(struct memory *mem, uint64_t *position)
 	return 0;
 }
 
-static int vectors_load_with_cells(struct memory *mem, uint64_t *position)
+struct model_files {
+	char vectors[IO_NAME_MAX], cells[IO_NAME_MAX];
+};
+
+static struct model_files files_of(uint32_t number)
 {
+	struct model_files f;
+
+	snprintf(f.vectors, sizeof f.vectors, DIRECTORY "/vectors-%08x", number);
+	snprintf(f.cells, sizeof f.cells, DIRECTORY "/cells-%08x", number);
+	return f;
+}
+
+static int vectors_load_with_cells(struct memory *mem, struct memory_model *m, uint64_t *position)
+{
+	const struct model_files f = files_of(m->number);
 	struct collection *collection = NULL;
 	struct vectors *v;
 	struct index *cells = NULL;
 	uint64_t cells_position = 0;
-	int rc = vectors_load(mem->snapshot.io, VECTORS, &v, position);
+	int rc = vectors_load(mem->snapshot.io, f.vectors, &v, position);
 
 	if (rc)
 		return rc;
-	if (v->config.dim != mem->dim || v->config.metric != VECTORS_COSINE ||
+	if (v->config.dim != memory_model_dim(m) || v->config.metric != VECTORS_COSINE ||
 	    v->config.type != VECTORS_F16)
 		rc = -EUCLEAN;
-	if (rc == 0 && index_load(mem->snapshot.io, CELLS, v, &cells, &cells_position) == 0 &&
+	if (rc == 0 && index_load(mem->snapshot.io, f.cells, v, &cells, &cells_position) == 0 &&
 	    cells_position != *position) {
 		index_free(cells); /* it is built anew when that is worth it */
 		cells = NULL;
@@ -109,9 +127,10 @@ static int vectors_load_with_cells(struct memory *mem, uint64_t *position)
 		vectors_free(v);
 		return rc;
 	}
+	mem->snapshot.models |= 1u << (m - mem->models.all);
 	pthread_rwlock_wrlock(&mem->index);
-	collection_free(mem->vectors);
-	mem->vectors = collection;
+	collection_free(m->vectors);
+	m->vectors = collection;
 	pthread_rwlock_unlock(&mem->index);
 	return 0;
 }
@@ -128,10 +147,27 @@ static int pending_load(struct memory *mem, const struct memory_manifest *m)
 	return rc;
 }
 
+/* The vectors of all models. -EUCLEAN: of another number, or a model that there is no place for. */
+static int models_load(struct memory *mem, uint64_t number, const struct memory_manifest *m)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; i < m->head.models && rc == 0; i++) {
+		struct memory_manifest_model named;
+		uint64_t position = 0;
+		memcpy(&named, m->models + i * sizeof named, sizeof named);
+		struct memory_model *model = memory_model_meet(mem, named.number, named.dim);
+		rc = model ? vectors_load_with_cells(mem, model, &position) : -EUCLEAN;
+		if (rc == 0 && position != number)
+			rc = -EUCLEAN;
+	}
+	return rc;
+}
+
 /* What the manifest names. 1: all of it, and it is of now. */
 static int files_load(struct memory *mem, uint64_t number, const struct memory_manifest *m)
 {
-	uint64_t words = 0, vectors = number;
+	uint64_t words = 0;
 	uint8_t uuid[16];
 
 	mneme_uuid(mem->engine, uuid);
@@ -141,14 +177,14 @@ static int files_load(struct memory *mem, uint64_t number, const struct memory_m
 	}
 	mem->snapshot.number = number;
 	int rc = words_load(mem, &words);
-	int same_model = m->head.model == mem->model && m->head.dim == mem->dim;
-	if (rc == 0 && same_model && mem->vectors)
-		rc = vectors_load_with_cells(mem, &vectors);
+	if (rc == 0)
+		rc = models_load(mem, number, m);
 	if (rc == -ENOMEM)
 		return rc;
 	if (rc)
 		say("a file of it cannot be used; it is built anew", rc);
-	if (rc || !same_model || words != number || vectors != number || !is_of_now(mem, m))
+	if (rc || m->head.choice != memory_models_choice(mem) || words != number ||
+	    !is_of_now(mem, m))
 		return 0;
 	if (m->head.flags & MEMORY_MANIFEST_HIDES)
 		atomic_store_explicit(&mem->hides, 1, memory_order_relaxed);
@@ -180,34 +216,48 @@ int memory_snapshot_load(struct memory *mem)
 
 /* ---- saving ---- */
 
-/* Full segments, one after the other: searches go on meanwhile. */
-static int segments_save(struct memory *mem)
+/* Of a model that has no text any more nothing is kept. [index] */
+static int is_kept(const struct memory *mem, const struct memory_model *m)
 {
+	return m->vectors && (m == mem->models.standard || memory_model_rows(m));
+}
+
+/* Full segments, one after the other: searches go on meanwhile. */
+static int segments_save(struct memory *mem, struct memory_model *m)
+{
+	const struct model_files f = files_of(m->number);
 	struct vectors_seal seal;
 
 	for (;;) {
 		pthread_rwlock_rdlock(&mem->index);
-		int any = vectors_seal_begin(collection_vectors(mem->vectors), &seal);
+		int any = is_kept(mem, m) &&
+			  vectors_seal_begin(collection_vectors(m->vectors), &seal);
 		pthread_rwlock_unlock(&mem->index);
 		if (!any)
 			return 0;
-		int rc = vectors_seal_write(&seal, mem->snapshot.io, VECTORS);
+		int rc = vectors_seal_write(&seal, mem->snapshot.io, f.vectors);
 		pthread_rwlock_wrlock(&mem->index);
-		collection_seal_end(mem->vectors, &seal, rc);
+		collection_seal_end(m->vectors, &seal, rc);
 		pthread_rwlock_unlock(&mem->index);
 		if (rc)
 			return rc;
 	}
 }
 
-static int cells_save(struct memory *mem, uint64_t number)
+static int model_save(struct memory *mem, const struct memory_model *m, uint64_t number)
 {
+	const struct model_files f = files_of(m->number);
 	struct io *io = mem->snapshot.io;
-	const struct index *cells = collection_index(mem->vectors);
 
-	if (cells)
-		return index_save(cells, collection_vectors(mem->vectors), io, CELLS, number);
-	int rc = io->ops->unlink(io, CELLS);
+	if (!is_kept(mem, m))
+		return 0;
+	const struct vectors *v = collection_vectors(m->vectors);
+	const struct index *cells = collection_index(m->vectors);
+	int rc = vectors_save_table(v, io, f.vectors, number);
+	if (rc == 0 && cells)
+		return index_save(cells, v, io, f.cells, number);
+	if (rc == 0)
+		rc = io->ops->unlink(io, f.cells);
 	return rc == -ENOENT ? 0 : rc;
 }
 
@@ -232,11 +282,12 @@ static int files_save(struct memory *mem, uint64_t number)
 {
 	int rc = words_save(mem, number);
 
-	if (rc == 0 && mem->vectors)
-		rc = vectors_save_table(collection_vectors(mem->vectors), mem->snapshot.io, VECTORS,
-					number);
-	if (rc == 0 && mem->vectors)
-		rc = cells_save(mem, number);
+	mem->snapshot.models = 0;
+	for (unsigned i = 0; i < mem->models.count && rc == 0; i++) {
+		rc = model_save(mem, &mem->models.all[i], number);
+		if (is_kept(mem, &mem->models.all[i]))
+			mem->snapshot.models |= 1u << i;
+	}
 	mem->snapshot.changes = mem->changes;
 	return rc;
 }
@@ -246,7 +297,9 @@ static int indexes_save(struct memory *mem, uint64_t number)
 	int rc = -EAGAIN;
 
 	for (int i = 0; i < SAVE_TRIES && rc == -EAGAIN; i++) {
-		rc = mem->vectors ? segments_save(mem) : 0;
+		rc = 0;
+		for (unsigned m = 0; m < mem->models.count && rc == 0; m++)
+			rc = segments_save(mem, &mem->models.all[m]);
 		if (rc)
 			break;
 		pthread_rwlock_rdlock(&mem->index);
@@ -256,9 +309,31 @@ static int indexes_save(struct memory *mem, uint64_t number)
 	return rc;
 }
 
+/* Files of models that have no vectors any more, or that an older version made, are of no use. */
+static int stranger_remove(void *arg, const char *name)
+{
+	const struct memory *mem = arg;
+	struct io *io = mem->snapshot.io;
+	char path[2 * IO_NAME_MAX];
+	unsigned number = 0, at = 0;
+
+	if (strncmp(name, "vectors", 7) && strncmp(name, "cells", 5))
+		return 0;
+	if (sscanf(name, "%*[a-z]-%8x", &number) != 1)
+		number = 0;
+	while (at < mem->models.count &&
+	       (mem->models.all[at].number != number || !(mem->snapshot.models >> at & 1)))
+		at++;
+	if (at == mem->models.count &&
+	    snprintf(path, sizeof path, DIRECTORY "/%s", name) < IO_NAME_MAX)
+		io->ops->unlink(io, path);
+	return 0;
+}
+
 static int manifest_save(struct memory *mem, uint64_t number, int is_final)
 {
-	struct memory_manifest_head head = {.model = mem->model, .dim = mem->dim};
+	struct memory_manifest_head head = {.choice = memory_models_choice(mem)};
+	struct memory_manifest_model models[MEMORY_MODELS_MAX];
 	struct mneme_stats stats;
 	struct search_writer w;
 	uint64_t *pending = NULL;
@@ -273,12 +348,19 @@ static int manifest_save(struct memory *mem, uint64_t number, int is_final)
 		head.flags |= MEMORY_MANIFEST_FINAL;
 	if (atomic_load_explicit(&mem->hides, memory_order_relaxed))
 		head.flags |= MEMORY_MANIFEST_HIDES;
+	for (unsigned i = 0; i < mem->models.count; i++) {
+		const struct memory_model *m = &mem->models.all[i];
+		if (mem->snapshot.models >> i & 1)
+			models[head.models++] =
+				(struct memory_manifest_model){m->number, memory_model_dim(m)};
+	}
 	if (is_final)
 		rc = pending_list(&mem->pending, &pending, &head.pending);
 	if (rc == 0)
 		rc = search_writer_open(&w, mem->snapshot.io, MANIFEST);
 	if (rc == 0) {
 		search_writer_put(&w, &head, sizeof head);
+		search_writer_put(&w, models, head.models * sizeof models[0]);
 		search_writer_put(&w, pending, head.pending * sizeof *pending);
 		rc = search_writer_close(&w, manifest_magic, MANIFEST_FORMAT, number, 0);
 	}
@@ -309,6 +391,7 @@ static int save(struct memory *mem, int is_final)
 	if (rc == 0) {
 		s->number = number;
 		s->is_saved = 1;
+		s->io->ops->list(s->io, DIRECTORY, stranger_remove, mem);
 	}
 	return rc;
 }

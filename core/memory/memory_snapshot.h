@@ -17,14 +17,22 @@ enum memory_manifest_flags { MEMORY_MANIFEST_FINAL = 1, MEMORY_MANIFEST_HIDES = 
 struct memory_manifest_head {
 	uint8_t uuid[16];
 	uint64_t lsn, epoch;
-	uint32_t model, dim;
-	uint32_t flags; /* enum memory_manifest_flags */
+	uint32_t choice; /* memory_models_choice() */
+	uint32_t models; /* that have vectors */
+	uint32_t flags;  /* enum memory_manifest_flags */
 	uint32_t pending;
 };
 _Static_assert(sizeof(struct memory_manifest_head) == 48, "layout");
 
+/* Stored. */
+struct memory_manifest_model {
+	uint32_t number, dim;
+};
+_Static_assert(sizeof(struct memory_manifest_model) == 8, "layout");
+
 struct memory_manifest {
 	struct memory_manifest_head head;
+	const uint8_t *models;  /* struct memory_manifest_model x head.models, borrowed as: */
 	const uint8_t *pending; /* u64 x head.pending, borrowed of the reader */
 };
 

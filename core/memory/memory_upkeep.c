@@ -15,23 +15,44 @@
 
 enum { RETRY_S = 30 };
 
-int memory_index_build(struct memory *mem, int always)
+/* A model that has no text any more lets its vectors go. [index, writing] */
+static void empty_free(struct memory *mem, struct memory_model *m)
+{
+	if (m == mem->models.standard || memory_model_rows(m))
+		return;
+	collection_free(m->vectors);
+	m->vectors = NULL;
+	mem->changes++; /* so its files go, too */
+}
+
+static int model_build(struct memory *mem, struct memory_model *m, int always)
 {
 	struct collection_build *build = NULL;
 	int rc = 0;
 
-	if (!mem->vectors)
-		return 0;
+	pthread_rwlock_wrlock(&mem->index);
+	if (m->vectors)
+		empty_free(mem, m);
+	pthread_rwlock_unlock(&mem->index);
 	pthread_rwlock_rdlock(&mem->index);
-	if (always || collection_wants_build(mem->vectors))
-		rc = collection_build_begin(mem->vectors, &build);
+	if (m->vectors && (always || collection_wants_build(m->vectors)))
+		rc = collection_build_begin(m->vectors, &build);
 	pthread_rwlock_unlock(&mem->index);
 	if (!build)
 		return rc;
 	rc = collection_build_run(build, 1, &mem->upkeep.stop);
 	pthread_rwlock_wrlock(&mem->index);
-	rc = collection_build_end(mem->vectors, build, rc);
+	rc = collection_build_end(m->vectors, build, rc);
 	pthread_rwlock_unlock(&mem->index);
+	return rc;
+}
+
+int memory_index_build(struct memory *mem, int always)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; i < mem->models.count && rc == 0; i++)
+		rc = model_build(mem, &mem->models.all[i], always);
 	return rc;
 }
 

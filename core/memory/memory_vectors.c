@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK = 1 << 20, SETTING_MAX = 32, SHOWN_NUMBERS = 8 };
+enum { BLOCK = 1 << 20, SHOWN_NUMBERS = 8 };
 
 static int attribute_get(struct memory *mem, uint64_t inode, const char *name, void *value,
 			 size_t size, size_t *length)
@@ -45,7 +45,7 @@ int memory_metric_parse(const char *text, enum vectors_metric *out)
 
 int memory_setting_check(const char *name, const void *value, size_t length)
 {
-	char text[SETTING_MAX], *end;
+	char text[MEMORY_SETTING_MAX], *end;
 	enum vectors_metric metric;
 
 	if (length >= sizeof text)
@@ -63,12 +63,11 @@ int memory_is_vector_name(const char *name)
 	return vecfile_kind(name) != VECFILE_NONE;
 }
 
-/* The value as a string; 0 if it is there. */
-static int setting_get(struct memory *mem, uint64_t inode, const char *name,
-		       char value[SETTING_MAX])
+int memory_setting_get(struct memory *mem, uint64_t inode, const char *name,
+		       char value[MEMORY_SETTING_MAX])
 {
 	size_t length;
-	int rc = attribute_get(mem, inode, name, value, SETTING_MAX - 1, &length);
+	int rc = attribute_get(mem, inode, name, value, MEMORY_SETTING_MAX - 1, &length);
 
 	if (rc == 0)
 		value[length] = 0;
@@ -78,15 +77,16 @@ static int setting_get(struct memory *mem, uint64_t inode, const char *name,
 void memory_collection_of(struct memory *mem, uint64_t inode, uint32_t *dim,
 			  enum vectors_metric *metric)
 {
-	char value[SETTING_MAX];
+	char value[MEMORY_SETTING_MAX];
 	int has_metric = 0;
 
 	*dim = 0;
 	*metric = VECTORS_COSINE;
 	do {
-		if (!*dim && setting_get(mem, inode, MEMORY_SETTING_DIM, value) == 0)
+		if (!*dim && memory_setting_get(mem, inode, MEMORY_SETTING_DIM, value) == 0)
 			*dim = (uint32_t)strtoul(value, NULL, 10);
-		if (!has_metric && setting_get(mem, inode, MEMORY_SETTING_METRIC, value) == 0)
+		if (!has_metric &&
+		    memory_setting_get(mem, inode, MEMORY_SETTING_METRIC, value) == 0)
 			has_metric = memory_metric_parse(value, metric) == 0;
 	} while ((!*dim || !has_metric) && (inode = memory_parent(mem, inode)));
 }

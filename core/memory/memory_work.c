@@ -411,6 +411,16 @@ uint32_t memory_work_pending(struct memory *mem)
 	return count;
 }
 
+int memory_work_later(struct memory *mem, uint64_t inode)
+{
+	uint64_t due = now_ms() + RETRY_MS;
+	int rc = pending_add(&mem->pending, inode, due);
+
+	if (rc == 0)
+		memory_work_add(mem, due);
+	return rc;
+}
+
 /* ---- start and end ---- */
 
 int memory_work_start(struct memory *mem)

@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	search_reader_over(&r, data, size);
 	if (memory_manifest_read(&r, &manifest))
 		return 0;
-	if (manifest.pending < data ||
+	if (manifest.models < data || manifest.pending < manifest.models ||
 	    manifest.pending + 8ull * manifest.head.pending != data + size)
 		__builtin_trap();
 	return 0;
@@ -24,8 +24,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 size_t fuzz_seed(unsigned number, uint8_t *buffer, size_t capacity)
 {
-	struct memory_manifest_head head = {.lsn = 4096, .epoch = 2, .dim = 512, .pending = number};
-	size_t size = sizeof(head) + 8ull * number;
+	struct memory_manifest_head head = {
+		.lsn = 4096, .epoch = 2, .models = number % 2, .pending = number};
+	size_t size = sizeof(head) + 8ull * (head.models + number);
 
 	if (number > 3 || size > capacity)
 		return 0;

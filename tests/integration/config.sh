@@ -19,7 +19,7 @@ says() { # PATTERN COMMAND...
 	cat "$work/said"
 	grep -qE -- "$1" "$work/said"
 }
-check defaults shows . 'dim=  # .*default' 'metric=cosine  # .*default' 'index=yes  # .*default' 'embedder=.' 'durability='
+check defaults shows . 'dim=  # .*default' 'metric=cosine  # .*default' 'index=yes  # .*default' 'embedder=  # .*default of the mount .*:' 'durability='
 check set eval 'echo metric=l2 >vectors/.mneme/config'
 check several eval 'printf "dim=3  # numbers\n\n# and\nmetric=dot\n" >vectors/.mneme/config'
 check is_set shows vectors 'dim=3  # .*set here' 'metric=dot  # .*set here'
@@ -45,7 +45,7 @@ check wrong_dim refused 'dim wants a number of dimensions from 1 to 4096' dim=0
 check wrong_index refused 'index wants yes or no' index=maybe
 check no_value refused 'dim wants a value' dim
 check unknown refused "there is no setting 'colour': dim, metric, index" colour=red
-check embedder refused 'embedder is chosen for the whole store' embedder=other
+check wrong_embedder refused 'embedder wants builtin, hash, http, command or none' embedder=other
 check durability refused 'durability is chosen for the whole mount' durability=strict
 check all_or_nothing refused 'metric wants' dim=7 metric=l3
 check write_fails eval '! echo metric=l3 >vectors/.mneme/config'
