@@ -405,11 +405,41 @@ static int open_engine(const char *store, const struct mneme_options *options, s
 	return err;
 }
 
+/* Is the memory of this process limited by a cgroup of version 1? */
+static int in_limited_cgroup_1(void)
+{
+	static const char line_head[] = ":memory:";
+	char line[512], path[640];
+	unsigned long long limit = 0;
+	FILE *file = fopen("/proc/self/cgroup", "re");
+
+	for (path[0] = 0; file && fgets(line, sizeof line, file);) {
+		const char *at = strstr(line, line_head);
+		if (at)
+			snprintf(path, sizeof path,
+				 "/sys/fs/cgroup/memory%.*s/memory.limit_in_bytes",
+				 (int)strcspn(at + strlen(line_head), "\n"),
+				 at + strlen(line_head));
+	}
+	if (file)
+		fclose(file);
+	file = fopen(path, "re");
+	int known = file && fscanf(file, "%llu", &limit) == 1;
+	if (file)
+		fclose(file);
+	return known && limit / (unsigned)getpagesize() < (unsigned long)sysconf(_SC_PHYS_PAGES);
+}
+
 /* Who is short of memory may wait until dirty pages of this mount are written, and only these threads
- * write them: their own allocations are not to wait for that. Wants CAP_SYS_RESOURCE. */
+ * write them: their own allocations are not to wait for that. Wants CAP_SYS_RESOURCE. Without it version
+ * 1 of cgroups lets them wait, unless the kernel caches writes, with times and sizes of its own. */
 static void never_wait_for_ourselves(void)
 {
-	prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
+	if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) && in_limited_cgroup_1())
+		fprintf(stderr,
+			"mnemefs: without CAP_SYS_RESOURCE programs that write through maps can "
+			"hang this mount for good, where they share its cgroup (of version 1) and "
+			"the limit of its memory: give it that right, or a cgroup of its own\n");
 }
 
 int fs_session_open(const char *store, const char *directory, const struct fs_options *options,
