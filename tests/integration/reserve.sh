@@ -106,7 +106,7 @@ END
 refused() # "too little is left" by the one who asks, not by the one who has it
 {
 	fallocate -l 32M "$mnt/more" 2>"$work/said" && return 1
-	grep -q 'No space left' "$work/said" && rm "$mnt/more"
+	grep -q "No space left" "$work/said" && rm -f "$mnt/more"
 }
 
 check df_counts_what_is_set_aside counts_as_used
