@@ -13,6 +13,7 @@
 #include "tests/requests.h"
 
 #include <fcntl.h>
+#include <linux/falloc.h>
 #include <linux/fs.h>
 
 enum {
@@ -20,6 +21,7 @@ enum {
 	REQUESTS_MAX = 64,
 	INPUTS_A_STORE = 20000,
 	HEAD = 4, /* of a request in the input */
+	RESERVE_MAX = 64 << 20,
 };
 
 static struct {
@@ -110,6 +112,18 @@ static void make_home(void)
 		fuzz.known[i] = fuzz.home;
 }
 
+/* A reservation is as long as the disk below has room, a key for each 16 KiB: on a large disk one that
+ * is made by chance takes longer than an input may. */
+static void request_fallocate(uint64_t node, const uint8_t *arguments, size_t length)
+{
+	struct fuse_fallocate_in in = {0};
+
+	memcpy(&in, arguments, length < sizeof(in) ? length : sizeof(in));
+	if (!(in.mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) && in.length <= INT64_MAX)
+		in.length %= RESERVE_MAX;
+	request(FUSE_FALLOCATE, node, &in, length < sizeof(in) ? length : sizeof(in));
+}
+
 static uint64_t node_of(uint8_t byte)
 {
 	if (byte < 128)
@@ -132,7 +146,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (length > size - HEAD)
 			length = size - HEAD;
 		/* the session's own: the kernel sends them once, at its ends */
-		if (opcode != FUSE_INIT && opcode != FUSE_DESTROY)
+		if (opcode == FUSE_FALLOCATE)
+			request_fallocate(node, data + HEAD, length);
+		else if (opcode != FUSE_INIT && opcode != FUSE_DESTROY)
 			request(opcode, node, data + HEAD, length);
 		data += HEAD + length;
 		size -= HEAD + length;
