@@ -9,7 +9,7 @@
 #include "core/store/check.h"
 #include "core/store/store.h"
 #include "tests/crash/history.h"
-#include "tests/crash/tier.h"
+#include "tests/tier.h"
 #include "tests/unit/unit.h"
 
 #include <errno.h>
@@ -295,7 +295,7 @@ START_TEST(test_crash_states_one_operation)
 	for (int b = 0; b < BASES; b++)
 		for (uint32_t t = 0; t < op_templates(); t++) {
 			struct history h;
-			if (tier_is_sanitized() && (t + b) % 8)
+			if (tier_is_short() && (t + b) % 8)
 				continue;
 			base_begin(&h, &bases[b]);
 			run_template(&h, t, tier_seed() + b);
@@ -315,7 +315,7 @@ START_TEST(test_crash_states_two_operations)
 	for (uint32_t t = 0; t < op_templates(); t++)
 		for (uint32_t u = 0; u < op_templates(); u++) {
 			struct history h;
-			if (tier_is_sanitized() && random_below(&random, 4))
+			if (tier_is_short() && random_below(&random, 4))
 				continue;
 			base_begin(&h, &bases[random_below(&random, BASES)]);
 			run_template(&h, t, random_next(&random));

@@ -7,7 +7,7 @@
 #include "core/store/store.h"
 #include "pool/alloc.h"
 #include "tests/crash/history.h"
-#include "tests/crash/tier.h"
+#include "tests/tier.h"
 #include "tests/unit/unit.h"
 
 #include <errno.h>

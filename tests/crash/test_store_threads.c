@@ -13,7 +13,7 @@
 #include "core/store/store.h"
 #include "pool/check.h"
 #include "tests/crash/history.h"
-#include "tests/crash/tier.h"
+#include "tests/tier.h"
 #include "tests/unit/unit.h"
 
 #include <errno.h>

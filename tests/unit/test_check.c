@@ -7,6 +7,7 @@
 #include "core/store/check.h"
 #include "core/store/io_sim.h"
 #include "core/store/store.h"
+#include "tests/tier.h"
 #include "tests/unit/check_seeds.h"
 #include "tests/unit/unit.h"
 
@@ -653,10 +654,10 @@ START_TEST(test_check_repair_that_failed_can_be_made_again)
 	static const uint32_t sites = 1u << SIM_OPEN | 1u << SIM_READ | 1u << SIM_WRITE |
 				      1u << SIM_SYNC | 1u << SIM_SYNC_DIR | 1u << SIM_UNLINK;
 	struct sim *sound = disk_full();
-	uint64_t before[2], after[2], failed = 0;
+	uint64_t before[2], after[2], failed = 0, step = tier_count(4, 16, 64);
 
 	keys_sum(sound, before);
-	for (uint64_t turn = 2; turn < 4000; turn += 1 + turn / 16) {
+	for (uint64_t turn = 2; turn < 4000; turn += 1 + turn / step) {
 		uint64_t nth = turn / 2, for_good = turn % 2;
 		struct told told = {.says = ""};
 		struct mneme_check_result result;

@@ -8,6 +8,7 @@
 #include "core/store/io_sim.h"
 #include "core/store/store.h"
 #include "pool/alloc.h"
+#include "tests/tier.h"
 #include "tests/unit/unit.h"
 
 #include <check.h>
@@ -668,7 +669,8 @@ int main(void)
 	Suite *s = suite_create("engine");
 	TCase *tc = tcase_create("engine");
 	tcase_set_timeout(tc, 240);
-	tcase_add_loop_test(tc, test_engine_equals_a_model_over_random_operations, 0, 6);
+	tcase_add_loop_test(tc, test_engine_equals_a_model_over_random_operations, 0,
+			    (int)tier_count(2, 6, 60));
 	tcase_add_test(tc, test_engine_gives_space_back_after_everything_is_deleted);
 	tcase_add_test(tc, test_a_full_leaf_splits_beside_two_large_cells);
 	tcase_add_test(tc, test_txn_conflict_is_found_and_nothing_is_applied);

@@ -2,12 +2,13 @@
 /*
  * Purpose:   every level of simd/ against the scalar one, within the error that simd.h states.
  *            Vectors lie against unreadable pages, so that a read beyond either end is a crash.
- *            MNEME_LONG=1 runs ten times the cases.
+ *            MNEME_LONG=1 runs ten times the cases, MNEME_SHORT=1 and a sanitizer a fifth.
  */
 #include "simd/crc32cfold.h"
 #include "simd/kernels.h"
 #include "simd/simd.h"
 #include "simd/topk.h"
+#include "tests/tier.h"
 
 #include <check.h>
 #include <stdbool.h>
@@ -43,9 +44,7 @@ static float random_unit(void)
 
 static size_t cases(size_t n)
 {
-	const char *more = getenv("MNEME_LONG");
-
-	return more && *more == '1' ? 10 * n : n;
+	return tier_count(n / 5, n, 10 * n);
 }
 
 /* AREA readable bytes with a fence on each side. */
@@ -435,7 +434,7 @@ START_TEST(test_simd_f16_and_bf16_round_as_ieee_says)
 		ck_assert_uint_eq(f16_from_f32(f), h);
 		ck_assert_uint_eq(bf16_from_f32(f32_from_bf16((uint16_t)h)) & 0xff80, h & 0xff80);
 	}
-	for (size_t n = 2000000; n; n--) {
+	for (size_t n = cases(500000); n; n--) {
 		float f = float_of_bits((uint32_t)random_next());
 		if (random_below(2))
 			f = random_unit() * (random_below(2) ? 1e-5f : 66000);
