@@ -5,6 +5,7 @@
 #include "fs/config.h"
 
 #include "core/memory/memory.h"
+#include "fs/durability.h"
 #include "fs/permission.h"
 #include "pool/alloc.h"
 
@@ -14,7 +15,7 @@
 
 enum { TEXT = 2048 };
 
-enum kind { KIND_DIM, KIND_METRIC, KIND_INDEX, KIND_EMBEDDER, KIND_FIXED };
+enum kind { KIND_DIM, KIND_METRIC, KIND_INDEX, KIND_EMBEDDER, KIND_DURABILITY };
 
 static const struct setting {
 	const char *name;
@@ -27,8 +28,8 @@ static const struct setting {
 	{"index", KIND_INDEX, NAMES_ROBOTS, "yes or no"},
 	{"embedder", KIND_EMBEDDER, MEMORY_SETTING_EMBEDDER,
 	 "builtin, hash, http, command or none"},
-	{"durability", KIND_FIXED, NULL,
-	 "chosen for the whole mount: -o durability=memory, buffered or strict"},
+	{"durability", KIND_DURABILITY, DURABILITY_ATTRIBUTE,
+	 "buffered or strict (memory is of a whole mount: -o durability=memory)"},
 };
 enum { SETTINGS = sizeof(settings) / sizeof(settings[0]) };
 
@@ -47,40 +48,48 @@ static const char *origin(struct fs *fs, uint64_t directory, const char *attribu
 							      : "default";
 }
 
+struct shown {
+	char number[16], embedder[32], standard[MEMORY_NAME_MAX + 32];
+};
+
 int config_write_text(struct fs *fs, uint64_t directory, char **text, size_t *length)
 {
 	static const char *const metrics[] = {"cosine", "dot", "l2"};
 	static const char *const modes[] = {"as the store", "memory", "buffered", "strict"};
+	struct shown *s = op_temporary(sizeof(*s));
 	enum vectors_metric metric;
 	uint32_t dim;
-	char number[16] = "", embedder[32] = "", standard[MEMORY_NAME_MAX + 32];
 
 	if (!fs->memory)
 		return -EOPNOTSUPP;
 	*text = alloc_get(TEXT);
-	if (!*text)
+	if (!*text || !s)
 		return -ENOMEM;
+	*s = (struct shown){0};
 	memory_collection_of(fs->memory, directory, &dim, &metric);
 	int is_hidden = memory_is_hidden(fs->memory, directory);
-	int is_chosen = memory_embedder_of(fs->memory, directory, embedder);
-	snprintf(standard, sizeof(standard), " of the mount (%s)",
+	int is_chosen = memory_embedder_of(fs->memory, directory, s->embedder);
+	enum mneme_durability mode = durability_of(fs, &directory, 1);
+	snprintf(s->standard, sizeof(s->standard), " of the mount (%s)",
 		 memory_embedder(fs->memory, NULL));
 	if (dim)
-		snprintf(number, sizeof(number), "%u", dim);
-	int n = snprintf(
-		*text, TEXT,
-		"# Write NAME=VALUE lines to set them here, NAME= to take a setting away "
-		"again.\n"
-		"dim=%s  # of vectors that are brought: %s (empty: any)\n"
-		"metric=%s  # of these vectors: %s\n"
-		"index=%s  # are texts and vectors searched: %s\n"
-		"embedder=%s  # of texts: %s%s\n"
-		"durability=%s  # %s\n",
-		number, origin(fs, directory, MEMORY_SETTING_DIM, dim != 0), metrics[metric],
-		origin(fs, directory, MEMORY_SETTING_METRIC, metric != VECTORS_COSINE),
-		is_hidden ? "no" : "yes", origin(fs, directory, NAMES_ROBOTS, is_hidden), embedder,
-		origin(fs, directory, MEMORY_SETTING_EMBEDDER, is_chosen),
-		is_chosen ? "" : standard, modes[fs->options.durability], settings[4].wants);
+		snprintf(s->number, sizeof(s->number), "%u", dim);
+	int n = snprintf(*text, TEXT,
+			 "# Write NAME=VALUE lines to set them here, NAME= to take a setting away "
+			 "again.\n"
+			 "dim=%s  # of vectors that are brought: %s (empty: any)\n"
+			 "metric=%s  # of these vectors: %s\n"
+			 "index=%s  # are texts and vectors searched: %s\n"
+			 "embedder=%s  # of texts: %s%s\n"
+			 "durability=%s  # of what is written: %s (the mount: %s)\n",
+			 s->number, origin(fs, directory, MEMORY_SETTING_DIM, dim != 0),
+			 metrics[metric],
+			 origin(fs, directory, MEMORY_SETTING_METRIC, metric != VECTORS_COSINE),
+			 is_hidden ? "no" : "yes", origin(fs, directory, NAMES_ROBOTS, is_hidden),
+			 s->embedder, origin(fs, directory, MEMORY_SETTING_EMBEDDER, is_chosen),
+			 is_chosen ? "" : s->standard, mode ? modes[mode] : "",
+			 origin(fs, directory, DURABILITY_ATTRIBUTE, mode != 0),
+			 modes[fs->options.durability]);
 	*length = n < TEXT ? (size_t)n : TEXT - 1;
 	return 0;
 }
@@ -110,6 +119,8 @@ static int is_value(struct fs *fs, const struct line *line, char why[CONFIG_WHY]
 	if (line->setting->kind == KIND_INDEX)
 		return (line->length == 3 && !memcmp(line->value, "yes", 3)) ||
 		       (line->length == 2 && !memcmp(line->value, "no", 2));
+	if (line->setting->kind == KIND_DURABILITY)
+		return !durability_prepare(fs, line->value, line->length);
 	return !memory_setting_check(line->setting->attribute, line->value, line->length);
 }
 
@@ -131,13 +142,12 @@ static int line_parse(struct fs *fs, const char *text, size_t length, struct lin
 	*out = (struct line){.setting = setting_find(text, name)};
 	if (!out->setting)
 		snprintf(why, CONFIG_WHY,
-			 "there is no setting '%.*s': dim, metric, index, embedder", shown, text);
-	else if (out->setting->kind == KIND_FIXED)
-		snprintf(why, CONFIG_WHY, "%s is %s", out->setting->name, out->setting->wants);
+			 "there is no setting '%.*s': dim, metric, index, embedder, durability",
+			 shown, text);
 	else if (!equals)
 		snprintf(why, CONFIG_WHY, "%s wants a value: %s=...", out->setting->name,
 			 out->setting->name);
-	if (!out->setting || out->setting->kind == KIND_FIXED || !equals)
+	if (!out->setting || !equals)
 		return -EINVAL;
 	out->value = equals + 1;
 	out->length = length - name - 1;

@@ -9,6 +9,7 @@
  * Failure:   0 or -errno to the kernel.
  */
 #include "core/memory/memory.h"
+#include "fs/durability.h"
 #include "fs/fs.h"
 
 #include "fs/chunk.h"
@@ -261,6 +262,9 @@ static int sync_inode(struct fs *fs, uint64_t ino)
 	if (virtual_is(ino))
 		return 0;
 	uint64_t lsn = node_get_lsn(fs->nodes, ino);
+	/* on a mount with durability=memory what it needs may be in no log */
+	int is_mixed = lsn && atomic_load_explicit(&fs->has_durabilities, memory_order_relaxed) &&
+		       durability_of(fs, &ino, 1) != MNEME_DURABILITY_DEFAULT;
 
 	if (fs->memory && lsn) { /* what was saved is searchable, too, when fsync returns */
 		/* bytes that cannot be embedded are durable all the same: user.mneme.state says why */
@@ -269,6 +273,8 @@ static int sync_inode(struct fs *fs, uint64_t ino)
 			return err;
 		lsn = mneme_lsn_last(fs->engine) > lsn ? mneme_lsn_last(fs->engine) : lsn;
 	}
+	if (is_mixed)
+		return mneme_sync(fs->engine);
 	if (lsn && lsn <= mneme_lsn_durable(fs->engine))
 		return 0;
 	return lsn ? mneme_sync_to(fs->engine, lsn) : 0;

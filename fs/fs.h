@@ -53,6 +53,7 @@ struct fs {
 	uint8_t hash_key[16];                /* [I] of names_position() */
 	_Atomic uint32_t read_only;          /* [A] 1: mounted ro */
 	_Atomic uint32_t next_shard;         /* [A] where the next directory goes */
+	_Atomic int has_durabilities;        /* [A] some inode has, or had, one of its own */
 	int zero_open;                       /* [I] answer OPEN with ENOSYS */
 	int direct_create;                   /* [I] new files are written past the page cache */
 };
@@ -116,7 +117,8 @@ static inline uint64_t fs_available_bytes(const struct mneme_stats *stats)
  * MNEME_TXN_MAY_FILL for what frees space. */
 int fs_begin(struct fs *fs, unsigned flags, const uint64_t *inodes, unsigned count,
 	     struct mneme_txn **out);
-/* Commits, and remembers for fsync that these inodes changed. */
+/* Commits what this thread began last, and remembers for fsync that these inodes changed.
+ * MNEME_DURABILITY_DEFAULT: as the directories of the inodes that it began with say. */
 int fs_commit(struct fs *fs, struct mneme_txn *txn, enum mneme_durability durability,
 	      const uint64_t *inodes, unsigned count);
 

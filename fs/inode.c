@@ -6,6 +6,7 @@
  * Threading: any thread.
  * Failure:   -ENOENT: no such inode; -EUCLEAN: the record has a wrong length.
  */
+#include "fs/durability.h"
 #include "fs/fs.h"
 #include "core/memory/memory.h"
 #include "fs/reaper.h"
@@ -41,6 +42,9 @@ static int after_deletions(struct fs *fs, int err, uint64_t seen)
 		       : err;
 }
 
+/* Of the transaction that this thread has begun: it is looked up before the shards are locked. */
+static _Thread_local enum mneme_durability wanted;
+
 int fs_begin(struct fs *fs, unsigned flags, const uint64_t *inodes, unsigned count,
 	     struct mneme_txn **out)
 {
@@ -51,6 +55,7 @@ int fs_begin(struct fs *fs, unsigned flags, const uint64_t *inodes, unsigned cou
 		if (inodes[i] < fs->root)
 			return -ESTALE; /* the engine's own */
 	}
+	wanted = durability_of(fs, inodes, count);
 	uint64_t seen = reaper_removals(fs->reaper);
 	int err = mneme_txn_begin_locked(fs->engine, flags, inodes, count, out);
 
@@ -62,7 +67,7 @@ int fs_commit(struct fs *fs, struct mneme_txn *txn, enum mneme_durability durabi
 	      const uint64_t *inodes, unsigned count)
 {
 	uint64_t seen = reaper_removals(fs->reaper);
-	int err = mneme_txn_commit(txn, durability);
+	int err = mneme_txn_commit(txn, durability ? durability : wanted);
 
 	if (err)
 		return after_deletions(fs, err, seen);

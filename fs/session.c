@@ -10,6 +10,7 @@
 #include "core/memory/embedder.h"
 #include "core/memory/memory.h"
 
+#include "fs/durability.h"
 #include "fs/fs.h"
 #include "fs/reaper.h"
 #include "fs/virtual.h"
@@ -361,6 +362,7 @@ static int open_parts(struct fs *fs, const char *store, const char *mounted_at,
 	}
 	if (inode.state & NAMES_GUARDED || fs->options.atime == FS_ATIME_STRICT)
 		fs->options.checked_open = 1;
+	durability_open(fs);
 	buffers_config_default(&config);
 	err = node_table_new(&fs->nodes);
 	if (!err)

@@ -12,6 +12,7 @@
 #include "fs/fs.h"
 
 #include "fs/acl.h"
+#include "fs/durability.h"
 #include "fs/virtual.h"
 
 #include <errno.h>
@@ -21,6 +22,11 @@
 enum { LIST_MAX = 65536 };
 
 #define CAPABILITY_NAME "security.capability"
+
+static int is_durability(const char *name)
+{
+	return !strcmp(name, DURABILITY_ATTRIBUTE);
+}
 
 static int is_acl(const char *name)
 {
@@ -357,11 +363,14 @@ static int change_xattr(struct fs *fs, const struct change *asked)
 		struct change change = *asked; /* a try may alter it */
 		err = change_try(fs, &change);
 	}
-	return err;
+	/* what was changed in another mode until now is not to be lost in this one */
+	return !err && is_durability(asked->name) ? durability_changed(fs) : err;
 }
 
 static int prepare(struct fs *fs, struct change *change)
 {
+	if (is_durability(change->name))
+		return durability_prepare(fs, change->value, change->length);
 	if (fs->memory)
 		return memory_prepare(fs, change);
 	/* nobody would see to it that its texts are embedded anew */

@@ -44,9 +44,11 @@ check wrong_metric refused 'metric wants cosine, dot or l2' metric=l3
 check wrong_dim refused 'dim wants a number of dimensions from 1 to 4096' dim=0
 check wrong_index refused 'index wants yes or no' index=maybe
 check no_value refused 'dim wants a value' dim
-check unknown refused "there is no setting 'colour': dim, metric, index" colour=red
+check unknown refused "there is no setting 'colour': dim, metric, index, embedder, durability" colour=red
 check wrong_embedder refused 'embedder wants builtin, hash, http, command or none' embedder=other
-check durability refused 'durability is chosen for the whole mount' durability=strict
+check durability refused 'durability wants buffered or strict' durability=memory
+check strict eval 'mneme config -C vectors durability=strict && shows vectors "durability=strict  # .*set here"'
+check strict_below shows vectors/deep 'durability=strict  # .*set above'
 check all_or_nothing refused 'metric wants' dim=7 metric=l3
 check write_fails eval '! echo metric=l3 >vectors/.mneme/config'
 
