@@ -60,6 +60,7 @@ prepare()
 	sed "/^_run_seq()/,/^}/s/^\t\t\"\\\${cmd/\t\ttimeout -k 10 ${XFSTESTS_SECONDS:-1800} \"\${cmd/" \
 		"$suite/check" >"$work/check" && grep -q 'timeout -k 10 .*cmd' "$work/check" &&
 		chmod 755 "$work/check" && mount --bind "$work/check" "$suite/check" || return 1
+	mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug
 	for file in passwd group shadow; do
 		cp /etc/$file "$work/$file"
 	done
