@@ -90,8 +90,14 @@ abort:
 	return err;
 }
 
-/* Removes all keys of the inode and its ORPHAN key. -EBUSY: links are to go first. */
-OWN_FRAME static int remove_rest_try(struct fs *fs, uint64_t ino)
+static int is_longer(const struct names_inode *inode, uint64_t bytes)
+{
+	return S_ISREG(inode->mode) && (inode->size > bytes || inode->allocated > bytes);
+}
+
+/* Removes all keys of the inode and its ORPHAN key. -EBUSY: links are to go first; -EFBIG: it is longer
+ * than `most` bytes. */
+OWN_FRAME static int remove_rest_try(struct fs *fs, uint64_t ino, uint64_t most)
 {
 	struct names_inode inode;
 	struct mneme_txn *txn;
@@ -103,6 +109,8 @@ OWN_FRAME static int remove_rest_try(struct fs *fs, uint64_t ino)
 	err = inode_load(txn, ino, &inode);
 	if (!err && inode.nlink)
 		err = -EEXIST;
+	if (!err && is_longer(&inode, most))
+		err = -EFBIG;
 	if (err && err != -ENOENT)
 		goto abort;
 	int has_record = !err;
@@ -140,12 +148,12 @@ static void look_again(void *arg, uint64_t from)
 		recall_touch(fs->memory, from);
 }
 
-static int remove_rest(struct fs *fs, uint64_t ino)
+static int remove_rest(struct fs *fs, uint64_t ino, uint64_t most)
 {
 	int err = -EAGAIN;
 
 	for (int i = 0; i < FS_TRIES && err == -EAGAIN; i++) {
-		err = remove_rest_try(fs, ino);
+		err = remove_rest_try(fs, ino, most);
 		if (err == -EBUSY) {
 			err = links_forget(fs->engine, ino, look_again, fs);
 			if (fs->memory)
@@ -164,7 +172,7 @@ static void remove_all(struct fs *fs, uint64_t ino)
 	do {
 		err = remove_piece(fs, ino);
 		if (!err || err == -ENOENT)
-			err = remove_rest(fs, ino);
+			err = remove_rest(fs, ino, UINT64_MAX);
 		if (err >= 0)
 			/* release: pairs with the acquire in reaper_removals(); the commit is done */
 			atomic_fetch_add_explicit(&fs->reaper->removals, 1, memory_order_release);
@@ -299,19 +307,12 @@ static int queue_push(struct reaper *reaper, uint64_t ino)
 
 void reaper_remove(struct fs *fs, uint64_t ino)
 {
-	struct names_inode inode;
-	int err = inode_read(fs, ino, &inode);
+	int err = remove_rest(fs, ino, REAP_AT_ONCE_BYTES);
 
-	if (!err && inode.nlink)
+	if ((err == -EFBIG || err == -ENOSPC) && queue_push(fs->reaper, ino))
 		return;
-	int is_long = !err && S_ISREG(inode.mode) &&
-		      (inode.size > REAP_AT_ONCE_BYTES || inode.allocated > REAP_AT_ONCE_BYTES);
-	if (is_long && queue_push(fs->reaper, ino))
-		return;
-	if (is_long)
+	if (err == -EFBIG)
 		remove_all(fs, ino);
-	else if (remove_rest(fs, ino) == -ENOSPC)
-		queue_push(fs->reaper, ino);
 }
 
 void reaper_invalidate(struct fs *fs, uint64_t ino)

@@ -616,12 +616,14 @@ int tree_range_remove(struct mneme *m, struct shard *s, struct page_key first, s
 			page_key_at(path.pages[path.depth - 1], path.positions[path.depth - 1]);
 		if (page_key_compare(key, last) >= 0)
 			return 0;
-		static _Thread_local uint8_t copy[FMT_KEY_MAX]; /* handlers have 3 KiB of stack */
-		memcpy(copy, key.bytes, key.length);
-		key.bytes = copy;
-		rc = tree_prepare(m, s, key, budget, &path);
-		if (rc < 0)
-			return rc;
+		if (!tree_is_own(m, s, &path)) {
+			static _Thread_local uint8_t copy[FMT_KEY_MAX]; /* 3 KiB of stack */
+			memcpy(copy, key.bytes, key.length);
+			key.bytes = copy;
+			rc = tree_prepare(m, s, key, budget, &path);
+			if (rc < 0)
+				return rc;
+		}
 		struct fmt_page *leaf = path.pages[path.depth - 1];
 		unsigned begin = path.positions[path.depth - 1], end = begin;
 		for (; end < leaf->count && page_key_compare(page_key_at(leaf, end), last) < 0;
@@ -635,7 +637,10 @@ int tree_range_remove(struct mneme *m, struct shard *s, struct page_key first, s
 				tree_free_value(m, s, &v, budget);
 			}
 		}
+		int is_last = end < leaf->count; /* the leaf has a key behind the range */
 		page_remove_range(leaf, begin, end);
 		rebalance(m, s, &path, path.depth - 1, budget);
+		if (is_last)
+			return 0;
 	}
 }
