@@ -12,7 +12,7 @@
  *   tree      many small files: tar x, cp -a, git status, rm -rf
  *
  * usage: bench_fuse [--quick] [--json] [--clients N] [--rounds N] [--only PART] [--memory]
- *                   [--transport NAME]
+ *                   [--tree FILES] [--transport NAME]
  *   --memory   files are embedded meanwhile (default: memory=off, the filesystem alone)
  *   MNEME_FUSE_PEERS="NAME=DIR ..."   mounted directories of other filesystems; passthrough_ll and
  *              passthrough_hp are libfuse's examples.
@@ -147,6 +147,8 @@ static int parse(int argc, char **argv, const char **only)
 			bench.clients = atoi(argv[++i]);
 		} else if (!strcmp(argv[i], "--rounds") && i + 1 < argc) {
 			bench.rounds = (unsigned)atoi(argv[++i]);
+		} else if (!strcmp(argv[i], "--tree") && i + 1 < argc) {
+			bench.tree_files = atoi(argv[++i]);
 		} else if (!strcmp(argv[i], "--only") && i + 1 < argc) {
 			*only = argv[++i];
 		} else if (!strcmp(argv[i], "--transport") && i + 1 < argc) {
@@ -156,7 +158,7 @@ static int parse(int argc, char **argv, const char **only)
 		}
 	}
 	return bench.clients < 1 || bench.clients > CLIENTS_MAX || bench.rounds < 1 ||
-			       bench.rounds > TABLE_ROUNDS_MAX
+			       bench.rounds > TABLE_ROUNDS_MAX || bench.tree_files < 1
 		       ? -1
 		       : 0;
 }
@@ -197,7 +199,7 @@ int main(int argc, char **argv)
 	if (parse(argc, argv, &only)) {
 		fprintf(stderr, "usage: bench_fuse [--quick] [--json] [--clients 1..16] "
 				"[--rounds 1..101] [--only small|strict|bulk|tree] [--memory] "
-				"[--transport auto|uring|classic]\n");
+				"[--tree FILES] [--transport auto|uring|classic]\n");
 		return 2;
 	}
 	snprintf(bench.work, sizeof(bench.work), "%s/bench_fuse.XXXXXX", bench_directory());
