@@ -122,17 +122,27 @@ static int model_add(struct memory *mem, const char *name, struct embedder *e,
 
 /* ---- ways ---- */
 
-/* Opens an embedder of http or command; of the dimensions that the store has of its name. */
-static int partner_open(struct memory *mem, struct embedder_settings s, struct embedder **out,
-			char *why)
+/* Of http or command, as the mount has set it up. */
+static struct embedder_settings partner_settings(const struct memory_options *o,
+						 enum memory_way way)
 {
-	struct noted noted;
+	struct embedder_settings s = *o->embedder;
 
+	s.kind = way_names[way];
 	if (!s.timeout_ms)
 		s.timeout_ms = TIMEOUT_MS;
 	if (!s.attempts)
 		s.attempts = ATTEMPTS;
+	return s;
+}
+
+/* Opens it, of the dimensions that the store has of its name. */
+static int partner_open(struct memory *mem, struct embedder_settings s, struct embedder **out,
+			char *why)
+{
+	struct noted noted;
 	int rc = embedder_open(&s, out, why);
+
 	if (rc < 0 || noted_read(mem, number_of(embedder_name(*out)), &noted) < 0)
 		return rc;
 	if (s.dim && s.dim != noted.dim)
@@ -176,9 +186,7 @@ static int way_open(struct memory *mem, const struct memory_options *o, enum mem
 			 way == MEMORY_WAY_HTTP ? "embedder_url" : "embedder_command");
 		return -ENODEV;
 	}
-	s = *o->embedder;
-	s.kind = way_names[way];
-	return partner_open(mem, s, out, why);
+	return partner_open(mem, partner_settings(o, way), out, why);
 }
 
 static int ways_open(struct memory *mem, const struct memory_options *o, char *why)
@@ -259,12 +267,9 @@ static struct embedder *former_open(const struct memory_options *o, uint32_t num
 			       number);
 	}
 	if (!e && o->embedder && o->embedder->url && !strncmp(noted->name, "http:", 5)) {
-		struct embedder_settings s = *o->embedder;
-		s.kind = "http";
+		struct embedder_settings s = partner_settings(o, MEMORY_WAY_HTTP);
 		s.model = noted->name + 5;
 		s.dim = noted->dim;
-		s.timeout_ms = TIMEOUT_MS;
-		s.attempts = ATTEMPTS;
 		e = former_try(s, number);
 	}
 	return e;

@@ -19,13 +19,14 @@
 #define MNEME_CORE_MEMORY_MEMORY_MODELS_H
 
 #include "core/memory/embedder.h"
+#include "core/memory/memory.h"
 #include "core/memory/passages.h"
 #include "core/memory/questions.h"
 #include "core/search/collection.h"
 
 #include <stdatomic.h>
 
-enum { MEMORY_MODELS_MAX = 12 };
+enum { MEMORY_MODELS_MAX = MEMORY_MODELS_SHOWN };
 
 enum memory_way {
 	MEMORY_WAY_HASH,
