@@ -40,7 +40,7 @@ static inline __m128i tail16(const uint8_t *p, size_t left, size_t total)
 	return _mm_loadu_si128((const void *)copy);
 }
 
-static inline float reduce_ps(__m256 v)
+static inline float sum_ps(__m256 v)
 {
 	__m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
 
@@ -48,7 +48,7 @@ static inline float reduce_ps(__m256 v)
 	return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
 }
 
-static inline uint32_t reduce_epi32(__m256i v)
+static inline uint32_t add_epi32(__m256i v)
 {
 	__m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
 
@@ -56,22 +56,32 @@ static inline uint32_t reduce_epi32(__m256i v)
 	return (uint32_t)_mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
 }
 
-static inline uint64_t reduce_epi64(__m256i v)
+static inline float sum_u32(__m256i v)
+{
+	return (float)add_epi32(v);
+}
+
+static inline float sum_i32(__m256i v)
+{
+	return (float)(int32_t)add_epi32(v);
+}
+
+static inline float sum_u64(__m256i v)
 {
 	__m128i s = _mm_add_epi64(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
 
-	return (uint64_t)_mm_cvtsi128_si64(_mm_add_epi64(s, _mm_unpackhi_epi64(s, s)));
+	return (float)(uint64_t)_mm_cvtsi128_si64(_mm_add_epi64(s, _mm_unpackhi_epi64(s, s)));
 }
 
 /* The sums of four registers, in order. */
-static inline __m128 reduce4_ps(const __m256 *v)
+static inline void sum_ps_four(float *out, const __m256 *v)
 {
 	__m256 s = _mm256_hadd_ps(_mm256_hadd_ps(v[0], v[1]), _mm256_hadd_ps(v[2], v[3]));
 
-	return _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
+	_mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1)));
 }
 
-static inline __m128i reduce4_epi32(const __m256i *v)
+static inline __m128i add_epi32_four(const __m256i *v)
 {
 	__m256i s = _mm256_hadd_epi32(_mm256_hadd_epi32(v[0], v[1]), _mm256_hadd_epi32(v[2], v[3]));
 
@@ -87,8 +97,18 @@ static inline __m128 cvtepu32_ps(__m128i v)
 	return _mm_fmadd_ps(high, _mm_set1_ps(65536), low);
 }
 
+static inline void sum_u32_four(float *out, const __m256i *v)
+{
+	_mm_storeu_ps(out, cvtepu32_ps(add_epi32_four(v)));
+}
+
+static inline void sum_i32_four(float *out, const __m256i *v)
+{
+	_mm_storeu_ps(out, _mm_cvtepi32_ps(add_epi32_four(v)));
+}
+
 /* For sums below 2^31. */
-static inline __m128 reduce4_epi64(const __m256i *v)
+static inline void sum_u64_four(float *out, const __m256i *v)
 {
 	__m256i ab = _mm256_add_epi64(_mm256_unpacklo_epi64(v[0], v[1]),
 				      _mm256_unpackhi_epi64(v[0], v[1]));
@@ -97,122 +117,24 @@ static inline __m128 reduce4_epi64(const __m256i *v)
 	__m256i s = _mm256_castps_si256(
 		_mm256_shuffle_ps(_mm256_castsi256_ps(ab), _mm256_castsi256_ps(cd), 0x88));
 
-	return _mm_cvtepi32_ps(
-		_mm_add_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1)));
+	_mm_storeu_ps(out, _mm_cvtepi32_ps(_mm_add_epi32(_mm256_castsi256_si128(s),
+							 _mm256_extracti128_si256(s, 1))));
 }
 
-static inline __m256 mac_l2(__m256 acc, __m256 q, __m256 r)
-{
-	__m256 d = _mm256_sub_ps(q, r);
-
-	return _mm256_fmadd_ps(d, d, acc);
-}
-
-#define TYPE f32
-#define VEC __m256
-#define ACC __m256
-#define VEC_BYTES 32
-#define DIM_BYTES(d) ((d)*4)
-#define LOAD(p) _mm256_loadu_ps((const void *)(p))
-#define LOAD_TAIL(p, left, total) _mm256_castsi256_ps(tail32(p, left, total))
-#define MAC_DOT(acc, q, r) _mm256_fmadd_ps(q, r, acc)
-#define MAC_L2(acc, q, r) mac_l2(acc, q, r)
-#define MAC_NORM(acc, v) _mm256_fmadd_ps(v, v, acc)
-#define ACC_ADD(a, b) _mm256_add_ps(a, b)
-#define REDUCE_DOT(acc) reduce_ps(acc)
-#define REDUCE_L2(acc) reduce_ps(acc)
-#define REDUCE_NORM(acc) reduce_ps(acc)
-#define REDUCE4_DOT(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
-#define REDUCE4_L2(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
-#define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
-#define PAIR_UNROLL 4
-#define ACC_REGS 1
-#include "simd/tile.h"
-
-#define TYPE f16
-#define VEC __m256
-#define ACC __m256
-#define VEC_BYTES 16
-#define DIM_BYTES(d) ((d)*2)
-#define LOAD(p) _mm256_cvtph_ps(_mm_loadu_si128((const void *)(p)))
-#define LOAD_TAIL(p, left, total) _mm256_cvtph_ps(tail16(p, left, total))
-#define MAC_DOT(acc, q, r) _mm256_fmadd_ps(q, r, acc)
-#define MAC_L2(acc, q, r) mac_l2(acc, q, r)
-#define MAC_NORM(acc, v) _mm256_fmadd_ps(v, v, acc)
-#define ACC_ADD(a, b) _mm256_add_ps(a, b)
-#define REDUCE_DOT(acc) reduce_ps(acc)
-#define REDUCE_L2(acc) reduce_ps(acc)
-#define REDUCE_NORM(acc) reduce_ps(acc)
-#define REDUCE4_DOT(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
-#define REDUCE4_L2(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
-#define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
-#define PAIR_UNROLL 4
-#define ACC_REGS 1
-#include "simd/tile.h"
-
-/* A word of two bf16: the odd element is a float once the even one is masked off, the even one
- * once it is shifted up. No lane is crossed. */
-struct two_ps {
-	__m256 even, odd;
-};
-
-static inline struct two_ps bf16_split(__m256i words)
-{
-	return (struct two_ps){
-		_mm256_castsi256_ps(_mm256_slli_epi32(words, 16)),
-		_mm256_castsi256_ps(_mm256_and_si256(words, _mm256_set1_epi32((int)0xffff0000u)))};
-}
-
-static inline struct two_ps bf16_dot(struct two_ps acc, struct two_ps q, struct two_ps r)
-{
-	return (struct two_ps){_mm256_fmadd_ps(q.even, r.even, acc.even),
-			       _mm256_fmadd_ps(q.odd, r.odd, acc.odd)};
-}
-
-static inline struct two_ps bf16_l2(struct two_ps acc, struct two_ps q, struct two_ps r)
-{
-	return (struct two_ps){mac_l2(acc.even, q.even, r.even), mac_l2(acc.odd, q.odd, r.odd)};
-}
-
-static inline struct two_ps bf16_add(struct two_ps a, struct two_ps b)
-{
-	return (struct two_ps){_mm256_add_ps(a.even, b.even), _mm256_add_ps(a.odd, b.odd)};
-}
-
-static inline float bf16_reduce(struct two_ps acc)
-{
-	return reduce_ps(_mm256_add_ps(acc.even, acc.odd));
-}
-
-static inline __m128 bf16_reduce4(const struct two_ps *acc)
-{
-	__m256 v[4];
-
-	for (int i = 0; i < 4; i++)
-		v[i] = _mm256_add_ps(acc[i].even, acc[i].odd);
-	return reduce4_ps(v);
-}
-
-#define TYPE bf16
-#define VEC struct two_ps
-#define ACC struct two_ps
-#define VEC_BYTES 32
-#define DIM_BYTES(d) ((d)*2)
-#define LOAD(p) bf16_split(_mm256_loadu_si256((const void *)(p)))
-#define LOAD_TAIL(p, left, total) bf16_split(tail32(p, left, total))
-#define MAC_DOT(acc, q, r) bf16_dot(acc, q, r)
-#define MAC_L2(acc, q, r) bf16_l2(acc, q, r)
-#define MAC_NORM(acc, v) bf16_dot(acc, v, v)
-#define ACC_ADD(a, b) bf16_add(a, b)
-#define REDUCE_DOT(acc) bf16_reduce(acc)
-#define REDUCE_L2(acc) bf16_reduce(acc)
-#define REDUCE_NORM(acc) bf16_reduce(acc)
-#define REDUCE4_DOT(out, acc) _mm_storeu_ps(out, bf16_reduce4(acc))
-#define REDUCE4_L2(out, acc) _mm_storeu_ps(out, bf16_reduce4(acc))
-#define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, bf16_reduce4(acc))
-#define PAIR_UNROLL 4
-#define ACC_REGS 2
-#include "simd/tile.h"
+#define PS __m256
+#define PS_BYTES 32
+#define FMA(acc, a, b) _mm256_fmadd_ps(a, b, acc)
+#define F32_LOAD(p) _mm256_loadu_ps((const void *)(p))
+#define F32_TAIL(p, left, total) _mm256_castsi256_ps(tail32(p, left, total))
+#define F16_LOAD(p) _mm256_cvtph_ps(_mm_loadu_si128((const void *)(p)))
+#define F16_TAIL(p, left, total) _mm256_cvtph_ps(tail16(p, left, total))
+#define WORDS __m256i
+#define WORDS_LOAD(p) _mm256_loadu_si256((const void *)(p))
+#define WORDS_TAIL(p, left, total) tail32(p, left, total)
+#define EVEN(words) _mm256_castsi256_ps(_mm256_slli_epi32(words, 16))
+#define ODD(words) _mm256_castsi256_ps(_mm256_and_si256(words, _mm256_set1_epi32((int)0xffff0000u)))
+#define BF16_PAIR_UNROLL 4
+#include "simd/floats.h"
 
 /* Bytes are widened to 16 bits; a pair of products goes to 32. Lanes wrap modulo 2^32, and so does
  * their sum: the result is right as long as it fits, which SIMD_DIM_MAX sees to. */
@@ -239,12 +161,8 @@ static inline __m256i mac_l2_epi16(__m256i acc, __m256i q, __m256i r)
 #define MAC_L2(acc, q, r) mac_l2_epi16(acc, q, r)
 #define MAC_NORM(acc, v) mac_epi16(acc, v, v)
 #define ACC_ADD(a, b) _mm256_add_epi32(a, b)
-#define REDUCE_DOT(acc) ((float)(int32_t)reduce_epi32(acc))
-#define REDUCE_L2(acc) ((float)reduce_epi32(acc))
-#define REDUCE_NORM(acc) ((float)reduce_epi32(acc))
-#define REDUCE4_DOT(out, acc) _mm_storeu_ps(out, _mm_cvtepi32_ps(reduce4_epi32(acc)))
-#define REDUCE4_L2(out, acc) _mm_storeu_ps(out, cvtepu32_ps(reduce4_epi32(acc)))
-#define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, cvtepu32_ps(reduce4_epi32(acc)))
+#define SUM sum_u32
+#define SUM_DOT sum_i32
 #define PAIR_UNROLL 4
 #define ACC_REGS 1
 #include "simd/tile.h"
@@ -260,12 +178,7 @@ static inline __m256i mac_l2_epi16(__m256i acc, __m256i q, __m256i r)
 #define MAC_L2(acc, q, r) mac_l2_epi16(acc, q, r)
 #define MAC_NORM(acc, v) mac_epi16(acc, v, v)
 #define ACC_ADD(a, b) _mm256_add_epi32(a, b)
-#define REDUCE_DOT(acc) ((float)reduce_epi32(acc))
-#define REDUCE_L2(acc) ((float)reduce_epi32(acc))
-#define REDUCE_NORM(acc) ((float)reduce_epi32(acc))
-#define REDUCE4_DOT(out, acc) _mm_storeu_ps(out, cvtepu32_ps(reduce4_epi32(acc)))
-#define REDUCE4_L2(out, acc) _mm_storeu_ps(out, cvtepu32_ps(reduce4_epi32(acc)))
-#define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, cvtepu32_ps(reduce4_epi32(acc)))
+#define SUM sum_u32
 #define PAIR_UNROLL 4
 #define ACC_REGS 1
 #include "simd/tile.h"
@@ -293,12 +206,7 @@ static inline __m256i popcount_epi64(__m256i v)
 #define MAC_L2(acc, q, r) _mm256_add_epi64(acc, popcount_epi64(_mm256_xor_si256(q, r)))
 #define MAC_NORM(acc, v) _mm256_add_epi64(acc, popcount_epi64(v))
 #define ACC_ADD(a, b) _mm256_add_epi64(a, b)
-#define REDUCE_DOT(acc) ((float)reduce_epi64(acc))
-#define REDUCE_L2(acc) ((float)reduce_epi64(acc))
-#define REDUCE_NORM(acc) ((float)reduce_epi64(acc))
-#define REDUCE4_DOT(out, acc) _mm_storeu_ps(out, reduce4_epi64(acc))
-#define REDUCE4_L2(out, acc) _mm_storeu_ps(out, reduce4_epi64(acc))
-#define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, reduce4_epi64(acc))
+#define SUM sum_u64
 #define PAIR_UNROLL 1
 #define ACC_REGS 1
 #include "simd/tile.h"

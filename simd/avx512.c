@@ -9,119 +9,21 @@
 
 enum { BLOCK_Q = 4, BLOCK_R = 4, BLOCK_COS_Q = 4, BLOCK_COS_R = 3, COS_UNROLL = 2 };
 
-static inline __m512 mac_l2(__m512 acc, __m512 q, __m512 r)
-{
-	__m512 d = _mm512_sub_ps(q, r);
-
-	return _mm512_fmadd_ps(d, d, acc);
-}
-
-#define TYPE f32
-#define VEC __m512
-#define ACC __m512
-#define VEC_BYTES 64
-#define DIM_BYTES(d) ((d)*4)
-#define LOAD(p) _mm512_loadu_ps((const void *)(p))
-#define LOAD_TAIL(p, left, total) _mm512_maskz_loadu_ps(mask16((left) / 4), (const void *)(p))
-#define MAC_DOT(acc, q, r) _mm512_fmadd_ps(q, r, acc)
-#define MAC_L2(acc, q, r) mac_l2(acc, q, r)
-#define MAC_NORM(acc, v) _mm512_fmadd_ps(v, v, acc)
-#define ACC_ADD(a, b) _mm512_add_ps(a, b)
-#define REDUCE_DOT(acc) reduce_ps(acc)
-#define REDUCE_L2(acc) reduce_ps(acc)
-#define REDUCE_NORM(acc) reduce_ps(acc)
-#define REDUCE4_DOT(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
-#define REDUCE4_L2(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
-#define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
-#define PAIR_UNROLL 4
-#define ACC_REGS 1
-#include "simd/tile.h"
-
-#define TYPE f16
-#define VEC __m512
-#define ACC __m512
-#define VEC_BYTES 32
-#define DIM_BYTES(d) ((d)*2)
-#define LOAD(p) _mm512_cvtph_ps(_mm256_loadu_si256((const void *)(p)))
-#define LOAD_TAIL(p, left, total)                                                                  \
+#define PS __m512
+#define PS_BYTES 64
+#define FMA(acc, a, b) _mm512_fmadd_ps(a, b, acc)
+#define F32_LOAD(p) _mm512_loadu_ps((const void *)(p))
+#define F32_TAIL(p, left, total) _mm512_maskz_loadu_ps(mask16((left) / 4), (const void *)(p))
+#define F16_LOAD(p) _mm512_cvtph_ps(_mm256_loadu_si256((const void *)(p)))
+#define F16_TAIL(p, left, total)                                                                   \
 	_mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask16((left) / 2), (const void *)(p)))
-#define MAC_DOT(acc, q, r) _mm512_fmadd_ps(q, r, acc)
-#define MAC_L2(acc, q, r) mac_l2(acc, q, r)
-#define MAC_NORM(acc, v) _mm512_fmadd_ps(v, v, acc)
-#define ACC_ADD(a, b) _mm512_add_ps(a, b)
-#define REDUCE_DOT(acc) reduce_ps(acc)
-#define REDUCE_L2(acc) reduce_ps(acc)
-#define REDUCE_NORM(acc) reduce_ps(acc)
-#define REDUCE4_DOT(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
-#define REDUCE4_L2(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
-#define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
-#define PAIR_UNROLL 4
-#define ACC_REGS 1
-#include "simd/tile.h"
-
-/* A word of two bf16: the odd element is a float once the even one is masked off, the even one
- * once it is shifted up. No lane is crossed. */
-struct two_ps {
-	__m512 even, odd;
-};
-
-static inline struct two_ps bf16_split(__m512i words)
-{
-	return (struct two_ps){
-		_mm512_castsi512_ps(_mm512_slli_epi32(words, 16)),
-		_mm512_castsi512_ps(_mm512_and_si512(words, _mm512_set1_epi32((int)0xffff0000u)))};
-}
-
-static inline struct two_ps bf16_dot(struct two_ps acc, struct two_ps q, struct two_ps r)
-{
-	return (struct two_ps){_mm512_fmadd_ps(q.even, r.even, acc.even),
-			       _mm512_fmadd_ps(q.odd, r.odd, acc.odd)};
-}
-
-static inline struct two_ps bf16_l2(struct two_ps acc, struct two_ps q, struct two_ps r)
-{
-	return (struct two_ps){mac_l2(acc.even, q.even, r.even), mac_l2(acc.odd, q.odd, r.odd)};
-}
-
-static inline struct two_ps bf16_add(struct two_ps a, struct two_ps b)
-{
-	return (struct two_ps){_mm512_add_ps(a.even, b.even), _mm512_add_ps(a.odd, b.odd)};
-}
-
-static inline float bf16_reduce(struct two_ps acc)
-{
-	return reduce_ps(_mm512_add_ps(acc.even, acc.odd));
-}
-
-static inline __m128 bf16_reduce4(const struct two_ps *acc)
-{
-	__m512 v[4];
-
-	for (int i = 0; i < 4; i++)
-		v[i] = _mm512_add_ps(acc[i].even, acc[i].odd);
-	return reduce4_ps(v);
-}
-
-#define TYPE bf16
-#define VEC struct two_ps
-#define ACC struct two_ps
-#define VEC_BYTES 64
-#define DIM_BYTES(d) ((d)*2)
-#define LOAD(p) bf16_split(_mm512_loadu_si512(p))
-#define LOAD_TAIL(p, left, total) bf16_split(_mm512_maskz_loadu_epi16(mask32((left) / 2), p))
-#define MAC_DOT(acc, q, r) bf16_dot(acc, q, r)
-#define MAC_L2(acc, q, r) bf16_l2(acc, q, r)
-#define MAC_NORM(acc, v) bf16_dot(acc, v, v)
-#define ACC_ADD(a, b) bf16_add(a, b)
-#define REDUCE_DOT(acc) bf16_reduce(acc)
-#define REDUCE_L2(acc) bf16_reduce(acc)
-#define REDUCE_NORM(acc) bf16_reduce(acc)
-#define REDUCE4_DOT(out, acc) _mm_storeu_ps(out, bf16_reduce4(acc))
-#define REDUCE4_L2(out, acc) _mm_storeu_ps(out, bf16_reduce4(acc))
-#define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, bf16_reduce4(acc))
-#define PAIR_UNROLL 4
-#define ACC_REGS 2
-#include "simd/tile.h"
+#define WORDS __m512i
+#define WORDS_LOAD(p) _mm512_loadu_si512(p)
+#define WORDS_TAIL(p, left, total) _mm512_maskz_loadu_epi16(mask32((left) / 2), p)
+#define EVEN(words) _mm512_castsi512_ps(_mm512_slli_epi32(words, 16))
+#define ODD(words) _mm512_castsi512_ps(_mm512_and_si512(words, _mm512_set1_epi32((int)0xffff0000u)))
+#define BF16_PAIR_UNROLL 4
+#include "simd/floats.h"
 
 /* Bytes are widened to 16 bits; a pair of products goes to 32. Lanes wrap modulo 2^32, and so does
  * their sum: the result is right as long as it fits, which SIMD_DIM_MAX sees to. */
@@ -149,12 +51,8 @@ static inline __m512i mac_l2_epi16(__m512i acc, __m512i q, __m512i r)
 #define MAC_L2(acc, q, r) mac_l2_epi16(acc, q, r)
 #define MAC_NORM(acc, v) mac_epi16(acc, v, v)
 #define ACC_ADD(a, b) _mm512_add_epi32(a, b)
-#define REDUCE_DOT(acc) ((float)(int32_t)reduce_epi32(acc))
-#define REDUCE_L2(acc) ((float)reduce_epi32(acc))
-#define REDUCE_NORM(acc) ((float)reduce_epi32(acc))
-#define REDUCE4_DOT(out, acc) _mm_storeu_ps(out, _mm_cvtepi32_ps(reduce4_epi32(acc)))
-#define REDUCE4_L2(out, acc) _mm_storeu_ps(out, _mm_cvtepu32_ps(reduce4_epi32(acc)))
-#define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, _mm_cvtepu32_ps(reduce4_epi32(acc)))
+#define SUM sum_u32
+#define SUM_DOT sum_i32
 #define PAIR_UNROLL 4
 #define ACC_REGS 1
 #include "simd/tile.h"
@@ -171,12 +69,7 @@ static inline __m512i mac_l2_epi16(__m512i acc, __m512i q, __m512i r)
 #define MAC_L2(acc, q, r) mac_l2_epi16(acc, q, r)
 #define MAC_NORM(acc, v) mac_epi16(acc, v, v)
 #define ACC_ADD(a, b) _mm512_add_epi32(a, b)
-#define REDUCE_DOT(acc) ((float)reduce_epi32(acc))
-#define REDUCE_L2(acc) ((float)reduce_epi32(acc))
-#define REDUCE_NORM(acc) ((float)reduce_epi32(acc))
-#define REDUCE4_DOT(out, acc) _mm_storeu_ps(out, _mm_cvtepu32_ps(reduce4_epi32(acc)))
-#define REDUCE4_L2(out, acc) _mm_storeu_ps(out, _mm_cvtepu32_ps(reduce4_epi32(acc)))
-#define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, _mm_cvtepu32_ps(reduce4_epi32(acc)))
+#define SUM sum_u32
 #define PAIR_UNROLL 4
 #define ACC_REGS 1
 #include "simd/tile.h"
@@ -193,26 +86,8 @@ static inline __m512i popcount_epi64(__m512i v)
 	return _mm512_sad_epu8(_mm512_add_epi8(low, high), _mm512_setzero_si512());
 }
 
-#define TYPE b1
-#define VEC __m512i
-#define ACC __m512i
-#define VEC_BYTES 64
-#define DIM_BYTES(d) (((d) + 7) / 8)
-#define LOAD(p) _mm512_loadu_si512(p)
-#define LOAD_TAIL(p, left, total) _mm512_maskz_loadu_epi8(mask64(left), p)
-#define MAC_DOT(acc, q, r) _mm512_add_epi64(acc, popcount_epi64(_mm512_and_si512(q, r)))
-#define MAC_L2(acc, q, r) _mm512_add_epi64(acc, popcount_epi64(_mm512_xor_si512(q, r)))
-#define MAC_NORM(acc, v) _mm512_add_epi64(acc, popcount_epi64(v))
-#define ACC_ADD(a, b) _mm512_add_epi64(a, b)
-#define REDUCE_DOT(acc) ((float)reduce_epi64(acc))
-#define REDUCE_L2(acc) ((float)reduce_epi64(acc))
-#define REDUCE_NORM(acc) ((float)reduce_epi64(acc))
-#define REDUCE4_DOT(out, acc) _mm_storeu_ps(out, reduce4_epi64(acc))
-#define REDUCE4_L2(out, acc) _mm_storeu_ps(out, reduce4_epi64(acc))
-#define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, reduce4_epi64(acc))
-#define PAIR_UNROLL 1
-#define ACC_REGS 1
-#include "simd/tile.h"
+#define POPCOUNT(v) popcount_epi64(v)
+#include "simd/avx512bits.h"
 
 static void f32_to_f16(const float *in, uint16_t *out, size_t n)
 {
@@ -305,9 +180,6 @@ static void pq4_scan(const uint8_t *codes, size_t blocks, size_t m, const uint8_
 		}
 	}
 }
-
-#define POPCOUNT(v) popcount_epi64(v)
-#include "simd/planes.h"
 
 #include "simd/batch.h"
 

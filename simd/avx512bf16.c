@@ -19,12 +19,7 @@ enum { BLOCK_Q = 4, BLOCK_R = 4, BLOCK_COS_Q = 4, BLOCK_COS_R = 3, COS_UNROLL = 
 #define MAC_L2(acc, q, r) (acc)
 #define MAC_NORM(acc, v) _mm512_dpbf16_ps(acc, (__m512bh)(v), (__m512bh)(v))
 #define ACC_ADD(a, b) _mm512_add_ps(a, b)
-#define REDUCE_DOT(acc) reduce_ps(acc)
-#define REDUCE_L2(acc) reduce_ps(acc)
-#define REDUCE_NORM(acc) reduce_ps(acc)
-#define REDUCE4_DOT(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
-#define REDUCE4_L2(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
-#define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, reduce4_ps(acc))
+#define SUM sum_ps
 #define PAIR_UNROLL 4
 #define ACC_REGS 1
 #include "simd/tile.h"

@@ -57,34 +57,32 @@ static inline struct biased u8_l2(struct biased acc, __m512i q, __m512i r)
 }
 
 /* main - bias: where bias holds 128 * q. */
-static inline uint32_t less_bias(struct biased acc)
+static inline __m512i less_bias(struct biased acc)
 {
-	return reduce_epi32(_mm512_sub_epi32(acc.main, acc.bias));
+	return _mm512_sub_epi32(acc.main, acc.bias);
 }
 
 /* main + 2 * bias: where bias holds 64 * q, as 128 is no signed byte. */
-static inline uint32_t plus_bias(struct biased acc)
+static inline __m512i plus_bias(struct biased acc)
 {
-	return reduce_epi32(_mm512_add_epi32(acc.main, _mm512_slli_epi32(acc.bias, 1)));
+	return _mm512_add_epi32(acc.main, _mm512_slli_epi32(acc.bias, 1));
 }
 
-static inline __m128i less_bias4(const struct biased *acc)
-{
-	__m512i v[4];
-
-	for (int i = 0; i < 4; i++)
-		v[i] = _mm512_sub_epi32(acc[i].main, acc[i].bias);
-	return reduce4_epi32(v);
-}
-
-static inline __m128i plus_bias4(const struct biased *acc)
-{
-	__m512i v[4];
-
-	for (int i = 0; i < 4; i++)
-		v[i] = _mm512_add_epi32(acc[i].main, _mm512_slli_epi32(acc[i].bias, 1));
-	return reduce4_epi32(v);
-}
+#define SUM_BIASED(by, kind)                                                                       \
+	static inline float sum_##by##_##kind(struct biased acc)                                   \
+	{                                                                                          \
+		return sum_##kind(by##_bias(acc));                                                 \
+	}                                                                                          \
+	static inline void sum_##by##_##kind##_four(float *out, const struct biased *acc)          \
+	{                                                                                          \
+		__m512i v[4];                                                                      \
+		for (int i = 0; i < 4; i++)                                                        \
+			v[i] = by##_bias(acc[i]);                                                  \
+		sum_##kind##_four(out, v);                                                         \
+	}
+SUM_BIASED(less, i32)
+SUM_BIASED(less, u32)
+SUM_BIASED(plus, u32)
 
 #define TYPE i8
 #define VEC __m512i
@@ -97,12 +95,9 @@ static inline __m128i plus_bias4(const struct biased *acc)
 #define MAC_L2(acc, q, r) i8_l2(acc, q, r)
 #define MAC_NORM(acc, v) i8_dot(acc, v, v)
 #define ACC_ADD(a, b) biased_add(a, b)
-#define REDUCE_DOT(acc) ((float)(int32_t)less_bias(acc))
-#define REDUCE_L2(acc) ((float)plus_bias(acc))
-#define REDUCE_NORM(acc) ((float)less_bias(acc))
-#define REDUCE4_DOT(out, acc) _mm_storeu_ps(out, _mm_cvtepi32_ps(less_bias4(acc)))
-#define REDUCE4_L2(out, acc) _mm_storeu_ps(out, _mm_cvtepu32_ps(plus_bias4(acc)))
-#define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, _mm_cvtepu32_ps(less_bias4(acc)))
+#define SUM_DOT sum_less_i32
+#define SUM_L2 sum_plus_u32
+#define SUM_NORM sum_less_u32
 #define PAIR_UNROLL 2
 #define ACC_REGS 2
 #include "simd/tile.h"
@@ -118,12 +113,7 @@ static inline __m128i plus_bias4(const struct biased *acc)
 #define MAC_L2(acc, q, r) u8_l2(acc, q, r)
 #define MAC_NORM(acc, v) u8_dot(acc, v, v)
 #define ACC_ADD(a, b) biased_add(a, b)
-#define REDUCE_DOT(acc) ((float)plus_bias(acc))
-#define REDUCE_L2(acc) ((float)plus_bias(acc))
-#define REDUCE_NORM(acc) ((float)plus_bias(acc))
-#define REDUCE4_DOT(out, acc) _mm_storeu_ps(out, _mm_cvtepu32_ps(plus_bias4(acc)))
-#define REDUCE4_L2(out, acc) _mm_storeu_ps(out, _mm_cvtepu32_ps(plus_bias4(acc)))
-#define REDUCE4_NORM(out, acc) _mm_storeu_ps(out, _mm_cvtepu32_ps(plus_bias4(acc)))
+#define SUM sum_plus_u32
 #define PAIR_UNROLL 2
 #define ACC_REGS 2
 #include "simd/tile.h"

@@ -134,30 +134,7 @@ static int64_t sum_i64(const int64_t *values, size_t n)
 	return (int64_t)sum;
 }
 
-static size_t bitmap_count(const uint64_t *a, size_t words)
-{
-	size_t ones = 0;
-
-	for (size_t i = 0; i < words; i++)
-		ones += (size_t)__builtin_popcountll(a[i]);
-	return ones;
-}
-
-#define BATCH_BITMAP(name, expression)                                                             \
-	static size_t bitmap_##name(const uint64_t *a, const uint64_t *b, uint64_t *out,           \
-				    size_t words)                                                  \
-	{                                                                                          \
-		size_t ones = 0;                                                                   \
-		for (size_t i = 0; i < words; i++) {                                               \
-			uint64_t word = expression;                                                \
-			out[i] = word;                                                             \
-			ones += (size_t)__builtin_popcountll(word);                                \
-		}                                                                                  \
-		return ones;                                                                       \
-	}
-BATCH_BITMAP(and, a[i] & b[i])
-BATCH_BITMAP(or, a[i] | b[i])
-BATCH_BITMAP(andnot, a[i] & ~b[i])
+#include "simd/bitmap.h"
 
 #define KERNEL_SET(form, type)                                                                     \
 	{                                                                                          \

@@ -37,129 +37,55 @@ static inline uint8x8_t tail8(const uint8_t *p, size_t left, size_t total)
 	return vld1_u8(copy);
 }
 
-static inline float32x4_t mac_l2(float32x4_t acc, float32x4_t q, float32x4_t r)
+static inline float sum_ps(float32x4_t v)
 {
-	float32x4_t d = vsubq_f32(q, r);
-
-	return vfmaq_f32(acc, d, d);
+	return vaddvq_f32(v);
 }
 
-static inline float32x4_t reduce4_ps(const float32x4_t *v)
+static inline void sum_ps_four(float *out, const float32x4_t *v)
 {
-	return vpaddq_f32(vpaddq_f32(v[0], v[1]), vpaddq_f32(v[2], v[3]));
+	vst1q_f32(out, vpaddq_f32(vpaddq_f32(v[0], v[1]), vpaddq_f32(v[2], v[3])));
 }
 
-static inline uint32x4_t reduce4_u32(const uint32x4_t *v)
+static inline float sum_u32(uint32x4_t v)
+{
+	return (float)vaddvq_u32(v);
+}
+
+static inline float sum_i32(uint32x4_t v)
+{
+	return (float)(int32_t)vaddvq_u32(v);
+}
+
+static inline uint32x4_t add_u32_four(const uint32x4_t *v)
 {
 	return vpaddq_u32(vpaddq_u32(v[0], v[1]), vpaddq_u32(v[2], v[3]));
 }
 
-#define TYPE f32
-#define VEC float32x4_t
-#define ACC float32x4_t
-#define VEC_BYTES 16
-#define DIM_BYTES(d) ((d)*4)
-#define LOAD(p) vreinterpretq_f32_u8(vld1q_u8(p))
-#define LOAD_TAIL(p, left, total) vreinterpretq_f32_u8(tail16(p, left, total))
-#define MAC_DOT(acc, q, r) vfmaq_f32(acc, q, r)
-#define MAC_L2(acc, q, r) mac_l2(acc, q, r)
-#define MAC_NORM(acc, v) vfmaq_f32(acc, v, v)
-#define ACC_ADD(a, b) vaddq_f32(a, b)
-#define REDUCE_DOT(acc) vaddvq_f32(acc)
-#define REDUCE_L2(acc) vaddvq_f32(acc)
-#define REDUCE_NORM(acc) vaddvq_f32(acc)
-#define REDUCE4_DOT(out, acc) vst1q_f32(out, reduce4_ps(acc))
-#define REDUCE4_L2(out, acc) vst1q_f32(out, reduce4_ps(acc))
-#define REDUCE4_NORM(out, acc) vst1q_f32(out, reduce4_ps(acc))
-#define PAIR_UNROLL 4
-#define ACC_REGS 1
-#include "simd/tile.h"
-
-#define TYPE f16
-#define VEC float32x4_t
-#define ACC float32x4_t
-#define VEC_BYTES 8
-#define DIM_BYTES(d) ((d)*2)
-#define LOAD(p) vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(p)))
-#define LOAD_TAIL(p, left, total) vcvt_f32_f16(vreinterpret_f16_u8(tail8(p, left, total)))
-#define MAC_DOT(acc, q, r) vfmaq_f32(acc, q, r)
-#define MAC_L2(acc, q, r) mac_l2(acc, q, r)
-#define MAC_NORM(acc, v) vfmaq_f32(acc, v, v)
-#define ACC_ADD(a, b) vaddq_f32(a, b)
-#define REDUCE_DOT(acc) vaddvq_f32(acc)
-#define REDUCE_L2(acc) vaddvq_f32(acc)
-#define REDUCE_NORM(acc) vaddvq_f32(acc)
-#define REDUCE4_DOT(out, acc) vst1q_f32(out, reduce4_ps(acc))
-#define REDUCE4_L2(out, acc) vst1q_f32(out, reduce4_ps(acc))
-#define REDUCE4_NORM(out, acc) vst1q_f32(out, reduce4_ps(acc))
-#define PAIR_UNROLL 4
-#define ACC_REGS 1
-#include "simd/tile.h"
-
-/* A word of two bf16: the odd element is a float once the even one is masked off, the even one
- * once it is shifted up. */
-struct two_ps {
-	float32x4_t even, odd;
-};
-
-static inline struct two_ps bf16_split(uint8x16_t bytes)
+static inline void sum_u32_four(float *out, const uint32x4_t *v)
 {
-	uint32x4_t words = vreinterpretq_u32_u8(bytes);
-
-	return (struct two_ps){vreinterpretq_f32_u32(vshlq_n_u32(words, 16)),
-			       vreinterpretq_f32_u32(vandq_u32(words, vdupq_n_u32(0xffff0000u)))};
+	vst1q_f32(out, vcvtq_f32_u32(add_u32_four(v)));
 }
 
-static inline struct two_ps bf16_dot(struct two_ps acc, struct two_ps q, struct two_ps r)
+static inline void sum_i32_four(float *out, const uint32x4_t *v)
 {
-	return (struct two_ps){vfmaq_f32(acc.even, q.even, r.even),
-			       vfmaq_f32(acc.odd, q.odd, r.odd)};
+	vst1q_f32(out, vcvtq_f32_s32(vreinterpretq_s32_u32(add_u32_four(v))));
 }
 
-static inline struct two_ps bf16_l2(struct two_ps acc, struct two_ps q, struct two_ps r)
-{
-	return (struct two_ps){mac_l2(acc.even, q.even, r.even), mac_l2(acc.odd, q.odd, r.odd)};
-}
-
-static inline struct two_ps bf16_add(struct two_ps a, struct two_ps b)
-{
-	return (struct two_ps){vaddq_f32(a.even, b.even), vaddq_f32(a.odd, b.odd)};
-}
-
-static inline float bf16_reduce(struct two_ps acc)
-{
-	return vaddvq_f32(vaddq_f32(acc.even, acc.odd));
-}
-
-static inline float32x4_t bf16_reduce4(const struct two_ps *acc)
-{
-	float32x4_t v[4];
-
-	for (int i = 0; i < 4; i++)
-		v[i] = vaddq_f32(acc[i].even, acc[i].odd);
-	return reduce4_ps(v);
-}
-
-#define TYPE bf16
-#define VEC struct two_ps
-#define ACC struct two_ps
-#define VEC_BYTES 16
-#define DIM_BYTES(d) ((d)*2)
-#define LOAD(p) bf16_split(vld1q_u8(p))
-#define LOAD_TAIL(p, left, total) bf16_split(tail16(p, left, total))
-#define MAC_DOT(acc, q, r) bf16_dot(acc, q, r)
-#define MAC_L2(acc, q, r) bf16_l2(acc, q, r)
-#define MAC_NORM(acc, v) bf16_dot(acc, v, v)
-#define ACC_ADD(a, b) bf16_add(a, b)
-#define REDUCE_DOT(acc) bf16_reduce(acc)
-#define REDUCE_L2(acc) bf16_reduce(acc)
-#define REDUCE_NORM(acc) bf16_reduce(acc)
-#define REDUCE4_DOT(out, acc) vst1q_f32(out, bf16_reduce4(acc))
-#define REDUCE4_L2(out, acc) vst1q_f32(out, bf16_reduce4(acc))
-#define REDUCE4_NORM(out, acc) vst1q_f32(out, bf16_reduce4(acc))
-#define PAIR_UNROLL 2
-#define ACC_REGS 2
-#include "simd/tile.h"
+#define PS float32x4_t
+#define PS_BYTES 16
+#define FMA(acc, a, b) vfmaq_f32(acc, a, b)
+#define F32_LOAD(p) vreinterpretq_f32_u8(vld1q_u8(p))
+#define F32_TAIL(p, left, total) vreinterpretq_f32_u8(tail16(p, left, total))
+#define F16_LOAD(p) vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(p)))
+#define F16_TAIL(p, left, total) vcvt_f32_f16(vreinterpret_f16_u8(tail8(p, left, total)))
+#define WORDS uint32x4_t
+#define WORDS_LOAD(p) vreinterpretq_u32_u8(vld1q_u8(p))
+#define WORDS_TAIL(p, left, total) vreinterpretq_u32_u8(tail16(p, left, total))
+#define EVEN(words) vreinterpretq_f32_u32(vshlq_n_u32(words, 16))
+#define ODD(words) vreinterpretq_f32_u32(vandq_u32(words, vdupq_n_u32(0xffff0000u)))
+#define BF16_PAIR_UNROLL 2
+#include "simd/floats.h"
 
 /* Bytes are widened to 16 bits, products accumulated in 32. Lanes wrap modulo 2^32, and so does
  * their sum: the result is right as long as it fits, which SIMD_DIM_MAX sees to. */
@@ -189,12 +115,8 @@ static inline uint32x4_t mac_l2_s16(uint32x4_t acc, int16x8_t q, int16x8_t r)
 #define MAC_L2(acc, q, r) mac_l2_s16(acc, q, r)
 #define MAC_NORM(acc, v) mac_s16(acc, v, v)
 #define ACC_ADD(a, b) vaddq_u32(a, b)
-#define REDUCE_DOT(acc) ((float)(int32_t)vaddvq_u32(acc))
-#define REDUCE_L2(acc) ((float)vaddvq_u32(acc))
-#define REDUCE_NORM(acc) ((float)vaddvq_u32(acc))
-#define REDUCE4_DOT(out, acc) vst1q_f32(out, vcvtq_f32_s32(vreinterpretq_s32_u32(reduce4_u32(acc))))
-#define REDUCE4_L2(out, acc) vst1q_f32(out, vcvtq_f32_u32(reduce4_u32(acc)))
-#define REDUCE4_NORM(out, acc) vst1q_f32(out, vcvtq_f32_u32(reduce4_u32(acc)))
+#define SUM sum_u32
+#define SUM_DOT sum_i32
 #define PAIR_UNROLL 4
 #define ACC_REGS 1
 #include "simd/tile.h"
@@ -210,12 +132,7 @@ static inline uint32x4_t mac_l2_s16(uint32x4_t acc, int16x8_t q, int16x8_t r)
 #define MAC_L2(acc, q, r) mac_l2_s16(acc, q, r)
 #define MAC_NORM(acc, v) mac_s16(acc, v, v)
 #define ACC_ADD(a, b) vaddq_u32(a, b)
-#define REDUCE_DOT(acc) ((float)vaddvq_u32(acc))
-#define REDUCE_L2(acc) ((float)vaddvq_u32(acc))
-#define REDUCE_NORM(acc) ((float)vaddvq_u32(acc))
-#define REDUCE4_DOT(out, acc) vst1q_f32(out, vcvtq_f32_u32(reduce4_u32(acc)))
-#define REDUCE4_L2(out, acc) vst1q_f32(out, vcvtq_f32_u32(reduce4_u32(acc)))
-#define REDUCE4_NORM(out, acc) vst1q_f32(out, vcvtq_f32_u32(reduce4_u32(acc)))
+#define SUM sum_u32
 #define PAIR_UNROLL 4
 #define ACC_REGS 1
 #include "simd/tile.h"
@@ -237,12 +154,7 @@ static inline uint32x4_t mac_ones(uint32x4_t acc, uint8x16_t v)
 #define MAC_L2(acc, q, r) mac_ones(acc, veorq_u8(q, r))
 #define MAC_NORM(acc, v) mac_ones(acc, v)
 #define ACC_ADD(a, b) vaddq_u32(a, b)
-#define REDUCE_DOT(acc) ((float)vaddvq_u32(acc))
-#define REDUCE_L2(acc) ((float)vaddvq_u32(acc))
-#define REDUCE_NORM(acc) ((float)vaddvq_u32(acc))
-#define REDUCE4_DOT(out, acc) vst1q_f32(out, vcvtq_f32_u32(reduce4_u32(acc)))
-#define REDUCE4_L2(out, acc) vst1q_f32(out, vcvtq_f32_u32(reduce4_u32(acc)))
-#define REDUCE4_NORM(out, acc) vst1q_f32(out, vcvtq_f32_u32(reduce4_u32(acc)))
+#define SUM sum_u32
 #define PAIR_UNROLL 2
 #define ACC_REGS 1
 #include "simd/tile.h"

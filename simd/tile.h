@@ -10,9 +10,9 @@
  *              LOAD_TAIL(p, left, total)  VEC of the `left` < VEC_BYTES last bytes of a vector of
  *                            `total` bytes, the other elements zero
  *              MAC_DOT(acc, q, r), MAC_L2(acc, q, r), MAC_NORM(acc, v)   multiply, accumulate
- *              ACC_ADD(a, b), REDUCE_DOT(acc), REDUCE_L2(acc), REDUCE_NORM(acc)   to float
- *              REDUCE4_DOT(out, acc), REDUCE4_L2(out, acc), REDUCE4_NORM(out, acc)
- *                            the same for four accumulators at once
+ *              ACC_ADD(a, b)
+ *              SUM           a function: the float that an ACC comes to; SUM_four(out, acc) does it
+ *                            for four at once. SUM_DOT, SUM_L2, SUM_NORM where they differ
  *              PAIR_UNROLL   independent accumulators of a pair
  *              ACC_REGS      registers that an ACC takes; tiles are so much smaller
  *            and once per file
@@ -32,6 +32,7 @@
 #define SIMD_TILE_ONCE
 #define TILE_JOIN2(a, b) a##_##b
 #define TILE_JOIN(a, b) TILE_JOIN2(a, b)
+#define TILE_FOUR(function) TILE_JOIN(function, four)
 #define TILE_INLINE static inline __attribute__((always_inline))
 #define UNROLLED _Pragma("GCC unroll 16")
 enum { TILE_MAX = 16, ROWS_AT_ONCE = 4, LINE = 64 };
@@ -59,6 +60,15 @@ TILE_INLINE float cos_finish_fast(float ab, float aa, float bb)
 	d = (aa < FLT_MIN) | (bb < FLT_MIN) ? 1 : d;
 	return (aa <= FLT_MAX) & (bb <= FLT_MAX) ? d : NAN;
 }
+#endif
+#ifndef SUM_DOT
+#define SUM_DOT SUM
+#endif
+#ifndef SUM_L2
+#define SUM_L2 SUM
+#endif
+#ifndef SUM_NORM
+#define SUM_NORM SUM
 #endif
 #define FN(name) TILE_JOIN(name, TYPE)
 #define CALL(name, ...) FN(name)(__VA_ARGS__)
@@ -112,9 +122,9 @@ TILE_INLINE void FN(tile_finish)(struct FN(tile) * t, const int metric, const in
 		UNROLLED for (int j = 0; j < nr; j++) total[j] =
 			CALL(tile_total, &t->row_norm[j * unroll], unroll);
 		if (nr == ROWS_AT_ONCE)
-			REDUCE4_NORM(row_norm, total);
+			TILE_FOUR(SUM_NORM)(row_norm, total);
 		else
-			UNROLLED for (int j = 0; j < nr; j++) row_norm[j] = REDUCE_NORM(total[j]);
+			UNROLLED for (int j = 0; j < nr; j++) row_norm[j] = SUM_NORM(total[j]);
 	}
 	UNROLLED for (int i = 0; i < nq; i++)
 	{
@@ -122,16 +132,16 @@ TILE_INLINE void FN(tile_finish)(struct FN(tile) * t, const int metric, const in
 		if (query_norm)
 			aa = query_norm[i];
 		else if (metric == SIMD_COS)
-			aa = REDUCE_NORM(CALL(tile_total, &t->query_norm[i * unroll], unroll));
+			aa = SUM_NORM(CALL(tile_total, &t->query_norm[i * unroll], unroll));
 		UNROLLED for (int j = 0; j < nr; j++) total[j] =
 			CALL(tile_total, &t->dot[(i * nr + j) * unroll], unroll);
 		if (nr == ROWS_AT_ONCE && metric == SIMD_L2)
-			REDUCE4_L2(o, total);
+			TILE_FOUR(SUM_L2)(o, total);
 		else if (nr == ROWS_AT_ONCE)
-			REDUCE4_DOT(o, total);
+			TILE_FOUR(SUM_DOT)(o, total);
 		else
 			UNROLLED for (int j = 0; j < nr; j++) o[j] =
-				metric == SIMD_L2 ? REDUCE_L2(total[j]) : REDUCE_DOT(total[j]);
+				metric == SIMD_L2 ? SUM_L2(total[j]) : SUM_DOT(total[j]);
 		if (metric == SIMD_COS)
 			for (int j = 0; j < nr; j++)
 				o[j] = cos_finish_fast(o[j], aa, row_norm[j]);
@@ -220,7 +230,7 @@ TILE_INLINE float FN(norm)(const uint8_t *q, size_t bytes)
 		v = LOAD_TAIL(q + at, bytes - at, bytes);
 		t.row_norm[0] = MAC_NORM(t.row_norm[0], v);
 	}
-	return REDUCE_NORM(t.row_norm[0]);
+	return SUM_NORM(t.row_norm[0]);
 }
 
 /* `base` and all that follows it lies in order: `ahead` as in tile(). */
@@ -357,11 +367,9 @@ TILE_KERNELS(SIMD_COS, cos, BLOCK_COS_Q / ACC_REGS, BLOCK_COS_R)
 #undef MAC_L2
 #undef MAC_NORM
 #undef ACC_ADD
-#undef REDUCE_DOT
-#undef REDUCE_L2
-#undef REDUCE_NORM
-#undef REDUCE4_DOT
-#undef REDUCE4_L2
-#undef REDUCE4_NORM
+#undef SUM
+#undef SUM_DOT
+#undef SUM_L2
+#undef SUM_NORM
 #undef PAIR_UNROLL
 #undef ACC_REGS

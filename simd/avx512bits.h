@@ -1,8 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   the template of b1_planes() for 512 bits, included after POPCOUNT(v), the ones of each
- *            64-bit lane, and tile.h.
+ * Purpose:   the template of the kernels of packed bits for 512 bits, included after POPCOUNT(v), the
+ *            ones of each 64-bit lane.
  */
+#define TYPE b1
+#define VEC __m512i
+#define ACC __m512i
+#define VEC_BYTES 64
+#define DIM_BYTES(d) (((d) + 7) / 8)
+#define LOAD(p) _mm512_loadu_si512(p)
+#define LOAD_TAIL(p, left, total) _mm512_maskz_loadu_epi8(mask64(left), p)
+#define MAC_DOT(acc, q, r) _mm512_add_epi64(acc, POPCOUNT(_mm512_and_si512(q, r)))
+#define MAC_L2(acc, q, r) _mm512_add_epi64(acc, POPCOUNT(_mm512_xor_si512(q, r)))
+#define MAC_NORM(acc, v) _mm512_add_epi64(acc, POPCOUNT(v))
+#define ACC_ADD(a, b) _mm512_add_epi64(a, b)
+#define SUM sum_u64
+#define PAIR_UNROLL 1
+#define ACC_REGS 1
+#include "simd/tile.h"
+
 static void b1_planes(const void *query, size_t planes, const void *base, size_t stride,
 		      const uint32_t *ids, size_t count, size_t bytes, uint32_t *out)
 {
@@ -23,7 +39,7 @@ static void b1_planes(const void *query, size_t planes, const void *base, size_t
 									_mm_cvtsi32_si128((int)p)));
 			}
 		}
-		out[i] = (uint32_t)reduce_epi64(sum);
+		out[i] = (uint32_t)_mm512_reduce_add_epi64(sum);
 	}
 }
 #undef POPCOUNT
