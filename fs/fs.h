@@ -45,6 +45,7 @@ struct fs {
 	struct buffers *buffers;             /* [I] replies */
 	struct metrics *metrics;             /* [I] */
 	struct reaper *reaper;               /* [I] */
+	struct sched *sched;                 /* [I] NULL: nothing is served from a mount */
 	struct virtual_table *virtual_nodes; /* [I] */
 	struct memory *memory;               /* [I] NULL: texts are not embedded */
 	struct fs_options options;           /* [I] */

@@ -8,6 +8,7 @@
 #include "core/memory/recall.h"
 #include "core/store/background.h"
 #include "fs/fs.h"
+#include "fs/scheduling.h"
 #include "fs/stack.h"
 #include "pool/alloc.h"
 #include "pool/frame.h"
@@ -211,6 +212,27 @@ static void print_buffers(struct text *text, struct fs *fs)
 		print(text, "mneme_buffer_gets_total{size=\"%lu\",from=\"refused\"} %lu\n",
 		      tiers[i].size, tiers[i].refused);
 	}
+}
+
+static void print_sched(struct text *text, struct fs *fs)
+{
+	struct sched_stats s;
+
+	sched_read_stats(fs->sched, &s);
+	print_value(text, "sched_idle", "gauge", "The daemon's threads are in SCHED_IDLE: 1.",
+		    s.idle);
+	print_value(text, "sched_taken_back_total", "counter",
+		    "Times that they left it because requests had waited for a core.",
+		    (double)s.taken_back);
+}
+
+static void print_sched_line(struct text *text, struct fs *fs)
+{
+	struct sched_stats s;
+
+	sched_read_stats(fs->sched, &s);
+	print(text, "scheduling %s%s%s%s, taken back %lu times\n", s.idle ? "idle" : "normal",
+	      s.idle ? "" : " (", s.idle ? "" : s.why, s.idle ? "" : ")", s.taken_back);
 }
 
 static void print_engine(struct text *text, struct fs *fs)
@@ -445,6 +467,7 @@ int metrics_write_prometheus(struct fs *fs, char *buffer, size_t capacity, size_
 		    (double)stack_samples());
 	print_value(&text, "stack_violations_total", "counter",
 		    "Of these, requests over the stack budget.", (double)stack_violations());
+	print_sched(&text, fs);
 	print_engine(&text, fs);
 	print_bridge(&text, fs);
 	print_memory(&text, fs);
@@ -490,6 +513,7 @@ int metrics_write_stats(struct fs *fs, char *buffer, size_t capacity, size_t *le
 	print(&text, "kernel     %lu inodes known; stack at most %lu bytes (%lu of %lu over %d)\n",
 	      node_count(fs->nodes), stack_watermark(), stack_violations(), stack_samples(),
 	      STACK_BUDGET);
+	print_sched_line(&text, fs);
 	if (fs->memory) {
 		struct memory_stats m;
 		memory_get_stats(fs->memory, &m);

@@ -9,6 +9,7 @@
 #include "fs/fs.h"
 
 #include "fs/reaper.h"
+#include "fs/scheduling.h"
 #include "fs/stack.h"
 #include "fs/virtual.h"
 
@@ -24,6 +25,7 @@ struct op op_begin(fuse_req_t req, enum metrics_op kind)
 	 * themselves. */
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
 	stack_enter();
+	sched_serves();
 	return (struct op){
 		.req = req, .fs = fuse_req_userdata(req), .start_ns = metrics_now(), .kind = kind};
 }

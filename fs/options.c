@@ -122,6 +122,7 @@ static int parse_pair(struct fs_options *o, const char *option, const char *name
 	static const char *const opens[] = {"fast", "checked", NULL};
 	static const char *const switches[] = {"on", "off", NULL};
 	static const char *const creates[] = {"direct", "cached", NULL};
+	static const char *const classes[] = {"auto", "normal", NULL};
 	int i;
 
 	if (!strcmp(name, "durability")) {
@@ -140,6 +141,10 @@ static int parse_pair(struct fs_options *o, const char *option, const char *name
 		if ((i = choice(value, creates)) < 0)
 			return refuse(error, option, "say direct or cached");
 		o->cached_create = i;
+	} else if (!strcmp(name, "sched")) {
+		if ((i = choice(value, classes)) < 0)
+			return refuse(error, option, "say auto or normal");
+		o->usual_class = i;
 	} else if (!strcmp(name, "memory")) {
 		if ((i = choice(value, switches)) < 0)
 			return refuse(error, option, "say on or off");

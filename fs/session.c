@@ -13,6 +13,7 @@
 #include "fs/durability.h"
 #include "fs/fs.h"
 #include "fs/reaper.h"
+#include "fs/scheduling.h"
 #include "fs/virtual.h"
 #include "pool/alloc.h"
 
@@ -307,6 +308,7 @@ static void close_session(struct fs_session *session)
 		fuse_session_destroy(fs->session);
 	memory_close(fs->memory);
 	virtual_free(fs);
+	sched_free(fs->sched);
 	metrics_free(fs->metrics);
 	buffers_free(fs->buffers);
 	node_table_free(fs->nodes);
@@ -594,14 +596,26 @@ int fs_session_close(struct fs_session *session, struct mneme_error *error)
 	return err ? fail(error, err, "closing the store") : 0;
 }
 
+/* Why the daemon keeps the usual scheduling class whatever its group is, or NULL. */
+static const char *class_refused(const struct fs_options *options)
+{
+	return options->usual_class           ? "sched=normal"
+	       : options->embedder.command[0] ? "the embedder's program is in its group"
+					      : NULL;
+}
+
 int fs_session_run(struct fs_session *session, struct mneme_error *error)
 {
+	struct fs *fs = &session->fs;
 	int err = start_signals(session);
 
+	if (!err)
+		err = sched_start(class_refused(&fs->options), &fs->sched);
 	if (!err)
 		err = serve(session);
 	if (err)
 		fail(error, err, "serving the mount");
+	sched_stop(fs->sched);
 	stop_signals(session);
 	int closed = fs_session_close(session, err ? NULL : error);
 	return err ? err : closed;

@@ -36,6 +36,7 @@ struct fs_options {
 	unsigned threads;                 /* workers of the classic transport; 0: 10 */
 	unsigned queue_depth;             /* requests of a core's io_uring queue; 0: 8 */
 	int checked_open;                 /* 1: every open reaches the daemon */
+	int usual_class;                  /* 1: never SCHED_IDLE (fs/scheduling.h) */
 	int cached_create;                /* 1: new files are written through the page cache */
 	int no_memory;                    /* 1: texts are neither embedded nor searched */
 	int ask_often; /* 1: the kernel caches no names and attributes (for tests) */

@@ -43,6 +43,8 @@ static const char usage[] =
 	"files\n"
 	"                                      is refused at once, not at the first write\n"
 	"  create=direct*|cached               how a new file's first writes go\n"
+	"  sched=auto*|normal                  auto: the scheduling class that keeps callers on "
+	"their core\n"
 	"  atime: relatime* noatime strictatime\n"
 	"  suid* nosuid dev* nodev exec* noexec sync dirsync private remount\n";
 

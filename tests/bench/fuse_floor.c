@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   the floor of bench_fuse: a filesystem in memory that answers at once and keeps nothing, with
- *            the settings towards the kernel that mnemefs has. What it takes is what FUSE takes.
+ *            the settings towards the kernel that mnemefs has, and its scheduling class on a machine with
+ *            an idle core. What it takes is what FUSE takes.
  * Use:       fuse_floor DIR [uring]: mounts on DIR and goes to the background; umount DIR ends it.
  * Invariants: a node number is the address of its inode; an inode lives while a name or the kernel has
  *            it.
@@ -14,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -481,6 +483,7 @@ int main(int argc, char **argv)
 	if (!session || fuse_session_mount(session, argv[1]))
 		return 1;
 	fuse_daemonize(0);
+	sched_setscheduler(0, SCHED_IDLE, &(struct sched_param){0});
 	struct fuse_loop_config *config = fuse_loop_cfg_create();
 	fuse_loop_cfg_set_clone_fd(config, !uring);
 	int rc = fuse_session_loop_mt(session, config);

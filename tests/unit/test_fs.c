@@ -219,7 +219,8 @@ START_TEST(test_options_are_read)
 	struct fs_options o = {0};
 	struct mneme_error error;
 	const char *list = "ro,nosuid,noatime,durability=strict,cache_size=64M,transport=classic,"
-			   "allow_other,x-systemd.automount,open=checked,fsname=a";
+			   "allow_other,x-systemd.automount,open=checked,fsname=a,"
+			   "sched=normal";
 	ck_assert_int_eq(fs_options_parse(&o, list, &error), 0);
 	ck_assert_int_eq(o.read_only, 1);
 	ck_assert_uint_eq(o.kernel_flags, MS_NOSUID);
@@ -228,6 +229,7 @@ START_TEST(test_options_are_read)
 	ck_assert_uint_eq(o.cache_bytes, 64 << 20);
 	ck_assert_int_eq(o.transport, FS_TRANSPORT_CLASSIC);
 	ck_assert_int_eq(o.checked_open, 1);
+	ck_assert_int_eq(o.usual_class, 1);
 	ck_assert_str_eq(o.source, "a");
 	ck_assert_int_eq(fs_options_parse(&o, "rw,suid", &error), 0);
 	ck_assert_int_eq(o.read_only, 0);
@@ -239,7 +241,7 @@ START_TEST(test_options_unknown_ones_are_refused_by_name)
 {
 	static const char *const bad[] = {"frobnicate",   "ro,frobnicate=3", "durability=always",
 					  "cache_size=1", "cache_size=12Q",  "threads=0",
-					  "transport=",   "queue_depth=-1"};
+					  "transport=",   "queue_depth=-1",  "sched=idle"};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct fs_options o = {0};
 		struct mneme_error error = {""};
