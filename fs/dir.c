@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <linux/fs.h>
 #include <string.h>
+#include <time.h>
 
 /* An inode handle of NFS: "." is the inode itself, ".." its directory. */
 static int lookup_dot(struct fs *fs, uint64_t ino, const char *name, struct dentry *out,
@@ -53,6 +54,18 @@ static int lookup_name(struct fs *fs, uint64_t directory, const char *name, stru
 	return inode_read(fs, out->inode, inode);
 }
 
+#if FUSE_VERSION >= 318
+static void note_transport(struct fs *fs, fuse_req_t req)
+{
+	if (!atomic_load_explicit(&fs->over_uring, memory_order_relaxed) && fuse_req_is_uring(req))
+		atomic_store_explicit(&fs->over_uring, 1, memory_order_relaxed);
+}
+#else
+static void note_transport(struct fs *fs, fuse_req_t req)
+{
+}
+#endif
+
 static void handle_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct op op = op_begin(req, METRICS_LOOKUP);
@@ -61,6 +74,7 @@ static void handle_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct dentry dentry = {0};
 	int err;
 
+	note_transport(op.fs, req);
 	if (virtual_is(directory) || virtual_is_name(name)) {
 		virtual_lookup(&op, directory, name);
 		return;
@@ -87,12 +101,24 @@ static void forget_one(struct fs *fs, fuse_ino_t nodeid, uint64_t count)
 		reaper_remove(fs, ino);
 }
 
+/* Over io_uring the threads of /dev/fuse have forgets only. A removal sends one, and the kernel wakes a
+ * thread for it if one waits, on another core at best; it costs the caller more than all else about a
+ * forget. Not to wait for a moment lets them come in one request. */
+static void gather_forgets(const struct fs *fs)
+{
+	const struct timespec moment = {.tv_nsec = 1000000};
+
+	if (atomic_load_explicit(&fs->over_uring, memory_order_relaxed))
+		nanosleep(&moment, NULL);
+}
+
 static void handle_forget(fuse_req_t req, fuse_ino_t nodeid, uint64_t count)
 {
 	struct op op = op_begin(req, METRICS_FORGET);
 
 	forget_one(op.fs, nodeid, count);
 	op_reply_none(&op);
+	gather_forgets(op.fs);
 }
 
 static void handle_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
@@ -102,6 +128,7 @@ static void handle_forget_multi(fuse_req_t req, size_t count, struct fuse_forget
 	for (size_t i = 0; i < count && i < FS_REQUEST_MAX / sizeof(*forgets); i++)
 		forget_one(op.fs, forgets[i].ino, forgets[i].nlookup);
 	op_reply_none(&op);
+	gather_forgets(op.fs);
 }
 
 static void handle_readlink(fuse_req_t req, fuse_ino_t nodeid)

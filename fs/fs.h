@@ -55,6 +55,7 @@ struct fs {
 	_Atomic uint32_t read_only;          /* [A] 1: mounted ro */
 	_Atomic uint32_t next_shard;         /* [A] where the next directory goes */
 	_Atomic int has_durabilities;        /* [A] some inode has, or had, one of its own */
+	_Atomic int over_uring;              /* [A] requests come over io_uring, forgets do not */
 	int zero_open;                       /* [I] answer OPEN with ENOSYS */
 	int direct_create;                   /* [I] new files are written past the page cache */
 };
