@@ -121,9 +121,10 @@ enum mneme_type {
 	MNEME_TYPE_XATTR = 0x20,  /* sub: name */
 	MNEME_TYPE_DENTRY = 0x28, /* sub: name hash, then a discriminator */
 	MNEME_TYPE_SYMLINK = 0x30,
-	MNEME_TYPE_CHUNK = 0x38,   /* sub: chunk index, 8 bytes big-endian */
-	MNEME_TYPE_VECTOR = 0x40,  /* sub: part */
-	MNEME_TYPE_PASSAGE = 0x44, /* sub: part */
+	MNEME_TYPE_CHUNK = 0x38,     /* sub: chunk index, 8 bytes big-endian */
+	MNEME_TYPE_UNWRITTEN = 0x3c, /* sub: the end of a range of chunks, 8 bytes big-endian */
+	MNEME_TYPE_VECTOR = 0x40,    /* sub: part */
+	MNEME_TYPE_PASSAGE = 0x44,   /* sub: part */
 	MNEME_TYPE_WORDS = 0x48,
 	MNEME_TYPE_LINK = 0x50,       /* sub: kind, place: where a file leads */
 	MNEME_TYPE_BACKLINK = 0x54,   /* sub: inode, kind, place: what leads here */

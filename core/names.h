@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   the on-disk format of the filesystem's own records: what the values under the keys of
- *            MNEME_TYPE_INODE, DENTRY, PARENT, XATTR, SYMLINK, CHUNK, RESERVED, LINK, BACKLINK,
- *            MENTION and ORPHAN mean.
+ *            MNEME_TYPE_INODE, DENTRY, PARENT, XATTR, SYMLINK, CHUNK, UNWRITTEN, RESERVED, LINK,
+ *            BACKLINK, MENTION and ORPHAN mean.
  * Invariants: all integers little-endian, except the numbers inside sub-keys, which are big-endian so
  *            that they sort. Reserved bytes are zero.
  *
@@ -13,9 +13,13 @@
  *   (i, XATTR, full name 1..255 bytes)        the value, 0..65536 bytes, as it was set
  *   (i, SYMLINK, -)                           the target, 1..4095 bytes
  *   (i, CHUNK, index 8 BE)                    file bytes [index * 16 KiB ...); shorter: zeros follow;
- *                                             no bytes: zeros, reserved by fallocate; missing: a hole
- *   (s, RESERVED, -)                          u64: how many chunks without bytes the inodes of shard s
- *                                             have; the engine keeps room for them (mneme_txn_reserve)
+ *                                             no bytes: zeros, reserved by fallocate, of stores made
+ *                                             before UNWRITTEN; missing: reserved, or a hole
+ *   (i, UNWRITTEN, end 8 BE)                  u64: first; chunks [first, end), which have no CHUNK
+ *                                             key, are zeros, reserved by fallocate. Ranges of an
+ *                                             inode neither overlap nor touch
+ *   (s, RESERVED, -)                          u64: how many reserved chunks the inodes of shard s have;
+ *                                             the engine keeps room for them (mneme_txn_reserve)
  *   (i, LINK, kind 1, place 8 BE)             struct names_link, then its label: what i says of where
  *                                             it leads, 1..NAMES_LABEL_MAX bytes
  *   (i, BACKLINK, from 8 BE, kind 1, place 8 BE)   empty: that link of `from` leads to i
@@ -35,7 +39,7 @@
  *   Every inode but the root and the orphans has at least one PARENT key; nlink of a file is the
  *   number of them. A directory has exactly one, `parent` names it, nlink is 2 + subdirectories and
  *   size is the number of its entries. `allocated` is the sum over chunks of the value's length
- *   rounded up to 512, and of 16 KiB for one without bytes.
+ *   rounded up to 512, and of 16 KiB for a reserved one.
  * Failure:   none: definitions only.
  */
 #ifndef MNEME_CORE_NAMES_H
@@ -72,6 +76,7 @@ enum names_state {
 	NAMES_HAS_ROBOTS = 16, /* user.xdg.robots.index */
 	NAMES_HAS_VECTOR = 32, /* user.mneme.vector */
 	NAMES_HAS_LINKS = 64,  /* has, or had, user.mneme.link.* */
+	NAMES_HAS_UNWRITTEN = 128,
 };
 
 #define NAMES_ROBOTS "user.xdg.robots.index" /* "false": not to be indexed, nor what is below */

@@ -4,6 +4,9 @@
  */
 #include "fs/chunk.h"
 
+#include "fs/unwritten.h"
+#include "pool/check.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -118,34 +121,51 @@ static int fill_reserved(struct mneme_txn *txn, const struct mneme_key *key, con
 	return err ? err : mneme_txn_patch_borrowed(txn, key, inside, data, length);
 }
 
+/* Writes to one chunk. `set_aside`: it is in a range of those that room is set aside for. Returns 1
+ * where that room is used now, 0 or -errno. */
+static int write_part(struct mneme_txn *txn, uint64_t ino, struct names_inode *inode,
+		      const void *data, uint64_t offset, size_t part, int set_aside)
+{
+	size_t inside = offset % MNEME_CHUNK_SIZE, old;
+	uint8_t sub[8];
+	struct mneme_key key = chunk_key(ino, offset, sub);
+	int there;
+	int err = chunk_length(txn, &key, &old, &there);
+
+	if (err)
+		return err;
+	if (!old && (there || set_aside)) {
+		err = fill_reserved(txn, &key, data, inside, part);
+		return err ? err : 1;
+	}
+	if (inside + part > old)
+		inode->allocated += counted(inside + part) - (there ? counted(old) : 0);
+	return inside + part >= old && !inside
+		       ? mneme_txn_put_borrowed(txn, &key, data, part)
+		       : mneme_txn_patch_borrowed(txn, &key, inside, data, part);
+}
+
 int chunk_write(struct mneme_txn *txn, uint64_t ino, struct names_inode *inode, const void *data,
 		uint64_t offset, size_t length)
 {
 	const uint8_t *at = data;
 	int64_t filled = 0;
-	uint8_t sub[8];
+	struct unwritten_cut cut = {.first = index_of(offset),
+				    .end = index_of(offset + length - 1) + 1};
 
+	if (!length)
+		return 0;
+	DCHECK(cut.end - cut.first <= UNWRITTEN_MAP);
+	int err = unwritten_cut(txn, ino, inode, &cut);
+	if (err)
+		return err;
 	while (length) {
-		size_t part = part_of(offset, length), old;
-		size_t inside = offset % MNEME_CHUNK_SIZE;
-		struct mneme_key key = chunk_key(ino, offset, sub);
-		int there;
-		int err = chunk_length(txn, &key, &old, &there);
-		if (err)
-			return err;
-		if (there && !old) {
-			err = fill_reserved(txn, &key, at, inside, part);
-			filled++;
-		} else {
-			err = inside + part >= old && !inside
-				      ? mneme_txn_put_borrowed(txn, &key, at, part)
-				      : mneme_txn_patch_borrowed(txn, &key, inside, at, part);
-			if (inside + part > old)
-				inode->allocated +=
-					counted(inside + part) - (there ? counted(old) : 0);
-		}
-		if (err)
-			return err;
+		size_t part = part_of(offset, length);
+		int got = write_part(txn, ino, inode, at, offset, part,
+				     unwritten_was(&cut, index_of(offset)));
+		if (got < 0)
+			return got;
+		filled += got;
 		at += part;
 		offset += part;
 		length -= part;
@@ -164,8 +184,13 @@ int chunk_has_room(struct mneme_txn *txn, uint64_t ino, uint64_t offset, size_t 
 		int err = chunk_length(txn, &key, &old, &there);
 		if (err)
 			return err;
-		if (!there || (old && old < offset % MNEME_CHUNK_SIZE + part))
+		if (!there) {
+			err = unwritten_has(txn, ino, index_of(offset));
+			if (err <= 0)
+				return err ? err : -ENOSPC;
+		} else if (old && old < offset % MNEME_CHUNK_SIZE + part) {
 			return -ENOSPC;
+		}
 		offset += part;
 		length -= part;
 	}
@@ -198,7 +223,14 @@ struct removed {
 static int each_counted(void *arg, const struct mneme_key *key, const void *value, size_t length)
 {
 	struct removed *removed = arg;
+	uint64_t first, end;
 
+	if (key->type == MNEME_TYPE_UNWRITTEN) {
+		if (unwritten_parse(key, value, length, &first, &end))
+			return -EUCLEAN;
+		removed->reserved += (int64_t)(end - first);
+		return 0;
+	}
 	removed->bytes += counted(length);
 	removed->reserved += !length;
 	return 0;
@@ -210,28 +242,31 @@ static int remove_chunks(struct mneme_txn *txn, uint64_t ino, struct names_inode
 {
 	uint8_t first_sub[8], last_sub[8];
 	struct removed removed = {0};
+	struct unwritten_cut cut = {.first = first_index, .end = last_index};
 
 	if (first_index >= last_index || !inode->allocated)
 		return 0;
 	struct mneme_key first = names_key_number(ino, MNEME_TYPE_CHUNK, first_index, first_sub);
 	struct mneme_key last = names_key_number(ino, MNEME_TYPE_CHUNK, last_index, last_sub);
 	int err = mneme_txn_scan(txn, &first, &last, 0, each_counted, &removed);
+	if (!err && removed.bytes)
+		err = mneme_txn_delete_range(txn, &first, &last);
+	if (!err)
+		err = unwritten_cut(txn, ino, inode, &cut);
 	if (err)
 		return err;
-	if (!removed.bytes)
-		return 0;
+	removed.bytes += cut.count * counted(0);
+	removed.reserved += (int64_t)cut.count;
 	inode->allocated -= removed.bytes < inode->allocated ? removed.bytes : inode->allocated;
-	err = mneme_txn_delete_range(txn, &first, &last);
-	return err || !removed.reserved ? err : mneme_txn_reserve(txn, ino, -removed.reserved);
+	return removed.reserved ? mneme_txn_reserve(txn, ino, -removed.reserved) : 0;
 }
 
 int chunk_give_back(struct fs *fs, struct mneme_txn *txn, uint64_t ino,
 		    const struct names_inode *inode)
 {
-	uint8_t first_sub[8], last_sub[8];
 	struct mneme_key record = names_key(fs_shard_of(fs, ino), MNEME_TYPE_RESERVED);
-	struct mneme_key first = names_key_number(ino, MNEME_TYPE_CHUNK, 0, first_sub);
-	struct mneme_key last = names_key_number(ino, MNEME_TYPE_CHUNK, UINT64_MAX, last_sub);
+	struct mneme_key first = names_key(ino, MNEME_TYPE_CHUNK);
+	struct mneme_key last = names_key(ino, MNEME_TYPE_UNWRITTEN + 1);
 	struct removed removed = {0};
 	size_t length;
 
@@ -277,37 +312,108 @@ int chunk_cut(struct mneme_txn *txn, uint64_t ino, struct names_inode *inode, ui
 			     NAMES_FILE_SIZE_MAX / MNEME_CHUNK_SIZE + 1);
 }
 
-int chunk_reserve(struct mneme_txn *txn, uint64_t ino, struct names_inode *inode, uint64_t offset,
-		  uint64_t end, uint64_t bytes_max, uint64_t *done)
-{
-	uint64_t made = 0;
-	int64_t reserved = 0;
-	uint8_t sub[8];
+/* ---- setting room aside ---- */
 
-	while (offset < end && made < bytes_max) {
-		size_t part = part_of(offset, end - offset), old;
-		size_t until = offset % MNEME_CHUNK_SIZE + part;
-		struct mneme_key key = chunk_key(ino, offset, sub);
-		int there;
-		int err = chunk_length(txn, &key, &old, &there);
-		if (err)
-			return err;
-		if (!there) {
-			err = mneme_txn_put(txn, &key, "", 0);
-			inode->allocated += counted(0);
-			made += MNEME_CHUNK_SIZE;
-			reserved++;
-		} else if (old && old < until) {
-			/* up to the file's end in the chunk: zeros from the old end on */
-			err = mneme_txn_patch_borrowed(txn, &key, old, zeros, until - old);
-			inode->allocated += counted(until) - counted(old);
-			made += until - old;
-		}
-		if (err)
-			return err;
-		offset += part;
+enum { SURVEY_PARTS = 128, SURVEY_KEYS = 1024, SURVEY_BYTES = 4 << 20 };
+
+/* What there is to do for a range: chunks [first, end) without a key, or one chunk (first == end)
+ * that has `length` bytes and is to have more. */
+struct survey_part {
+	uint64_t first, end;
+	size_t length;
+};
+
+struct survey {
+	uint64_t at;    /* chunks before it were looked at */
+	uint64_t until; /* byte behind the range */
+	size_t bytes;   /* to be made */
+	unsigned keys, count;
+	struct survey_part parts[SURVEY_PARTS];
+};
+
+/* How much of a chunk the range wants to be there. */
+static size_t survey_wants(const struct survey *survey, uint64_t index)
+{
+	uint64_t rest = survey->until - index * MNEME_CHUNK_SIZE;
+
+	return rest < MNEME_CHUNK_SIZE ? (size_t)rest : MNEME_CHUNK_SIZE;
+}
+
+static void survey_gap(struct survey *survey, uint64_t end)
+{
+	if (end > survey->at)
+		survey->parts[survey->count++] =
+			(struct survey_part){.first = survey->at, .end = end};
+}
+
+static int each_surveyed(void *arg, const struct mneme_key *key, const void *value, size_t length)
+{
+	struct survey *survey = arg;
+	uint64_t index = names_get_be64(key->sub);
+	size_t wants = survey_wants(survey, index);
+
+	survey_gap(survey, index);
+	if (length && length < wants) {
+		survey->parts[survey->count++] =
+			(struct survey_part){.first = index, .end = index, .length = length};
+		survey->bytes += wants - length;
 	}
-	*done = offset;
+	survey->at = index + 1;
+	/* a key adds two parts at most, and a last one follows */
+	return ++survey->keys == SURVEY_KEYS || survey->count > SURVEY_PARTS - 3 ||
+	       survey->bytes >= SURVEY_BYTES;
+}
+
+static int reserve_part(struct mneme_txn *txn, uint64_t ino, struct names_inode *inode,
+			const struct survey *survey, const struct survey_part *part,
+			int64_t *reserved)
+{
+	uint8_t sub[8];
+	struct mneme_key key = names_key_number(ino, MNEME_TYPE_CHUNK, part->first, sub);
+	size_t wants = survey_wants(survey, part->first);
+	uint64_t added;
+
+	if (part->first < part->end) {
+		int err = unwritten_add(txn, ino, inode, part->first, part->end, &added);
+		inode->allocated += err ? 0 : added * counted(0);
+		*reserved += err ? 0 : (int64_t)added;
+		return err;
+	}
+	/* up to the range's end in the chunk: zeros from the old end on */
+	inode->allocated += counted(wants) - counted(part->length);
+	return mneme_txn_patch_borrowed(txn, &key, part->length, zeros, wants - part->length);
+}
+
+int chunk_reserve(struct mneme_txn *txn, uint64_t ino, struct names_inode *inode, uint64_t offset,
+		  uint64_t end, uint64_t *done)
+{
+	uint8_t first_sub[8], last_sub[8];
+	uint64_t index_end = index_of(end - 1) + 1;
+	struct mneme_key first = chunk_key(ino, offset, first_sub);
+	struct mneme_key last = names_key_number(ino, MNEME_TYPE_CHUNK, index_end, last_sub);
+	struct survey *survey = op_temporary(sizeof(*survey));
+	int64_t reserved = 0;
+
+	if (!survey)
+		return -ENOMEM;
+	memset(survey, 0, offsetof(struct survey, parts));
+	survey->at = index_of(offset);
+	survey->until = end;
+	int got = mneme_txn_scan(txn, &first, &last, 0, each_surveyed, survey);
+	if (got < 0)
+		return got;
+	if (!got) {
+		survey_gap(survey, index_end);
+		survey->at = index_end;
+	}
+	for (unsigned i = 0; i < survey->count; i++) {
+		int err = reserve_part(txn, ino, inode, survey, &survey->parts[i], &reserved);
+		if (err)
+			return err;
+	}
+	*done = survey->at * MNEME_CHUNK_SIZE;
+	if (*done > end)
+		*done = end;
 	return reserved ? mneme_txn_reserve(txn, ino, reserved) : 0;
 }
 

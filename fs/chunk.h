@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   the bytes of a file as 16 KiB chunks: read, write, zero, cut, find data and holes.
- * Invariants: `allocated` of the inode record follows every change. A chunk without bytes is one that
- *            room is set aside for (mneme_txn_reserve), and the first write to it makes all of it. Bytes
+ * Invariants: `allocated` of the inode record follows every change. A chunk that a range has
+ *            (unwritten.h), or in older stores one without bytes, has room set aside
+ *            (mneme_txn_reserve), and the first write to it makes all of it. Bytes
  *            of a chunk behind the file's size are zeros (fallocate can make them) or do not exist:
  *            whatever shrinks a file cuts.
  * Threading: changes inside the caller's transaction; the caller stores the inode record.
@@ -32,10 +33,11 @@ int chunk_cut(struct mneme_txn *txn, uint64_t ino, struct names_inode *inode, ui
 /* Gives back what is set aside for the file, before all its chunks are removed. */
 int chunk_give_back(struct fs *fs, struct mneme_txn *txn, uint64_t ino,
 		    const struct names_inode *inode);
-/* Sets room aside for the range's missing chunks, as chunks without bytes, and fills short ones up with
- * zeros, until `bytes_max` bytes were made; *done receives the end of what is there now. */
+/* Sets room aside for the missing chunks of [offset, end), which is not empty, and fills short ones
+ * up with zeros, as far as one transaction goes: *done receives the end of what is there now. However
+ * long the range is, what counts is how many chunks are in it. */
 int chunk_reserve(struct mneme_txn *txn, uint64_t ino, struct names_inode *inode, uint64_t offset,
-		  uint64_t end, uint64_t bytes_max, uint64_t *done);
+		  uint64_t end, uint64_t *done);
 /* The first offset >= `offset` that is data (hole 0) or hole (hole 1), or `size` if there is none. */
 int chunk_seek(struct fs *fs, uint64_t ino, uint64_t size, uint64_t offset, int hole,
 	       uint64_t *out);

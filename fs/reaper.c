@@ -6,6 +6,7 @@
 
 #include "fs/chunk.h"
 #include "fs/reaper.h"
+#include "fs/unwritten.h"
 #include "core/links.h"
 #include "core/memory/recall.h"
 #include "pool/alloc.h"
@@ -42,21 +43,29 @@ struct reaper {
 struct piece {
 	unsigned count;
 	int64_t reserved; /* of them without bytes */
-	uint64_t end;     /* behind the last chunk that was seen */
+	uint8_t type;     /* of the last key that was seen: CHUNK or UNWRITTEN */
+	uint64_t end;     /* behind its number */
 };
 
 static int each_chunk(void *arg, const struct mneme_key *key, const void *value, size_t length)
 {
 	struct piece *piece = arg;
 
+	uint64_t first, end;
+
 	if (key->sub_length != 8)
 		return -EUCLEAN;
+	piece->type = key->type;
 	piece->end = names_get_be64(key->sub) + 1;
-	piece->reserved += !length;
+	if (key->type == MNEME_TYPE_CHUNK)
+		piece->reserved += !length;
+	else if (unwritten_parse(key, value, length, &first, &end) == 0)
+		piece->reserved += (int64_t)(end - first);
 	return ++piece->count == REAP_PIECE_CHUNKS;
 }
 
-/* Removes up to REAP_PIECE_CHUNKS chunks of an orphan. Returns 1 when there may be more, 0 or -errno. */
+/* Removes up to REAP_PIECE_CHUNKS chunks, or ranges of them, of an orphan. Returns 1 when there may
+ * be more, 0 or -errno. */
 OWN_FRAME static int remove_piece(struct fs *fs, uint64_t ino)
 {
 	struct names_inode inode;
@@ -73,11 +82,11 @@ OWN_FRAME static int remove_piece(struct fs *fs, uint64_t ino)
 	if (err)
 		goto abort;
 	struct mneme_key first = names_key_number(ino, MNEME_TYPE_CHUNK, 0, first_sub);
-	struct mneme_key last = names_key(ino, MNEME_TYPE_CHUNK + 1);
+	struct mneme_key last = names_key(ino, MNEME_TYPE_UNWRITTEN + 1);
 	err = mneme_txn_scan(txn, &first, &last, 0, each_chunk, &piece);
 	if (err < 0 || !piece.count)
 		goto abort;
-	last = names_key_number(ino, MNEME_TYPE_CHUNK, piece.end, last_sub);
+	last = names_key_number(ino, piece.type, piece.end, last_sub);
 	err = mneme_txn_delete_range(txn, &first, &last);
 	if (!err && piece.reserved)
 		err = mneme_txn_reserve(txn, ino, -piece.reserved);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   fallocate, SEEK_DATA/SEEK_HOLE, copy_file_range.
- * Invariants: a copy or a reservation of much is done in pieces, each a transaction, so that no shard
- *            is held for long; punch is one transaction, zero another one before its reservation.
+ * Invariants: a copy, or a reservation where there is much, is done in pieces, each a transaction,
+ *            so that no shard is held for long; punch is one transaction, zero another one before its
+ *            reservation.
  * Threading: any handler thread.
  * Failure:   0 or -errno to the kernel. Collapse and insert: -EOPNOTSUPP.
  */
@@ -18,7 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { RESERVE_PIECE = 4 << 20, COPY_PIECE = 256 << 10, COPY_MAX = 8 << 20 };
+enum { COPY_PIECE = 256 << 10, COPY_MAX = 8 << 20 };
 
 struct range {
 	uint64_t ino;
@@ -59,8 +60,7 @@ static int fallocate_inside(struct mneme_txn *txn, struct range *range, uint64_t
 	if (range->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) {
 		err = chunk_zero(txn, range->ino, &inode, range->offset, length);
 	} else {
-		err = chunk_reserve(txn, range->ino, &inode, range->offset, range->end,
-				    RESERVE_PIECE, done);
+		err = chunk_reserve(txn, range->ino, &inode, range->offset, range->end, done);
 	}
 	if (err)
 		return err;
@@ -90,8 +90,12 @@ static int check_room(struct fs *fs, const struct range *range)
 static int fallocate_range(struct fs *fs, struct range *range)
 {
 	unsigned flags = range->mode & FALLOC_FL_PUNCH_HOLE ? MNEME_TXN_MAY_FILL : 0;
+	struct arena *arena = arena_of_thread();
 	int tries = 0;
 
+	if (!arena)
+		return -ENOMEM;
+	struct arena_mark mark = arena_get_mark(arena);
 	while (range->offset < range->end) {
 		struct mneme_txn *txn;
 		uint64_t done = 0;
@@ -99,6 +103,7 @@ static int fallocate_range(struct fs *fs, struct range *range)
 		if (err)
 			return err;
 		err = fallocate_inside(txn, range, &done);
+		arena_rewind(arena, mark);
 		if (err) {
 			mneme_txn_abort(txn);
 			return err;

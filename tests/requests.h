@@ -84,14 +84,40 @@ static size_t requests_receive(struct requests *r, void *answer, size_t capacity
 	return n > 0 ? (size_t)n : 0;
 }
 
-/* A session on a new, empty store in TMPDIR. */
-static void requests_open(struct requests *r, const struct fs_options *options)
+/* A session on the store that is there. */
+static void requests_start(struct requests *r, const struct fs_options *options)
 {
 	const struct fuse_init_in init = {.major = FUSE_KERNEL_VERSION,
 					  .minor = 38,
 					  .max_readahead = 131072,
 					  .flags = ~0u & ~(uint32_t)FUSE_INIT_EXT};
 	static uint8_t answer[4096];
+	struct mneme_error error = {""};
+
+	if (fs_session_open(r->store, NULL, options, &r->session, &error)) {
+		fprintf(stderr, "%s\n", error.message);
+		exit(2);
+	}
+	requests_connect(r);
+	requests_send(r, FUSE_INIT, 0, &init, sizeof(init));
+	while (requests_receive(r, answer, sizeof(answer)))
+		;
+}
+
+/* Closes the session; its store stays. */
+static void requests_stop(struct requests *r)
+{
+	struct mneme_error error;
+
+	if (fs_session_close(r->session, &error))
+		abort();
+	r->session = NULL;
+	close(r->kernel);
+}
+
+/* A session on a new, empty store in TMPDIR. */
+static void requests_open(struct requests *r, const struct fs_options *options)
+{
 	struct mneme_create_options create = {.shards = 4};
 	struct mneme_options engine = {.durability = MNEME_DURABILITY_MEMORY};
 	struct mneme_error error = {""};
@@ -105,28 +131,21 @@ static void requests_open(struct requests *r, const struct fs_options *options)
 		requests_give_up(r->store);
 	if (mneme_create(r->store, &create, &error) ||
 	    mneme_open(r->store, &engine, &made, &error) || fs_format(made, 0, 0) ||
-	    mneme_close(made) || fs_session_open(r->store, NULL, options, &r->session, &error)) {
+	    mneme_close(made)) {
 		fprintf(stderr, "%s\n", error.message);
 		exit(2);
 	}
-	requests_connect(r);
-	requests_send(r, FUSE_INIT, 0, &init, sizeof(init));
-	while (requests_receive(r, answer, sizeof(answer)))
-		;
+	requests_start(r, options);
 }
 
 /* Closes the session and removes its store. */
 static void requests_close(struct requests *r)
 {
 	char command[PATH_MAX];
-	struct mneme_error error;
 
 	if (!r->session)
 		return;
-	if (fs_session_close(r->session, &error))
-		abort();
-	r->session = NULL;
-	close(r->kernel);
+	requests_stop(r);
 	snprintf(command, sizeof(command), "rm -rf '%s'", r->store);
 	if (system(command))
 		requests_give_up(command);

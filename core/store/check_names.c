@@ -10,7 +10,6 @@
 #include "core/store/store.h"
 #include "pool/alloc.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -32,8 +31,6 @@ void names_find(struct names_check *n, int repair, const char *format, ...)
 	va_end(list);
 	n->report(n->arg, text, repair == 0);
 }
-
-#define REPAIR(n, action) (names_repairs(n) ? (action) : 1)
 
 int names_has(struct names_check *n, const struct mneme_key *key)
 {
@@ -184,40 +181,6 @@ static void see_entry(struct names_check *n, const struct names_row *row)
 		   (const char *)row->value + sizeof entry, problem);
 }
 
-static void see_chunk(struct names_check *n, const struct names_row *row)
-{
-	struct names_seen *s = &n->seen;
-	uint64_t index = row->key.sub_length == 8 ? names_get_be64(row->sub) : UINT64_MAX;
-	size_t length = row->value_length;
-
-	if (index > NAMES_FILE_SIZE_MAX / MNEME_CHUNK_SIZE || length > MNEME_CHUNK_SIZE) {
-		names_find(n, REPAIR(n, names_delete(n, &row->key)),
-			   "inode %llu has bytes at a place where no file has any",
-			   (unsigned long long)s->inode);
-		return;
-	}
-	uint64_t start = index * MNEME_CHUNK_SIZE;
-	int gone = 0;
-	if (s->has_record && s->record.nlink && S_ISREG(s->record.mode) && row->used &&
-	    start + row->used > s->record.size) {
-		size_t keep = s->record.size > start ? s->record.size - start : 0;
-		int cuts = !(n->flags & MNEME_CHECK_LOSE_NOTHING);
-		int done = cuts ? REPAIR(n, names_cut_chunk(n, row, keep)) : 1;
-		names_find(n, done, "inode %llu has bytes behind its end",
-			   (unsigned long long)s->inode);
-		if (done == 0) {
-			s->dropped++;
-			length = keep;
-			gone = !keep;
-		}
-	}
-	n->reserved += !row->value_length;
-	if (!gone)
-		s->allocated += length ? (length + 511) & ~511ull : MNEME_CHUNK_SIZE;
-	if (row->used && start + row->used > s->end)
-		s->end = start + row->used;
-}
-
 static void see_orphan(struct names_check *n, const struct names_row *row)
 {
 	struct names_inode record;
@@ -284,6 +247,9 @@ static int check_numbers(struct names_check *n, struct names_inode *fixed)
 		differs |= number_differs(n, "the allocated size", r->allocated, s->allocated,
 					  expected);
 	}
+	if (s->ranges)
+		fixed->state |= NAMES_HAS_UNWRITTEN;
+	differs |= number_differs(n, "the state", r->state, fixed->state, 0);
 	differs |= number_differs(n, "the link count", r->nlink, fixed->nlink,
 				  expected && S_ISDIR(r->mode));
 	return differs;
@@ -356,7 +322,7 @@ static void see_row(struct names_check *n, const struct names_row *row)
 			check_links_row(n, row);
 		return;
 	}
-	if (row->key.type > MNEME_TYPE_CHUNK) {
+	if (row->key.type > MNEME_TYPE_UNWRITTEN) {
 		check_links_row(n, row);
 		return;
 	}
@@ -378,7 +344,10 @@ static void see_row(struct names_check *n, const struct names_row *row)
 		s->target_length = row->value_length;
 		break;
 	case MNEME_TYPE_CHUNK:
-		see_chunk(n, row);
+		names_see_chunk(n, row);
+		break;
+	case MNEME_TYPE_UNWRITTEN:
+		names_see_range(n, row);
 		break;
 	default:
 		break;
@@ -404,25 +373,6 @@ static int each_row(void *arg, const struct mneme_key *key, const void *value, s
 			if (((const uint8_t *)value)[row->used - 1])
 				break;
 	return n->count == NAMES_BATCH;
-}
-
-/* Room is set aside for the chunks of a shard that have no bytes, and for nothing else. */
-static void check_reserved(struct names_check *n, uint32_t shard)
-{
-	struct mneme_key key = names_key(shard, MNEME_TYPE_RESERVED);
-	uint64_t record = 0;
-	size_t length = 0;
-	int rc = mneme_get(n->m, &key, &record, sizeof record, &length);
-
-	if (n->records_only ||
-	    (rc == -ENOENT ? !n->reserved
-			   : rc == 0 && length == sizeof record && le64toh(record) == n->reserved))
-		return;
-	uint64_t right = htole64(n->reserved);
-	names_find(n,
-		   REPAIR(n, mneme_put(n->m, &key, &right, sizeof right, MNEME_DURABILITY_DEFAULT)),
-		   "shard %u: the room that is set aside is that of %llu chunks, it should be %llu",
-		   shard, (unsigned long long)le64toh(record), (unsigned long long)n->reserved);
 }
 
 static int scan_shard(struct names_check *n, uint32_t shard)
@@ -453,7 +403,7 @@ static int scan_shard(struct names_check *n, uint32_t shard)
 		}
 	}
 	inode_end(n);
-	check_reserved(n, shard);
+	names_check_reserved(n, shard);
 	return 0;
 }
 

@@ -29,6 +29,8 @@ struct names_seen {
 	uint64_t parents, parent_directory, parent_position; /* how many, and the first one */
 	uint64_t entries, subdirectories, dropped;
 	uint64_t allocated, end; /* of chunks: bytes, and behind the last one that is not zero */
+	uint64_t ranges,
+		range_end; /* of chunks that room is set aside for; where the last one ends */
 	uint64_t target_length;
 	uint64_t last_position; /* of the dentry before */
 	uint8_t last_name_length;
@@ -49,8 +51,10 @@ struct names_check {
 	struct names_row *rows;
 	uint32_t count;
 	struct names_seen seen;
-	uint64_t reserved; /* of the shard at hand: chunks without bytes */
+	uint64_t reserved; /* of the shard at hand: chunks that room is set aside for */
 };
+
+#define REPAIR(n, action) (names_repairs(n) ? (action) : 1)
 
 static inline int names_repairs(const struct names_check *n)
 {
@@ -60,6 +64,11 @@ static inline int names_repairs(const struct names_check *n)
 /* One finding; `repair` is what repairing it gave (0: done), or 1 where it was not tried. */
 void names_find(struct names_check *n, int repair, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+/* Looks at a CHUNK or UNWRITTEN key of the inode at hand (check_chunks.c). */
+void names_see_chunk(struct names_check *n, const struct names_row *row);
+void names_see_range(struct names_check *n, const struct names_row *row);
+/* Room is set aside for what was seen in the shard, and for nothing else. */
+void names_check_reserved(struct names_check *n, uint32_t shard);
 /* Looks at a LINK, BACKLINK or MENTION key (check_links.c). */
 void check_links_row(struct names_check *n, const struct names_row *row);
 

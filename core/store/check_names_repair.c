@@ -42,6 +42,7 @@ int names_make_record(struct names_check *n, const struct names_seen *seen)
 		.btime_ns = now,
 		.parent = seen->inode == n->root ? n->root : seen->parent_directory,
 		.generation = NAMES_GENERATION_MIN,
+		.state = seen->ranges ? NAMES_HAS_UNWRITTEN : 0,
 	};
 
 	if (seen->entries || seen->inode == n->root) {

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # fsx of the project kdave/xfstests: random operations on one file against a copy in memory, in several
 # modes; each works on a copy of the settings that the kernel caches differently. FSX_OPS: operations
-# of each mode (default 100,000; the first mode with --long: 1,000,000).
+# of each mode (default 100,000; the first mode with --long: 1,000,000). FSX_MOUNT: mount options besides
+# (transport=classic).
 . "$(dirname "$0")/../integration/lib.sh"
 suite=${XFSTESTS_DIR:-}
 [ -n "$suite" ] || skip_all "XFSTESTS_DIR is not set: get the project kdave/xfstests, build it (make)" \
@@ -27,7 +28,7 @@ fsx() # NAME OPERATIONS OPTION...
 }
 
 store_new
-store_mount
+store_mount "${FSX_MOUNT:-}"
 check plain fsx plain "$first" -S 1
 check large fsx large "$ops" -S 2 -l 10000000 -o 300000
 check without_maps fsx without_maps "$ops" -S 3 -R -W
@@ -43,7 +44,7 @@ check behind_the_end fsx behind_the_end "$ops" -S 12 -e 1
 check synchronous fsx synchronous $((ops / 20)) -S 13 -y
 check compared_each_time fsx compared_each_time $((ops / 10)) -S 14 -X
 store_unmount
-store_mount create=cached,open=checked
+store_mount "create=cached,open=checked${FSX_MOUNT:+,$FSX_MOUNT}"
 check checked_open fsx checked_open "$ops" -S 15 -c 50
 store_unmount
 check store store_check

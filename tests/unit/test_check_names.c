@@ -362,6 +362,63 @@ static void seed_room_not_set_aside(struct mneme *m)
 	put_inode(m, FILE_X, &record);
 }
 
+/* Sets chunks [first, end) of FILE_X aside: the range, `allocated` and the state; the shard's number is
+ * `reserved`. */
+static void put_range(struct mneme *m, uint64_t first, uint64_t end, uint64_t reserved)
+{
+	uint8_t sub[8];
+	struct mneme_key key = names_key_number(FILE_X, MNEME_TYPE_UNWRITTEN, end, sub);
+	struct names_inode record;
+
+	ck_assert_int_eq(put(m, &key, &first, sizeof first), 0);
+	key = names_key(FILE_X % SHARDS, MNEME_TYPE_RESERVED);
+	ck_assert_int_eq(put(m, &key, &reserved, sizeof reserved), 0);
+	get_inode(m, FILE_X, &record);
+	record.allocated += (end - first) * MNEME_CHUNK_SIZE;
+	record.state |= NAMES_HAS_UNWRITTEN;
+	put_inode(m, FILE_X, &record);
+}
+
+static void seed_range_over_bytes(struct mneme *m)
+{
+	put_range(m, 1, 7, 6);
+}
+
+static void seed_range_far_out(struct mneme *m)
+{
+	put_range(m, NAMES_FILE_SIZE_MAX / MNEME_CHUNK_SIZE - 2,
+		  NAMES_FILE_SIZE_MAX / MNEME_CHUNK_SIZE + 1, 3);
+}
+
+static void seed_ranges_that_touch(struct mneme *m)
+{
+	put_range(m, 5, 7, 2);
+	put_range(m, 7, 9, 4);
+}
+
+static void seed_range_not_counted(struct mneme *m)
+{
+	put_range(m, 5, 7, 1);
+}
+
+static void seed_range_without_a_mark(struct mneme *m)
+{
+	struct names_inode record;
+
+	put_range(m, 5, 7, 2);
+	get_inode(m, FILE_X, &record);
+	record.state &= ~(uint32_t)NAMES_HAS_UNWRITTEN;
+	put_inode(m, FILE_X, &record);
+}
+
+static void seed_range_without_an_inode(struct mneme *m)
+{
+	struct mneme_key key = names_key(FILE_X, MNEME_TYPE_INODE);
+
+	put_range(m, 5, 7, 2);
+	delete_key(m, &key);
+}
+
 static void seed_inode_number(struct mneme *m)
 {
 	uint64_t inode = 1000 * SHARDS;
@@ -493,6 +550,12 @@ static const struct seed seeds[] = {
 	{seed_foreign_mention, "is watched for that is in no link", "x"},
 	{seed_room, "is that of 3 chunks, it should be 0", "x"},
 	{seed_room_not_set_aside, "is that of 0 chunks, it should be 1", "x"},
+	{seed_range_over_bytes, "has room set aside where it has bytes", "x"},
+	{seed_range_far_out, "has room set aside at a place where no file", "x"},
+	{seed_ranges_that_touch, "has room set aside twice", "x"},
+	{seed_range_not_counted, "is that of 1 chunks, it should be 2", "x"},
+	{seed_range_without_a_mark, "the state is 0, it should be 128", "x"},
+	{seed_range_without_an_inode, "has keys, but no record", "x"},
 	{seed_inode_number, "would be handed out again", "far"},
 };
 

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Purpose: the mount's handlers without a mount: once a thread is warm, no request allocates. What
- *          libfuse and the system's libraries take for themselves is not counted. */
+ *          libfuse and the system's libraries take for themselves is not counted. And what
+ *          earlier versions left in stores. */
 #include "core/mneme_ioctl.h"
+#include "core/names.h"
 #include "pool/alloc.h"
 #include "tests/requests.h"
 #include "tests/unit/unit.h"
 
+#include <errno.h>
 #include <linux/fs.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
@@ -228,6 +231,25 @@ static void step_space(unsigned turn)
 	ck_assert_int_eq(last_error, 0);
 }
 
+/* Sets room aside behind the end, writes into the middle of it, and gives it back. */
+static void step_room(unsigned turn)
+{
+	const struct fuse_fallocate_in keep = {.offset = 1 << 20, .length = 1 << 20, .mode = 1};
+	const struct fuse_fallocate_in punch = {.offset = 1 << 20, .length = 1 << 20, .mode = 3};
+	const struct fuse_setattr_in cut = {.valid = FATTR_SIZE, .size = FILE_BYTES};
+	struct fuse_write_in write = {.offset = 1500000, .size = FILE_BYTES};
+	static char bytes[FILE_BYTES];
+
+	request(FUSE_FALLOCATE, file, FIXED(keep));
+	ck_assert_int_eq(last_error, 0);
+	request_text(FUSE_WRITE, file, FIXED(write), bytes, sizeof(bytes));
+	ck_assert_int_eq(last_error, 0);
+	request(FUSE_FALLOCATE, file, FIXED(punch));
+	ck_assert_int_eq(last_error, 0);
+	request(FUSE_SETATTR, file, FIXED(cut));
+	ck_assert_int_eq(last_error, 0);
+}
+
 static void step_ioctl(unsigned turn)
 {
 	const struct fuse_ioctl_in in = {
@@ -287,6 +309,7 @@ static const struct {
 	{"readdir", step_list},
 	{"xattrs", step_attribute_of_a_user},
 	{"fallocate, lseek, truncate, copy_file_range", step_space},
+	{"room that is set aside", step_room},
 	{"ioctl", step_ioctl},
 	{"fsync", step_sync},
 };
@@ -331,4 +354,95 @@ START_TEST(test_handlers_that_are_warm_allocate_nothing)
 }
 END_TEST
 
-UNIT_MAIN("handlers", test_handlers_that_are_warm_allocate_nothing)
+enum { OLD_FIRST = 10, OLD_END = 13, CHUNKS = 16 };
+
+/* Sets the file's chunks OLD_FIRST to OLD_END aside as the first versions did: a key for each. */
+static void put_old_keys(struct mneme *m)
+{
+	uint64_t count = OLD_END - OLD_FIRST;
+	struct names_inode inode;
+	struct mneme_key key = names_key(file, MNEME_TYPE_INODE);
+	uint8_t sub[8];
+	size_t length;
+
+	ck_assert_int_eq(mneme_get(m, &key, &inode, sizeof(inode), &length), 0);
+	inode.size = CHUNKS * MNEME_CHUNK_SIZE;
+	inode.allocated += count * MNEME_CHUNK_SIZE;
+	ck_assert_int_eq(mneme_put(m, &key, &inode, sizeof(inode), MNEME_DURABILITY_DEFAULT), 0);
+	key = names_key(file % mneme_shards(m), MNEME_TYPE_RESERVED);
+	ck_assert_int_eq(mneme_put(m, &key, &count, sizeof(count), MNEME_DURABILITY_DEFAULT), 0);
+	for (uint64_t i = OLD_FIRST; i < OLD_END; i++) {
+		key = names_key_number(file, MNEME_TYPE_CHUNK, i, sub);
+		ck_assert_int_eq(mneme_put(m, &key, "", 0, MNEME_DURABILITY_DEFAULT), 0);
+	}
+}
+
+/* Two of them are filled and punched, the third stays; the holes before and behind are set aside anew. */
+static void check_new_keys(struct mneme *m)
+{
+	const uint64_t holes = OLD_FIRST - (FILE_BYTES + MNEME_CHUNK_SIZE - 1) / MNEME_CHUNK_SIZE +
+			       CHUNKS - OLD_END;
+	struct mneme_key key = names_key(file % mneme_shards(m), MNEME_TYPE_RESERVED);
+	uint64_t count;
+	uint8_t sub[8];
+	size_t length;
+
+	ck_assert_int_eq(mneme_get(m, &key, &count, sizeof(count), &length), 0);
+	ck_assert_uint_eq(count, holes + 1);
+	for (uint64_t i = OLD_FIRST; i < OLD_END; i++) {
+		key = names_key_number(file, MNEME_TYPE_CHUNK, i, sub);
+		ck_assert_int_eq(mneme_get(m, &key, NULL, 0, &length),
+				 i == OLD_FIRST + 1 ? -ENOENT : 0);
+		if (i != OLD_FIRST + 1)
+			ck_assert_uint_eq(length, i == OLD_FIRST ? MNEME_CHUNK_SIZE : 0);
+	}
+}
+
+static void with_engine(void (*use)(struct mneme *m))
+{
+	struct mneme_options options = {0};
+	struct mneme_error error;
+	struct mneme *m;
+
+	ck_assert_msg(!mneme_open(requests.store, &options, &m, &error), "%s", error.message);
+	use(m);
+	ck_assert_int_eq(mneme_close(m), 0);
+}
+
+START_TEST(test_chunks_set_aside_by_keys_of_their_own)
+{
+	const struct fuse_fallocate_in all = {.length = CHUNKS * MNEME_CHUNK_SIZE};
+	const struct fuse_fallocate_in punch = {.offset = (OLD_FIRST + 1) * MNEME_CHUNK_SIZE,
+						.length = MNEME_CHUNK_SIZE,
+						.mode = 3};
+	struct fuse_write_in write = {.offset = OLD_FIRST * MNEME_CHUNK_SIZE + 5, .size = 100};
+	struct fs_options options = {.transport = FS_TRANSPORT_CLASSIC, .cache_bytes = 64 << 20};
+	struct mneme_check_result result;
+	struct mneme_error error;
+	static char bytes[100];
+
+	requests_open(&requests, &options);
+	make_file();
+	requests_stop(&requests);
+	with_engine(put_old_keys);
+	ck_assert_int_eq(mneme_check(requests.store, 0, NULL, NULL, &result, &error), 0);
+	ck_assert_uint_eq(result.findings, 0);
+	requests_start(&requests, &options);
+	lookup("file");
+	request(FUSE_FALLOCATE, file, FIXED(all));
+	ck_assert_int_eq(last_error, 0);
+	request_text(FUSE_WRITE, file, FIXED(write), bytes, sizeof(bytes));
+	ck_assert_int_eq(last_error, 0);
+	request(FUSE_FALLOCATE, file, FIXED(punch));
+	ck_assert_int_eq(last_error, 0);
+	requests_stop(&requests);
+	with_engine(check_new_keys);
+	ck_assert_int_eq(mneme_check(requests.store, 0, NULL, NULL, &result, &error), 0);
+	ck_assert_uint_eq(result.findings, 0);
+	requests_start(&requests, &options);
+	requests_close(&requests);
+}
+END_TEST
+
+UNIT_MAIN("handlers", test_handlers_that_are_warm_allocate_nothing,
+	  test_chunks_set_aside_by_keys_of_their_own)

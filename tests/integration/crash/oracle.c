@@ -3,8 +3,9 @@
  * Purpose:   the oracle of the crash tests: writes files with known content on the mount and notes,
  *            outside of it, what has become durable; after a crash, checks what is there.
  * Invariants: a slot's file is replaced whole (write aside, fsync, rename, fsync of the directory) or
- *            removed (unlink, fsync of the directory); a log file is appended to, record by record,
- *            with fsync. Before each step an intent is noted, after it that it is durable.
+ *            removed (unlink, fsync of the directory); every third one has room set aside beyond its
+ *            end; a log file is appended to, record by record, with fsync. Before each step an intent
+ *            is noted, after it that it is durable.
  * Failure:   "verify" names what was lost, half there or invented; status 1.
  *
  * The note: one struct note a step, appended by one write(2) to a file outside the mount, which
@@ -22,7 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { WORKERS = 4, SLOTS = 40, CONTENT_MAX = 40000, RECORD = 137, ABSENT = 0 };
+enum { WORKERS = 4, SLOTS = 40, CONTENT_MAX = 40000, RECORD = 137, ABSENT = 0, ROOM = 1 << 20 };
 enum phase { INTENT = 1, DURABLE = 2 };
 
 struct note {
@@ -79,12 +80,20 @@ static void note(int fd, enum phase phase, uint32_t worker, uint32_t slot, uint3
 	}
 }
 
-static int write_file(int dir, const char *name, const char *buffer, size_t length)
+/* What is set aside for a file of that generation. */
+static off_t room_of(uint32_t generation)
+{
+	return generation % 3 ? 0 : ROOM;
+}
+
+static int write_file(int dir, const char *name, const char *buffer, size_t length, off_t room)
 {
 	int fd = openat(dir, name, O_CREAT | O_TRUNC | O_WRONLY, 0644);
 
 	if (fd < 0)
 		return -1;
+	if (room && fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, room))
+		return close(fd), -1;
 	for (size_t at = 0; at < length;) {
 		size_t step = length - at < 4096 ? length - at : 4096;
 		ssize_t n = write(fd, buffer + at, step);
@@ -113,7 +122,8 @@ static int step_slot(int dir, int oracle, uint32_t worker, uint32_t slot, uint32
 	}
 	note(oracle, INTENT, worker, slot, generation);
 	size_t length = content(buffer, worker, slot, generation);
-	if (write_file(dir, aside, buffer, length) || renameat(dir, aside, dir, name) || fsync(dir))
+	if (write_file(dir, aside, buffer, length, room_of(generation)) ||
+	    renameat(dir, aside, dir, name) || fsync(dir))
 		return -1;
 	note(oracle, DURABLE, worker, slot, generation);
 	return 0;
@@ -198,16 +208,20 @@ static int verify_slot(int dir, int oracle, uint32_t worker, uint32_t slot)
 		note(oracle, DURABLE, worker, slot, ABSENT);
 		return 0;
 	}
+	struct stat st;
 	ssize_t length = read(fd, found, CONTENT_MAX);
+	int err = length < 0 || fstat(fd, &st) ? errno : 0;
 	close(fd);
-	if (length < 0)
-		return complain(name, strerror(errno), s);
+	if (err)
+		return complain(name, strerror(err), s);
 	found[length] = 0;
 	if (sscanf(found, "%u.%u.%u\n", &w, &sl, &generation) != 3)
 		return complain(name, "not one of its contents", s);
 	if (length != (ssize_t)content(expected, worker, slot, generation) ||
 	    memcmp(found, expected, length))
 		return complain(name, "half there", s);
+	if (st.st_blocks * 512 < room_of(generation))
+		return complain(name, "without the room that was set aside", s);
 	if (generation != s->durable && generation != s->last)
 		return complain(name, "an old content", s);
 	note(oracle, DURABLE, worker, slot, generation);
