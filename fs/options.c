@@ -2,7 +2,8 @@
 /*
  * Purpose:   mount options (session.h).
  * Invariants: an option that is not known is refused by name; nothing is ignored but what mount(8) and
- *            fstab add for themselves.
+ *            fstab add for themselves: for a remount mount(8) repeats what the mount table shows, with
+ *            user_id= and group_id= of the kernel.
  * Threading: pure.
  * Failure:   -EINVAL and a sentence.
  */
@@ -166,7 +167,8 @@ static int parse_pair(struct fs_options *o, const char *option, const char *name
 		if (strlen(value) >= room)
 			return refuse(error, option, "too long");
 		memcpy(to, value, strlen(value) + 1);
-	} else if (strncmp(name, "x-", 2) && strcmp(name, "comment") && strcmp(name, "context")) {
+	} else if (strncmp(name, "x-", 2) && strcmp(name, "comment") && strcmp(name, "context") &&
+		   strcmp(name, "user_id") && strcmp(name, "group_id")) {
 		return refuse(error, option, "unknown; mnemefs --help lists them");
 	}
 	return 0;

@@ -4,6 +4,12 @@
 . "$(dirname "$0")/lib.sh"
 
 by_tool() { mnemefs "$store" "$mnt" -o "remount,$1"; }
+# What mount(8) hands its helper for "mount -o remount,$1 DIR" without a line in fstab: the mount table's.
+by_helper()
+{
+	(exec -a mount.fuse.mnemefs mnemefs "$store" "$mnt" -o \
+		"$(findmnt -n -o OPTIONS "$mnt" | sed 's/^r[ow],//'),remount,$1")
+}
 by_mount() { mount -i -o "remount,$1" "$mnt"; }
 has() { findmnt -n -o OPTIONS "$mnt" | grep -qE "(^|,)$1(,|$)"; }
 
@@ -49,7 +55,7 @@ store_new
 store_mount
 echo first >"$mnt/file"
 echo first >"$work/last"
-for by in by_tool by_mount; do
+for by in by_tool by_helper by_mount; do
 	check "read_only_$by" read_only $by
 	check "read_write_$by" read_write $by
 	check "busy_$by" busy_with_a_writer $by
