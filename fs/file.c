@@ -257,6 +257,15 @@ static void handle_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, si
 	op_reply_write(&op, write.length);
 }
 
+/* What was saved is searchable, too, when fsync returns. Bytes that cannot be indexed are durable all the
+ * same: user.mneme.state says why. `ino` 0: of all files. */
+static int sync_memory(struct fs *fs, uint64_t ino)
+{
+	int err = fs->memory ? memory_sync(fs->memory, ino) : 0;
+
+	return err == -EIO || err == -EROFS || err == -EUCLEAN ? err : 0;
+}
+
 static int sync_inode(struct fs *fs, uint64_t ino)
 {
 	if (virtual_is(ino))
@@ -266,10 +275,9 @@ static int sync_inode(struct fs *fs, uint64_t ino)
 	int is_mixed = lsn && atomic_load_explicit(&fs->has_durabilities, memory_order_relaxed) &&
 		       durability_of(fs, &ino, 1) != MNEME_DURABILITY_DEFAULT;
 
-	if (fs->memory && lsn) { /* what was saved is searchable, too, when fsync returns */
-		/* bytes that cannot be embedded are durable all the same: user.mneme.state says why */
-		int err = memory_sync(fs->memory, ino);
-		if (err == -EIO || err == -EROFS || err == -EUCLEAN)
+	if (fs->memory && lsn) {
+		int err = sync_memory(fs, ino);
+		if (err)
 			return err;
 		lsn = mneme_lsn_last(fs->engine) > lsn ? mneme_lsn_last(fs->engine) : lsn;
 	}
@@ -292,7 +300,7 @@ static void handle_fsyncdir(fuse_req_t req, fuse_ino_t nodeid, int datasync,
 {
 	struct op op = op_begin(req, METRICS_FSYNCDIR);
 
-	int err = op.fs->memory ? memory_sync(op.fs->memory, 0) : 0;
+	int err = sync_memory(op.fs, 0);
 
 	op_reply_error(&op, err ? err : mneme_sync(op.fs->engine));
 }

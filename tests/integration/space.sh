@@ -105,6 +105,7 @@ filled_up() # by writes of every size; then df shows at most what one small writ
 	done
 	shown=$(free_bytes)
 	[ "$shown" -le $((256 << 10)) ] || { echo "$shown bytes are shown on a full disk"; return 1; }
+	sync "$mnt" || return 1 # what cannot be indexed is durable all the same
 	rm "$mnt/given" && shown=$(free_bytes) && [ "$shown" -ge $((128 << 10)) ] ||
 		{ echo "$shown bytes are shown after a deletion"; return 1; }
 }
