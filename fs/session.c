@@ -19,6 +19,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -27,6 +28,7 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/mneme_ioctl.h"
@@ -264,7 +266,7 @@ static int new_session(struct fs_session *session, const char *store, struct mne
 {
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
 	struct fuse_lowlevel_ops ops;
-	char list[1024];
+	char list[2 * PATH_MAX + 1024]; /* room for a path of which all is escaped */
 	int err = choose_transport(session, error);
 
 	if (err)
@@ -446,6 +448,15 @@ static void never_wait_for_ourselves(void)
 			"the limit of its memory: give it that right, or a cgroup of its own\n");
 }
 
+static int find_directory(const char *directory, char out[4096])
+{
+	struct stat st;
+
+	if (!realpath(directory, out) || stat(out, &st))
+		return -errno;
+	return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR; /* the kernel mounts on files, too */
+}
+
 int fs_session_open(const char *store, const char *directory, const struct fs_options *options,
 		    struct fs_session **out, struct mneme_error *error)
 {
@@ -460,12 +471,11 @@ int fs_session_open(const char *store, const char *directory, const struct fs_op
 	if (directory)
 		never_wait_for_ourselves();
 	session->fs.options = *options;
-	if (directory && !realpath(directory, session->directory)) {
-		int err = fail(error, -errno, directory);
-		alloc_free(session);
-		return err;
-	}
-	int err = open_engine(store, &engine, &session->fs.engine, error);
+	int err = directory ? find_directory(directory, session->directory) : 0;
+	if (err)
+		fail(error, err, directory);
+	else
+		err = open_engine(store, &engine, &session->fs.engine, error);
 	if (err) {
 		alloc_free(session);
 		return err;

@@ -15,6 +15,7 @@ check mkfs_twice_is_refused says_no '.' mkfs.mnemefs "$store"
 check fsck_of_a_new_store store_check
 mkdir -p "$mnt"
 check no_mount_point_is_said says_no 'absent' timeout 10 mnemefs "$store" "$work/absent" -f
+check file_is_no_mount_point says_no 'not a directory' timeout 10 mnemefs "$store" "$work/full/file" -f
 check unknown_option_is_named says_no 'nosuchoption' timeout 10 mnemefs "$store" "$mnt" -f -o nosuchoption
 store_mount
 echo content >"$mnt/file"
@@ -46,6 +47,18 @@ store_mount durability=strict
 check strict_takes_no_ring sh -c "tail -n 1 '$work/daemon.log' | grep 'transport classic'"
 store_unmount
 
+long_path() # LENGTH: no option is lost behind a long path of the store
+{
+	local path=$store status=0
+	while [ ${#path} -lt "$1" ]; do path=/$path; done
+	mnemefs "$path" "$mnt" -o ro,noexec || return 1
+	findmnt -n -o OPTIONS "$mnt" | grep -q '^ro,noexec,.*default_permissions,allow_other$' || status=1
+	umount "$mnt"
+	return $status
+}
+for length in 955 967 979 4000; do
+	check "long_path_$length" long_path $length
+done
 daemon_mode() { # without -f: returns when the mount is there
 	mnemefs "$store" "$mnt" -o allow_other && mountpoint -q "$mnt" && [ "$(cat "$mnt/file")" = content ]
 }
