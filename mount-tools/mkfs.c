@@ -63,6 +63,28 @@ static int set_shards(struct arguments *args, const char *text)
 	return 0;
 }
 
+/* The number before `end`. The greatest of 32 bits is no user or group. */
+static int parse_id(const char *text, char end, uint32_t *out, const char **rest)
+{
+	char *after;
+	unsigned long number = strtoul(text, &after, 10);
+
+	if (*text < '0' || *text > '9' || *after != end || number >= UINT32_MAX)
+		return -1;
+	*out = (uint32_t)number;
+	*rest = after + 1;
+	return 0;
+}
+
+static int set_owner(struct arguments *args, const char *text)
+{
+	const char *rest = text;
+
+	if (parse_id(rest, ':', &args->uid, &rest) || parse_id(rest, 0, &args->gid, &rest))
+		return usage_error("owner must be UID:GID, not ", text);
+	return 0;
+}
+
 /* Returns -1 to go on, else the exit status. */
 static int parse(int argc, char **argv, struct arguments *args)
 {
@@ -88,8 +110,7 @@ static int parse(int argc, char **argv, struct arguments *args)
 			status = set_shards(args, optarg);
 			break;
 		case 'o':
-			if (sscanf(optarg, "%u:%u", &args->uid, &args->gid) != 2)
-				status = usage_error("owner must be UID:GID, not ", optarg);
+			status = set_owner(args, optarg);
 			break;
 		case 'q':
 			args->quiet = 1;

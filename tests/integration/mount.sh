@@ -10,6 +10,9 @@ echo x >"$work/full/file"
 check foreign_directory_is_no_store says_no 'store' timeout 10 mnemefs "$work/plain" "$work" -f
 check mkfs_keeps_what_is_there says_no '.' mkfs.mnemefs "$work/full"
 check mkfs_kept_it test "$(cat "$work/full/file")" = x
+for owner in -1:5 5:-1 4294967295:5 5 5:x 5:5x; do
+	check "owner_${owner}_is_refused" says_no 'UID:GID' mkfs.mnemefs -o "$owner" "$work/owned"
+done
 store_new
 check mkfs_twice_is_refused says_no '.' mkfs.mnemefs "$store"
 check fsck_of_a_new_store store_check
