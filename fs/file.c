@@ -13,6 +13,7 @@
 #include "fs/fs.h"
 
 #include "fs/chunk.h"
+#include "fs/reaper.h"
 #include "fs/virtual.h"
 #include "pool/frame.h"
 
@@ -248,6 +249,9 @@ static void handle_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, si
 	/* the kernel does not look at how much of a page was written back */
 	if (!err && fi->writepage && write.length < length)
 		err = -ENOSPC;
+	/* an immutable file has been changed through a map: others are not to go on reading that */
+	if (err == -EPERM && fi->writepage)
+		reaper_invalidate(op.fs, write.ino);
 	if (err) {
 		op_reply_error(&op, err);
 		return;

@@ -6,6 +6,7 @@
 
 #include <linux/fs.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/xattr.h>
 
 /* Sets these flags of the ones tested here, and leaves the others as they are. */
@@ -60,6 +61,31 @@ CASE(flags_immutable_file)
 	SAME(read_file("f"), "text");
 	set_flags("f", 0);
 	OK(unlink("f"));
+}
+
+static void write_through_map(int fd)
+{
+	char *map = mmap(NULL, 4, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	YES(map != MAP_FAILED);
+	memcpy(map, "evil", 4);
+	FAILS(msync(map, 4, MS_SYNC), EPERM);
+	OK(munmap(map, 4));
+	OK(close(fd));
+	for (int i = 0; i < 1000 && strcmp(read_file("f"), "text"); i++)
+		usleep(10000);
+}
+
+/* Where the open is not refused (open=fast), nobody goes on reading what is refused later. */
+CASE(flags_immutable_file_through_a_map)
+{
+	make_file("f", "text", 0644);
+	set_flags("f", FS_IMMUTABLE_FL);
+	int fd = open("f", O_RDWR);
+	if (fd >= 0)
+		write_through_map(fd);
+	SAME(read_file("f"), "text");
+	set_flags("f", 0);
 }
 
 CASE(flags_immutable_directory)
