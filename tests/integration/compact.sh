@@ -97,7 +97,7 @@ check all_is_there_before with
 spoil
 mneme sync "$mnt"
 check deleted_is_still_in_the_files with
-check nobody_else_may eval "says_no 'only root' setpriv --reuid=12345 --regid=12345 --clear-groups '$MNEME_BIN_DIR/mneme' compact '$mnt'"
+check nobody_else_may eval "says_no 'only root' setpriv --reuid=12345 --regid=12345 --clear-groups env 'PATH=$PATH' mneme compact '$mnt'"
 check compact mneme compact "$mnt"
 check no_byte_is_left without
 check rest_is_there stays

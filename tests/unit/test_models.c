@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   tests of core/memory where a store has vectors of several embedders: after a change of the
- *            embedder, in its midst, and where directories choose. The second embedder is an awk program
+ *            embedder, in its midst, and where directories choose. The second embedder is a shell script
  *            that counts words, and fails when it is told to.
  */
 #include "core/memory/embedder.h"
@@ -21,19 +21,27 @@ static int is_read_only;
 /* Ends after `lines` answers of `dim` numbers, counted over all its runs; -1: never. */
 static void program_write(int lines, int dim)
 {
-	snprintf(script, sizeof script, "%.250s/embed.awk", notes.directory);
-	snprintf(command, sizeof command, "awk -f %s", script);
+	snprintf(script, sizeof script, "%.250s/embed.sh", notes.directory);
+	snprintf(command, sizeof command, "sh %s", script);
 	FILE *f = fopen(script, "w");
 	ck_assert_ptr_nonnull(f);
 	fprintf(f,
-		"BEGIN { n = %d; while ((getline line < \"%s.said\") > 0) n-- }\n"
-		"{ if (%d >= 0 && n-- <= 0) exit 1\n"
-		"  if (%d >= 0) { print > \"%s.said\"; fflush(\"%s.said\") }\n"
-		"  printf \"[%%d,%%d,%%d\", 3 * gsub(/heron/, \"\"), 3 * gsub(/abacus/, \"\"), 1 + "
-		"length($0) %% 7\n"
-		"  for (i = 3; i < %d; i++) printf \",0\"\n"
-		"  print \"]\"; fflush() }\n",
-		lines, script, lines, lines, script, script, dim);
+		"said=%s.said lines=%d zeros=%d left=$lines\n"
+		"[ ! -f $said ] || left=$((lines - $(wc -l <$said)))\n"
+		"count() { n=0; while [ \"$line\" != \"${line#*$1}\" ]; do n=$((n + 1)) "
+		"line=${line#*$1}; "
+		"done; }\n"
+		"while IFS= read -r text; do\n"
+		"  if [ $lines -ge 0 ]; then\n"
+		"    [ $left -gt 0 ] || exit 1\n"
+		"    left=$((left - 1)); echo said >>$said\n"
+		"  fi\n"
+		"  line=$text; count heron; herons=$n; line=$text; count abacus\n"
+		"  answer=\"[$((3 * herons)),$((3 * n)),$((1 + ${#text} %% 7))\"\n"
+		"  for i in $(seq $zeros); do answer=$answer,0; done\n"
+		"  echo \"$answer]\"\n"
+		"done\n",
+		script, lines, dim - 3);
 	fclose(f);
 }
 
