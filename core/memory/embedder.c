@@ -297,19 +297,41 @@ static int settle_dim(struct embedder *e, uint32_t came, char *why)
 			     e->name, known, came);
 }
 
-int embedder_probe(struct embedder_worker *w, char *why)
+static int embed_a_word(struct embedder_worker *w, float *vector, uint32_t *dim, char *why)
 {
 	const char *text = "memory";
 	const size_t len = strlen(text);
+
+	return w->e->way->embed(w->e, w->state, &text, &len, 1, vector, dim, why);
+}
+
+int embedder_probe(struct embedder_worker *w, char *why)
+{
 	uint32_t dim = 0;
 
 	if (embedder_dim(w->e))
 		return 0;
-	const int rc = w->e->way->embed(w->e, w->state, &text, &len, 1, NULL, &dim, why);
+	const int rc = embed_a_word(w, NULL, &dim, why);
 	return rc ? rc : settle_dim(w->e, dim, why);
 }
 
 enum { BATCH_MAX = 256 };
+
+/* A batch that is refused: because of all, or of some? -EBADMSG, if one of them alone is refused and
+ * another text is not. */
+static int embed_one_by_one(struct embedder_worker *w, const char *const *texts, const size_t *lens,
+			    size_t n, float *vectors, uint32_t dim, char *why)
+{
+	static _Thread_local char unused[EMBEDDER_WHY]; /* handlers have 3 KiB of stack */
+	int rc = -EBADMSG;
+
+	if (embed_a_word(w, vectors, &dim, unused))
+		return -EAGAIN;
+	for (size_t i = 0; i < n && (i == 0 || !rc); i++)
+		rc = w->e->way->embed(w->e, w->state, texts + i, lens + i, 1, vectors + i * dim,
+				      &dim, why);
+	return rc;
+}
 
 int embedder_embed(struct embedder_worker *w, const char *const *texts, const size_t *lens,
 		   size_t n, float *vectors, char *why)
@@ -333,6 +355,9 @@ int embedder_embed(struct embedder_worker *w, const char *const *texts, const si
 			return embedder_fail(why, -ECANCELED, "the embedder is being stopped");
 		rc = e->way->embed(e, w->state, texts + at, cut, batch, vectors + at * dim, &dim,
 				   why);
+		if (rc == -EBADMSG)
+			rc = embed_one_by_one(w, texts + at, cut, batch, vectors + at * dim, dim,
+					      why);
 	}
 	return rc;
 }

@@ -17,7 +17,8 @@
  *            from any thread and makes every wait end soon with -ECANCELED.
  * Failure:   -errno and a sentence in `why` (EMBEDDER_WHY bytes). -EAGAIN, -ETIMEDOUT: it may go
  *            better later (retries are used up); -ENOTSUP: none; -EPROTO: an answer that is not
- *            one; -EMEDIUMTYPE: another dimension; -EACCES: refused by the server.
+ *            one; -EMEDIUMTYPE: another dimension; -EACCES: refused by the server; -EBADMSG: one of
+ *            the texts is refused, others are not.
  */
 #ifndef MNEME_CORE_MEMORY_EMBEDDER_H
 #define MNEME_CORE_MEMORY_EMBEDDER_H

@@ -234,7 +234,13 @@ static void said(const struct http_worker *w, char *out)
 		snprintf(out, SAID_MAX, "(it repeats the key)"); /* it may be cut in the middle */
 }
 
-/* One attempt: 0, -EAGAIN or -ETIMEDOUT to try again, another error that is final. */
+/* Refusals that may be about these texts: one is too long for the model, for example. */
+static int is_of_the_texts(long status)
+{
+	return status == 400 || status == 413 || status == 422;
+}
+
+/* One attempt: 0, -EAGAIN, -ETIMEDOUT or -EREMOTEIO to try again, another error that is final. */
 static int attempt(struct http_worker *w, char *why)
 {
 	char text[SAID_MAX];
@@ -261,9 +267,12 @@ static int attempt(struct http_worker *w, char *why)
 		return 0;
 	said(w, text);
 	if (status == 429 || status >= 500)
-		return embedder_fail(why, -EAGAIN, "the embedding server answered %ld: %s", status,
-				     text);
-	return embedder_fail(why, status == 401 || status == 403 ? -EACCES : -EPROTO,
+		return embedder_fail(why, status == 500 ? -EREMOTEIO : -EAGAIN,
+				     "the embedding server answered %ld: %s", status, text);
+	return embedder_fail(why,
+			     status == 401 || status == 403 ? -EACCES
+			     : is_of_the_texts(status)      ? -EBADMSG
+							    : -EPROTO,
 			     "the embedding server refused with %ld: %s", status, text);
 }
 
@@ -299,7 +308,7 @@ static int http_embed(struct embedder *e, void *state, const char *const *texts,
 	curl_easy_setopt(w->curl, CURLOPT_POSTFIELDS, request);
 	for (uint32_t i = 0; i < e->attempts; i++) {
 		rc = attempt(w, why);
-		if (rc != -EAGAIN && rc != -ETIMEDOUT)
+		if (rc != -EAGAIN && rc != -ETIMEDOUT && rc != -EREMOTEIO)
 			break;
 		if (i + 1 < e->attempts && embedder_wait(e, pause_before(w, i))) {
 			rc = embedder_fail(why, -ECANCELED, "the embedder is being stopped");
@@ -309,7 +318,7 @@ static int http_embed(struct embedder *e, void *state, const char *const *texts,
 	curl_easy_setopt(w->curl, CURLOPT_POSTFIELDS, NULL);
 	alloc_free(request);
 	if (rc)
-		return rc;
+		return rc == -EREMOTEIO ? -EBADMSG : rc;
 	return embedder_json_answer(w->answer, w->len, n, vectors, dim, why);
 }
 

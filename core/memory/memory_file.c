@@ -233,11 +233,11 @@ static void vectors_round(struct memory_job *j)
 	}
 }
 
-/* It is tried again when the embedder has rested. */
+/* It is tried again when the embedder has rested, which it need not if only this text is refused. */
 static int embedder_failed(struct memory_job *j, int rc, const char *why)
 {
 	snprintf(j->reason, sizeof j->reason, "%.150s", why[0] ? why : strerror(-rc));
-	if (rc != -ENOMEM && rc != -ECANCELED && !memory_model_rests(j->model))
+	if (rc != -ENOMEM && rc != -ECANCELED && rc != -EBADMSG && !memory_model_rests(j->model))
 		memory_model_failed(j->model, j->reason);
 	return rc;
 }
@@ -247,7 +247,7 @@ static int embedder_failed(struct memory_job *j, int rc, const char *why)
 static int embedding_put_off(struct memory_job *j, int rc)
 {
 	struct memory *mem = j->mem;
-	int lasts = rc == -EMEDIUMTYPE || rc == -ENOTSUP || !j->model;
+	int lasts = rc == -EMEDIUMTYPE || rc == -ENOTSUP || rc == -EBADMSG || !j->model;
 
 	alloc_free(j->vectors);
 	j->vectors = NULL;

@@ -122,7 +122,7 @@ static int asked_embed(struct search *s, struct memory_model *m, const char *tex
 	alloc_free(a->vector);
 	s->asked_count--;
 	s->unasked++;
-	if (rc != -ECANCELED)
+	if (rc != -ECANCELED && rc != -EBADMSG)
 		memory_model_failed(m, NULL);
 	return rc;
 }

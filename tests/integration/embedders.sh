@@ -209,4 +209,42 @@ check http_without_a_url refused 'wants embedder_url=' embedder=http
 check unknown_kind refused 'say builtin, hash, http, command or none' embedder=magic
 check key_file_that_is_not_there refused 'cannot read the key file' "embedder_url=http://127.0.0.1:1,embedder_key_file=/nonexistent"
 check other_dimension refused 'with 6 dimensions, and 7 are asked for' "$options,embedder_dim=7,embedder_key_file=$work/key"
+
+# ---- llama.cpp's server ----
+# LLAMA_SERVER is a command that runs it; its model is made here and embeds words it knows, letters else.
+llama=${LLAMA_SERVER:-$(command -v llama-server)}
+if [ -z "$llama" ]; then
+	echo "skipped: llama: llama-server is not installed (Debian's llama.cpp-tools, from 14 on; or set LLAMA_SERVER)"
+	finish
+fi
+rm -r "$store"
+store_new
+python3 "$(dirname "$0")/gguf.py" "$work/words.gguf"
+llama_port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+# 256 tokens a text at most: what is longer is refused.
+# shellcheck disable=SC2086 # a command with its arguments
+$llama --embeddings -m "$work/words.gguf" --host 127.0.0.1 --port "$llama_port" \
+	-t 1 -c 256 -b 256 -ub 256 --api-key "$key" >"$work/llama.log" 2>&1 3>&- &
+server=$!
+waits curl -sf "http://127.0.0.1:$llama_port/health" || { cat "$work/llama.log"; fatal "llama-server"; }
+echo "$key" >"$work/key"
+store_mount "embedder=http,embedder_url=http://127.0.0.1:$llama_port/v1,embedder_model=words,embedder_key_file=$work/key"
+mkdir "$mnt/notes"
+for i in $(seq 40); do
+	echo "Number $i lends $([ $((i % 8)) = 0 ] && echo 'the heron stones' || echo 'bread of a train')." >"$mnt/notes/$i.md"
+done
+check llama_embeds eval 'sync "$mnt" && state notes/16.md indexed && state notes/40.md indexed'
+check llama_dimension test "$(getfattr --only-values -n user.mneme.dim "$mnt/notes/16.md")" = 64
+near_to_herons() { # the five notes with herons, before any other
+	mneme search -C "$mnt" -n 5 --grep 'heron stones mode:vector' | cut -d : -f 1 | sed 's,.*/,,' | sort >"$work/answer"
+	cat "$work/answer"
+	printf '%s.md\n' 8 16 24 32 40 | sort | diff - "$work/answer"
+}
+check llama_finds near_to_herons
+for i in $(seq 60); do printf 'xq%dzv ' $i$i$i$i$i; done >"$mnt/notes/letters.md"
+echo 'The abacus counts.' >"$mnt/notes/abacus.md"
+check llama_refuses_one eval 'sync "$mnt"; state notes/letters.md "error: *"'
+check llama_takes_the_others eval 'waits state notes/abacus.md indexed && finds "the abacus" notes/abacus.md'
+check llama_words_of_the_refused eval 'mneme search -C "$mnt" --grep xq11111zv | grep -q letters.md'
+store_unmount
 finish

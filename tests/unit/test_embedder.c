@@ -38,6 +38,7 @@ static void make_file(const char *body, char path[64])
 enum answer {
 	GOOD, /* vectors of 4: the text's length, its first byte, 1, 0; indexes descending */
 	ERROR_500,
+	ERROR_400,
 	ERROR_429, /* with Retry-After: 0 */
 	ERROR_401, /* repeats the key */
 	GARBAGE,
@@ -148,6 +149,9 @@ static void answer(struct server *s, int fd, enum answer what)
 		break;
 	case ERROR_500:
 		reply(fd, "500 Oops", "", "{\"error\":\"out of luck\"}", 23);
+		break;
+	case ERROR_400:
+		reply(fd, "400 No", "", "{\"error\":\"too long\"}", 20);
 		break;
 	case ERROR_429:
 		reply(fd, "429 Slow down", "Retry-After: 0\r\n", "{}", 2);
@@ -279,9 +283,33 @@ START_TEST(test_http_tries_again_after_what_may_pass)
 	ck_assert_msg(ROUND(&served, ERROR_500, ERROR_429, HANG_UP, TRUNCATED, GOOD) == 0, "%s",
 		      why);
 	ck_assert_int_eq(served, 5);
-	ck_assert_int_eq(ROUND(&served, ERROR_500, ERROR_500, ERROR_500, ERROR_500, ERROR_500),
+	ck_assert_int_eq(ROUND(&served, ERROR_429, ERROR_429, ERROR_429, ERROR_429, ERROR_429),
 			 -EAGAIN);
 	ck_assert_int_eq(served, 5);
+}
+END_TEST
+
+START_TEST(test_http_finds_the_text_that_is_refused)
+{
+	const struct embedder_settings once = {.attempts = 1};
+	int served;
+
+	/* the batch, a word, the first text, the second one */
+	ck_assert_int_eq(
+		http_round((enum answer[]){ERROR_500, GOOD, GOOD, ERROR_400}, 4, once, &served),
+		-EBADMSG);
+	ck_assert_int_eq(served, 4);
+	ck_assert_str_eq(why, "the embedding server refused with 400: too long");
+	ck_assert_int_eq(http_round((enum answer[]){ERROR_400, GOOD, ERROR_500}, 3, once, &served),
+			 -EBADMSG);
+	ck_assert_int_eq(served, 3);
+	/* each alone is taken */
+	ck_assert_int_eq(http_round((enum answer[]){ERROR_400, GOOD, GOOD, GOOD}, 4, once, &served),
+			 0);
+	/* a server that takes nothing, by any text */
+	ck_assert_int_eq(http_round((enum answer[]){ERROR_500, ERROR_500}, 2, once, &served),
+			 -EAGAIN);
+	ck_assert_int_eq(served, 2);
 	ck_assert_str_eq(why, "the embedding server answered 500: out of luck");
 }
 END_TEST
@@ -678,7 +706,8 @@ START_TEST(test_json_answers_that_are_hostile)
 END_TEST
 
 UNIT_MAIN("embedder", test_http_vectors_come_in_the_order_of_their_indexes,
-	  test_http_tries_again_after_what_may_pass, test_http_refuses_answers_that_are_none,
+	  test_http_tries_again_after_what_may_pass, test_http_finds_the_text_that_is_refused,
+	  test_http_refuses_answers_that_are_none,
 	  test_http_refuses_another_dimension_with_a_sentence, test_http_slow_server_times_out,
 	  test_http_stop_ends_the_waiting, test_http_key_is_sent_and_never_shown,
 	  test_http_probe_learns_the_dimension_and_batches_are_cut,
