@@ -360,6 +360,9 @@ static void print_memory(struct text *text, struct fs *fs)
 		    (double)s.pending);
 	print_value(text, "memory_index_bytes", "gauge", "Memory of the search indexes.",
 		    (double)s.bytes);
+	print_value(text, "memory_index_cells", "gauge",
+		    "Cells of the index of the vectors; 0: they are compared one by one.",
+		    (double)s.cells);
 	print_value(text, "memory_embedded_total", "counter", "Passages embedded.",
 		    (double)s.embedded);
 	print_value(text, "memory_embed_seconds_total", "counter",

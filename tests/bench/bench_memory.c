@@ -3,18 +3,19 @@
  * Purpose:   memories through a real mount: how soon a note is found, how long a search takes, what
  *            saving costs more than without memories. Held against the targets.
  *
- *   [MNEME_MODEL=FILE] bench_memory [--quick] [--json] [--passages N]     default 100,000; quick 5,000
+ *   [MNEME_MODEL=FILE] bench_memory [--quick] [--json] [--passages N] [--rounds N] [--texts FOLDER]
+ *                                   [--store STORE]
  *
- * Notes have PARTS passages each, of sentences made of the words of this project's documents. A new
- * question is ten such words that were not asked before; a repeated one was; "vector" asks for what
- * is near a note. First after mount: the daemon was ended and started again, its files are in the
- * page cache.
+ * Default: about 100,000 passages (quick: 5,000), five a note, of random words: the hard case, for their
+ * vectors have no clusters, and none of their words is rare. With --texts they are the texts of that
+ * folder. A new question has ten words and was not asked before (memory_texts.h); a repeated one was;
+ * "vector" asks for what is near a note. First after mount: the daemon was ended and started again, its
+ * files are in the page cache. With --store the store is kept, and used again as it is.
  * Failure:   exit 77 and a sentence where mounting is not possible.
  */
+#include "tests/bench/memory_texts.h"
 #include "tests/bench/table.h"
 
-#include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -23,95 +24,23 @@
 #include <unistd.h>
 
 enum {
-	VOCABULARY_MAX = 8192,
-	WORD_MAX = 24,
 	PARTS = 5,
-	WORDS_OF_PART = 30,
 	NOTES_OF_DIRECTORY = 1000,
 	QUESTIONS = 300,
 	ROUNDS = 5,
 	SAVES = 1000,
-	TEXT_MAX = 8192,
+	QUIET_SECONDS = 600, /* for the index to be built, at most */
 };
 
-static char vocabulary[VOCABULARY_MAX][WORD_MAX];
-static unsigned vocabulary_count;
 static unsigned passages = 100000, rounds = ROUNDS;
-static uint64_t seed = 88172645463325252ull;
-static char work[256], mnt[300];
+static char work[256], store[300], mnt[300];
+static int is_kept;
 static struct table table;
-
-static uint64_t random_next(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed;
-}
 
 static void fail(const char *what)
 {
 	fprintf(stderr, "bench_memory: %s (%s)\n", what, strerror(errno));
 	exit(2);
-}
-
-/* ---- words and texts ---- */
-
-static void words_of(const char *name)
-{
-	char path[512], word[WORD_MAX];
-	unsigned length = 0;
-	int c;
-
-	snprintf(path, sizeof(path), "%s/%s", getenv("MNEME_SOURCE"), name);
-	FILE *f = fopen(path, "r");
-	if (!f)
-		return;
-	do {
-		c = fgetc(f);
-		if (c != EOF && isalpha(c) && length + 1 < WORD_MAX) {
-			word[length++] = (char)tolower(c);
-			continue;
-		}
-		word[length] = 0;
-		unsigned i = 0;
-		while (i < vocabulary_count && strcmp(vocabulary[i], word) != 0)
-			i++;
-		if (length > 2 && i == vocabulary_count && i < VOCABULARY_MAX)
-			memcpy(vocabulary[vocabulary_count++], word, length + 1);
-		length = 0;
-	} while (c != EOF);
-	fclose(f);
-}
-
-static size_t words_put(char *out, unsigned count, char between)
-{
-	size_t length = 0;
-
-	for (unsigned i = 0; i < count; i++) {
-		/* the commoner the nearer to the front, as the documents have them */
-		unsigned a = random_next() % vocabulary_count, b = random_next() % vocabulary_count;
-		length += (size_t)sprintf(out + length, "%s%c", vocabulary[a < b ? a : b],
-					  i + 1 < count ? between : 0);
-	}
-	return length - 1;
-}
-
-static size_t note_make(char *out)
-{
-	size_t length = 0;
-
-	for (unsigned part = 0; part < PARTS; part++) {
-		length += (size_t)sprintf(out + length, "# ");
-		length += words_put(out + length, 2, ' ');
-		length += (size_t)sprintf(out + length, "\n\n");
-		for (unsigned s = 0; s < 3; s++) {
-			length += words_put(out + length, WORDS_OF_PART / 3, ' ');
-			length += (size_t)sprintf(out + length, ".\n");
-		}
-		length += (size_t)sprintf(out + length, "\n");
-	}
-	return length;
 }
 
 /* ---- the mount ---- */
@@ -122,8 +51,8 @@ static void unmount(void)
 		usleep(50000);
 	/* the store's lock is free once the daemon has written everything */
 	char command[600];
-	snprintf(command, sizeof(command), "'%s/fsck.mnemefs' -n '%s/store' >/dev/null 2>&1",
-		 getenv("MNEME_BIN_DIR"), work);
+	snprintf(command, sizeof(command), "'%s/fsck.mnemefs' -n '%s' >/dev/null 2>&1",
+		 getenv("MNEME_BIN_DIR"), store);
 	for (int i = 0; i < 600 && system(command) != 0; i++)
 		usleep(50000);
 }
@@ -132,8 +61,8 @@ static int mount_store(const char *memory)
 {
 	char command[1200];
 
-	snprintf(command, sizeof(command), "'%s/mnemefs' '%s/store' '%s' -o memory=%s </dev/null",
-		 getenv("MNEME_BIN_DIR"), work, mnt, memory);
+	snprintf(command, sizeof(command), "'%s/mnemefs' '%s' '%s' -o memory=%s </dev/null",
+		 getenv("MNEME_BIN_DIR"), store, mnt, memory);
 	return system(command);
 }
 
@@ -198,11 +127,11 @@ static void search_round(void)
 {
 	static char text[1 << 20];
 	static double fresh[QUESTIONS], again[QUESTIONS], near[QUESTIONS];
-	static char questions[QUESTIONS][512];
+	static char questions[QUESTIONS][TEXTS_QUESTION_MAX];
 	char note[64];
 
 	for (unsigned i = 0; i < QUESTIONS; i++) {
-		words_put(questions[i], 10, ' ');
+		texts_question(passages / PARTS, questions[i]);
 		double begin = table_now_ns();
 		answer("search", questions[i], text, sizeof(text));
 		fresh[i] = (table_now_ns() - begin) / 1e6;
@@ -213,7 +142,7 @@ static void search_round(void)
 		again[i] = (table_now_ns() - begin) / 1e6;
 	}
 	for (unsigned i = 0; i < QUESTIONS; i++) {
-		unsigned n = random_next() % (passages / PARTS);
+		unsigned n = texts_random() % (passages / PARTS);
 		snprintf(note, sizeof(note), "d%u%%2Fnote%u", n / NOTES_OF_DIRECTORY, n);
 		double begin = table_now_ns();
 		answer("near", note, text, sizeof(text));
@@ -228,14 +157,14 @@ static void search_round(void)
 static void first_round(void)
 {
 	static char text[1 << 20];
-	char question[512];
+	char question[TEXTS_QUESTION_MAX];
 
 	unmount();
 	double begin = table_now_ns();
 	if (mount_store("on"))
 		fail("mount again");
 	table_add(&table, "mount", "ms", (table_now_ns() - begin) / 1e6);
-	words_put(question, 10, ' ');
+	texts_question(passages / PARTS, question);
 	begin = table_now_ns();
 	answer("search", question, text, sizeof(text));
 	table_add(&table, "first search after mount", "ms", (table_now_ns() - begin) / 1e6);
@@ -265,7 +194,7 @@ static double saves_time(const char *name)
 	char path[400], text[1024];
 
 	memset(text, 0, sizeof(text));
-	words_put(text, 60, ' ');
+	texts_words(text, 60);
 	for (size_t i = 0; i < sizeof(text); i++)
 		text[i] = text[i] ? text[i] : 'x';
 	double begin = table_now_ns();
@@ -296,9 +225,39 @@ static void saving_round(void)
 	table_add(&table, "save of 1 KiB, on / off", "x", with / without);
 }
 
+/* The value of a line of /.mneme/metrics. */
+static double metric(const char *name)
+{
+	static char text[1 << 20];
+	char path[400];
+
+	snprintf(path, sizeof(path), "%s/.mneme/metrics", mnt);
+	FILE *f = fopen(path, "r");
+	if (!f)
+		fail(path);
+	text[fread(text, 1, sizeof(text) - 1, f)] = 0;
+	fclose(f);
+	for (char *line = text; line; line = strchr(line, '\n')) {
+		line += *line == '\n';
+		if (!strncmp(line, name, strlen(name)) && line[strlen(name)] == ' ')
+			return atof(line + strlen(name));
+	}
+	return -1;
+}
+
+/* The index of the vectors is built behind the saves: searches are measured with it. */
+static void index_wait(void)
+{
+	for (int i = 0; i < QUIET_SECONDS && metric("mneme_memory_passages") >= 20000 &&
+			metric("mneme_memory_index_cells") <= 0;
+	     i++)
+		sleep(1);
+	table_add(&table, "passages", "", metric("mneme_memory_passages"));
+}
+
 static void fill(void)
 {
-	static char text[TEXT_MAX];
+	static char text[TEXTS_NOTE_MAX];
 	char path[400];
 
 	double begin = table_now_ns();
@@ -307,19 +266,36 @@ static void fill(void)
 		if (n % NOTES_OF_DIRECTORY == 0 && mkdir(path, 0755))
 			fail(path);
 		snprintf(path, sizeof(path), "%s/d%u/note%u", mnt, n / NOTES_OF_DIRECTORY, n);
-		file_put(path, text, note_make(text));
+		file_put(path, text, texts_note(n, text));
 	}
 	sync_all();
-	table_add(&table, "saved and embedded", "1/s", passages / ((table_now_ns() - begin) / 1e9));
-	table_hold(&table, "saved and embedded", "fallback", 10000, 0);
-	/* the index of the vectors is built behind it: searches are measured with it */
-	sleep(passages / 2000);
+	double seconds = (table_now_ns() - begin) / 1e9;
+	table_add(&table, "saved and embedded", "1/s", metric("mneme_memory_passages") / seconds);
+	if (!getenv("MNEME_MODEL"))
+		table_hold(&table, "saved and embedded", "fallback", 10000, 0);
 }
 
-int main(int argc, char **argv)
+/* A store that is kept is filled when it is not there. */
+static void store_open(void)
 {
-	const char *base = getenv("TMPDIR");
 	char command[600];
+	struct stat st;
+	int is_there = is_kept && lstat(store, &st) == 0;
+
+	snprintf(command, sizeof(command), "'%s/mkfs.mnemefs' -q '%s'", getenv("MNEME_BIN_DIR"),
+		 store);
+	if (mkdir(mnt, 0755) || (!is_there && system(command)) || mount_store("on")) {
+		fprintf(stderr, "bench_memory: a store cannot be mounted here: skipped\n");
+		exit(77);
+	}
+	if (!is_there)
+		fill();
+	index_wait();
+}
+
+static void options_read(int argc, char **argv)
+{
+	const char *texts = NULL, *base = getenv("TMPDIR");
 
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--quick")) {
@@ -329,28 +305,31 @@ int main(int argc, char **argv)
 			table.json = 1;
 		} else if (!strcmp(argv[i], "--passages") && i + 1 < argc) {
 			passages = (unsigned)atoi(argv[++i]);
+		} else if (!strcmp(argv[i], "--rounds") && i + 1 < argc) {
+			rounds = (unsigned)atoi(argv[++i]);
+		} else if (!strcmp(argv[i], "--texts") && i + 1 < argc) {
+			texts = argv[++i];
+		} else if (!strcmp(argv[i], "--store") && i + 1 < argc) {
+			is_kept = 1;
+			snprintf(store, sizeof(store), "%.280s", argv[++i]);
 		}
 	}
 	if (!getenv("MNEME_BIN_DIR") || !getenv("MNEME_SOURCE"))
 		fail("run me through tests/bench/run");
-	words_of("README.md");
-	words_of("docs/ARCHITECTURE.md");
-	words_of("docs/FORMAT.md");
-	words_of("docs/mount.md");
-	if (vocabulary_count < 500)
-		fail("the documents of the source tree");
+	texts_load(texts);
 	snprintf(work, sizeof(work), "%.200s/bench-memory.XXXXXX", base ? base : "/tmp");
 	if (!mkdtemp(work))
 		fail(work);
 	snprintf(mnt, sizeof(mnt), "%s/mnt", work);
-	snprintf(command, sizeof(command), "'%s/mkfs.mnemefs' -q '%s/store'",
-		 getenv("MNEME_BIN_DIR"), work);
+	if (!is_kept)
+		snprintf(store, sizeof(store), "%s/store", work);
+}
+
+int main(int argc, char **argv)
+{
+	options_read(argc, argv);
 	atexit(leave);
-	if (mkdir(mnt, 0755) || system(command) || mount_store("on")) {
-		fprintf(stderr, "bench_memory: a store cannot be mounted here: skipped\n");
-		return 77;
-	}
-	fill();
+	store_open();
 	for (unsigned round = 0; round < rounds; round++) {
 		search_round();
 		words_round(round);
@@ -358,6 +337,10 @@ int main(int argc, char **argv)
 		first_round();
 	}
 	unmount();
+	if (!rounds) { /* the store was to be filled */
+		table_print(&table);
+		return 0;
+	}
 	table_hold(&table, "search, new question, p50", "target", 2, 1);
 	table_hold(&table, "search, new question, p99", "target", 6, 1);
 	table_hold(&table, "search, repeated question, p50", "target", 1, 1);
