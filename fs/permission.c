@@ -75,6 +75,7 @@ void permission_of(struct permission *p, struct fs *fs, fuse_req_t req)
 	p->uid = caller->uid;
 	p->gid = caller->gid;
 	p->overrides = p->groups_count = -1;
+	memset(p->verdicts, 0, sizeof(p->verdicts));
 }
 
 /* As fuse_req_getgroups(), without its printf and its allocation. What is not known grants nothing. */
@@ -237,15 +238,13 @@ OWN_FRAME static uint64_t parent_of(struct fs *fs, uint64_t ino)
 }
 
 /* Searches meet many records: a caller who may read them all is spared the look at each. */
-static int may_all(struct permission *p)
+int permission_may_all(struct permission *p)
 {
 	return p->uid == 0 && overrides(p, PERMISSION_READ | PERMISSION_SEARCH);
 }
 
-int permission_may_search(struct permission *p, uint64_t directory)
+static int way_is_open(struct permission *p, uint64_t directory)
 {
-	if (may_all(p))
-		return 1;
 	for (int depth = 0; directory && depth < DEPTH_MAX; depth++) {
 		if (permission_ask(p, directory, PERMISSION_SEARCH))
 			return 0;
@@ -256,9 +255,23 @@ int permission_may_search(struct permission *p, uint64_t directory)
 	return 0;
 }
 
+int permission_may_search(struct permission *p, uint64_t directory)
+{
+	/* Fibonacci hashing: inode numbers are a whole number of shards apart */
+	unsigned at = (unsigned)(directory * 0x9e3779b97f4a7c15u >> 58) % PERMISSION_VERDICTS;
+
+	if (permission_may_all(p))
+		return 1;
+	if (p->verdicts[at].directory != directory || !directory) {
+		p->verdicts[at].may_search = way_is_open(p, directory);
+		p->verdicts[at].directory = directory;
+	}
+	return p->verdicts[at].may_search;
+}
+
 int permission_may_read(struct permission *p, uint64_t ino, uint64_t directory)
 {
-	if (may_all(p))
+	if (permission_may_all(p))
 		return 1;
 	return !permission_ask(p, ino, PERMISSION_READ) &&
 	       (!directory || permission_may_search(p, directory));

@@ -13,7 +13,7 @@
 
 #include "fs/fs.h"
 
-enum { PERMISSION_GROUPS_MAX = 1024, PERMISSION_PROC_PATH = 32 };
+enum { PERMISSION_GROUPS_MAX = 1024, PERMISSION_PROC_PATH = 32, PERMISSION_VERDICTS = 64 };
 /* As the bits of a mode. */
 enum permission_want { PERMISSION_SEARCH = 1, PERMISSION_WRITE = 2, PERMISSION_READ = 4 };
 
@@ -26,6 +26,11 @@ struct permission {
 	int overrides; /* what capabilities grant, of enum permission_want; -1: not asked for yet */
 	int groups_count; /* -1: not asked for yet */
 	gid_t groups[PERMISSION_GROUPS_MAX];
+	/* Directories that were asked for last, by a hash: searches meet the same ones again. */
+	struct {
+		uint64_t directory; /* 0: none */
+		int may_search;
+	} verdicts[PERMISSION_VERDICTS];
 };
 
 /* Valid until the reply. */
@@ -34,6 +39,8 @@ void permission_of(struct permission *p, struct fs *fs, fuse_req_t req);
 int permission_ask(struct permission *p, uint64_t ino, unsigned want);
 /* permission_ask() for the caller of an operation that asks once. */
 int permission_check(struct op *op, uint64_t ino, unsigned want);
+/* 1: may read whatever there is, so that nothing need be asked. */
+int permission_may_all(struct permission *p);
 /* 1: may look names up in the directory and get there. */
 int permission_may_search(struct permission *p, uint64_t directory);
 /* 1: may read the file, and, if `directory` is not 0, get to its name there. */

@@ -10,11 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum {
-	/* a path and a snippet whose bytes are all escaped, and the path's digits besides */
-	LINE_MAX_BYTES = 8 * MEMORY_PATH_MAX + 6 * MEMORY_SNIPPET_MAX + 1024,
-	NAME_BYTES_MAX = 255,
-};
+enum { LINE_BYTES = 1024 /* of an answer's line besides path and snippet */, NAME_BYTES_MAX = 255 };
 
 int writer_begin(struct answer_writer *w, size_t size)
 {
@@ -24,9 +20,25 @@ int writer_begin(struct answer_writer *w, size_t size)
 	return w->text ? 0 : -ENOMEM;
 }
 
+/* Room for paths and snippets whose bytes are all escaped, and the paths' digits besides. */
 static int writer_open(struct answer_writer *w, const struct memory_answer *answer)
 {
-	return writer_begin(w, (answer->count + 1) * (size_t)LINE_MAX_BYTES);
+	size_t size = LINE_BYTES;
+
+	for (uint32_t i = 0; i < answer->count; i++)
+		size += LINE_BYTES + 8 * strlen(answer->results[i].path) +
+			6 * strlen(answer->results[i].snippet);
+	return writer_begin(w, size);
+}
+
+static void writer_put_bytes(struct answer_writer *w, const char *bytes, size_t length)
+{
+	size_t room = w->size - 1 - w->used;
+
+	length = length < room ? length : room;
+	memcpy(w->text + w->used, bytes, length);
+	w->used += length;
+	w->text[w->used] = 0;
 }
 
 void writer_put(struct answer_writer *w, const char *format, ...)
@@ -62,19 +74,25 @@ static size_t utf8_length(const char *s)
 
 void writer_put_escaped(struct answer_writer *w, const char *s, int json)
 {
+	const char *plain = s; /* from here to s nothing is escaped */
+
 	while (*s) {
 		unsigned char c = *s;
-		size_t n = utf8_length(s);
+		size_t n = c < 0x80 ? 1 : utf8_length(s);
+		if (c >= ' ' && c != 0x7f && c != '\\' && !(json && (c == '"' || !n))) {
+			s += n ? n : 1;
+			continue;
+		}
+		writer_put_bytes(w, plain, (size_t)(s - plain));
 		if (c < ' ' || c == 0x7f)
 			writer_put(w, json ? "\\u%04x" : "\\x%02x", c);
-		else if (c == '\\' || (json && c == '"'))
+		else if (c == '\\' || c == '"')
 			writer_put(w, "\\%c", c);
-		else if (json && !n)
-			writer_put(w, "\\ufffd");
 		else
-			writer_put(w, "%.*s", n ? (int)n : 1, s);
-		s += n ? n : 1;
+			writer_put(w, "\\ufffd");
+		plain = ++s;
 	}
+	writer_put_bytes(w, plain, (size_t)(s - plain));
 }
 
 /* A path that JSON cannot hold, byte by byte besides. The string before it is still open. */
@@ -187,14 +205,14 @@ int answer_write_json(const struct memory_answer *answer, char **text, size_t *l
 
 int answer_write_error(int error, const char *why, char **text, size_t *length)
 {
-	static const struct memory_answer none;
+	const char *sentence = *why ? why : strerror(error);
 	struct answer_writer w;
-	int err = writer_open(&w, &none);
+	int err = writer_begin(&w, LINE_BYTES + 6 * strlen(sentence));
 
 	if (err)
 		return err;
 	writer_put(&w, "{\"error\": \"");
-	writer_put_escaped(&w, *why ? why : strerror(error), 1);
+	writer_put_escaped(&w, sentence, 1);
 	writer_put(&w, "\", \"errno\": %d}\n", error);
 	return writer_end(&w, text, length);
 }

@@ -154,6 +154,19 @@ int memory_newest(struct memory *mem, const struct memory_query *query, uint32_t
 int memory_place(struct memory *mem, uint64_t inode, const struct memory_query *q, char *path,
 		 size_t size);
 
+/* What is known of directories for a query: whether they lie in its scope, and are not opted out. */
+enum { MEMORY_PLACES_LOG2 = 7 };
+struct memory_places {
+	struct {
+		uint64_t directory; /* 0: none; the last one of its hash */
+		int is_inside;
+	} known[1 << MEMORY_PLACES_LOG2];
+};
+/* 1: memory_place() would find a path, for a query without filters. `places` is zero at first, and of one
+ * query. */
+int memory_is_placed(struct memory *mem, uint64_t inode, const struct memory_query *q,
+		     struct memory_places *places);
+
 /* The inode that a path of names leads to from a directory, without following links. Empty names
  * count for nothing. -ENOENT. */
 int memory_walk(struct memory *mem, uint64_t from, const char *path, uint64_t *inode);

@@ -180,17 +180,17 @@ OWN_FRAME static int opts_out(struct mneme *engine, uint64_t inode)
 	       !memcmp(value, "false", 5);
 }
 
-/* From one name up to the root: 1 if a directory there opts out, else 0 or -errno. With `path` the
- * way from `scope` is put together; -EXDEV when that is not on it. */
+/* From one name up to the root: 1 if a directory there opts out, else 0 or -errno. -EXDEV when `scope`
+ * (0: any) is not on it. With `path` the way from there is put together. */
 static int walk_up(struct memory *mem, struct name name, uint64_t scope, char *path, size_t *at)
 {
 	int hides = atomic_load_explicit(&mem->hides, memory_order_relaxed);
 	uint64_t root = names_root(mneme_shards(mem->engine));
-	int inside = path != NULL, rc = 0;
+	int inside = scope != 0, rc = 0;
 
 	for (int depth = 0; depth < DEPTH_MAX; depth++) {
 		if (inside) {
-			rc = name_prepend(mem->engine, &name, path, at);
+			rc = path ? name_prepend(mem->engine, &name, path, at) : 0;
 			inside = name.directory != scope;
 		}
 		if (rc < 0 || (!inside && !hides))
@@ -250,6 +250,35 @@ int memory_place(struct memory *mem, uint64_t inode, const struct memory_query *
 	int next = 0;
 
 	return place(mem, inode, q, &next, path, size);
+}
+
+static int is_inside(struct memory *mem, const struct name *name, uint64_t scope,
+		     struct memory_places *places)
+{
+	/* Fibonacci hashing: inode numbers are a whole number of shards apart */
+	uint64_t at = name->directory * 0x9e3779b97f4a7c15u >> (64 - MEMORY_PLACES_LOG2);
+
+	if (places->known[at].directory != name->directory) {
+		places->known[at].is_inside = !walk_up(mem, *name, scope, NULL, NULL);
+		places->known[at].directory = name->directory;
+	}
+	return places->known[at].is_inside;
+}
+
+int memory_is_placed(struct memory *mem, uint64_t inode, const struct memory_query *q,
+		     struct memory_places *places)
+{
+	static _Thread_local struct name names[NAMES_LOOKED_AT]; /* as above */
+	int count = names_find(mem->engine, inode, names, NAMES_LOOKED_AT);
+
+	if (count > 0 && atomic_load_explicit(&mem->hides, memory_order_relaxed) &&
+	    opts_out(mem->engine, inode))
+		return 0;
+	for (int i = 0; i < count; i++)
+		if (is_inside(mem, &names[i], q->scope, places) &&
+		    (!q->allow || q->allow(q->allow_arg, inode, names[i].directory)))
+			return 1;
+	return 0;
 }
 
 int memory_path(struct memory *mem, uint64_t inode, uint64_t directory, memory_allow *allow,

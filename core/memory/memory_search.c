@@ -17,7 +17,9 @@
 #include <math.h>
 #include <string.h>
 
-enum { CANDIDATES = 200, ASSOCIATED = 100, VERDICTS_LOG2 = 10, LIMIT = 10 };
+/* SURE: times the results that are shown: passages that the list of meaning is to have by the index' recall;
+ * those behind them only fill places. */
+enum { CANDIDATES = 200, SURE = 2, ASSOCIATED = 100, VERDICTS_LOG2 = 10, LIMIT = 10 };
 #define BROUGHT 0x80000000u /* in a hit's row: of a vector that a user brought */
 
 /* Whether a file may be a result, kept for a search: it is asked for each of its passages. */
@@ -51,6 +53,7 @@ struct search {
 	struct search_filter filter;
 	int partial;
 	struct verdict verdicts[1 << VERDICTS_LOG2]; /* the last one of each hash */
+	struct memory_places places;
 	char path[MEMORY_PATH_MAX];
 };
 
@@ -60,10 +63,14 @@ static int is_allowed(struct search *s, uint64_t owner)
 	uint64_t hash = owner * 0x9e3779b97f4a7c15u >> (64 - VERDICTS_LOG2);
 	struct verdict *v = &s->verdicts[hash];
 
-	if (v->owner != owner)
-		*v = (struct verdict){owner, memory_place(s->mem, owner, s->query, s->path,
-							  sizeof s->path) == 0 &&
-						     filter_file(s->mem, s->query, owner)};
+	if (v->owner == owner)
+		return v->allowed;
+	v->owner = owner;
+	if (s->query->filters_count)
+		v->allowed = memory_place(s->mem, owner, s->query, s->path, sizeof s->path) == 0 &&
+			     filter_file(s->mem, s->query, owner);
+	else
+		v->allowed = memory_is_placed(s->mem, owner, s->query, &s->places);
 	return v->allowed;
 }
 
@@ -316,7 +323,11 @@ static OWN_FRAME int scales_settle(struct search *s)
 
 static OWN_FRAME int asked_search(struct search *s, const struct asked *a)
 {
-	struct index_query query = {.vector = a->vector, .limit = CANDIDATES, .filter = &s->filter};
+	uint32_t shown = s->query->limit ? s->query->limit : LIMIT;
+	struct index_query query = {.vector = a->vector,
+				    .limit = CANDIDATES,
+				    .sure = SURE * shown < CANDIDATES ? SURE * shown : CANDIDATES,
+				    .filter = &s->filter};
 	int is_first = a == s->asked, partial = 0;
 	struct search_hit *hits = is_first ? s->hits[1] : s->rest;
 	unsigned count = 0;
@@ -385,8 +396,12 @@ static int lists_find(struct search *s, search_accept *accept)
 	return rc == 0 ? vectors_search(s) : rc;
 }
 
+/* For a caller who may read everything there is nothing to ask, unless something is opted out: what went
+ * away has no path, and is left out of the results. */
 static int all_allowed(struct search *s)
 {
+	if (!s->query->allow && !atomic_load_explicit(&s->mem->hides, memory_order_relaxed))
+		return 1;
 	for (int side = 0; side < 2; side++)
 		for (unsigned i = 0; i < s->counts[side]; i++)
 			if (!is_allowed(s, s->hits[side][i].owner))

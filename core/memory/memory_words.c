@@ -36,15 +36,16 @@ static size_t block_cut(const char *block, size_t n)
 	return n;
 }
 
+/* From walk->base on, up to `length`. */
 static int text_walk(struct memory *mem, uint64_t inode, uint64_t length, struct walk *walk)
 {
-	char *block = alloc_get(BLOCK);
-	size_t held = 0;
+	size_t size = length - walk->base < BLOCK ? length - walk->base : BLOCK, held = 0;
+	char *block = alloc_get(size + 1);
 	int rc = block ? 0 : -ENOMEM;
 
-	for (walk->base = 0; rc == 0;) {
+	while (rc == 0) {
 		int n = memory_read(mem->engine, inode, length, walk->base + held, block + held,
-				    BLOCK - held);
+				    size - held);
 		if (n < 0)
 			rc = n;
 		if (n < 0 || held + n == 0)
@@ -116,7 +117,10 @@ int memory_words_find(struct memory *mem, struct words *words, uint64_t inode, u
 		      const struct memory_sought *sought, const struct memory_range *ranges,
 		      uint32_t count, struct memory_match *out)
 {
-	struct found f = {.walk = {.words = words, .each = token_find, .arg = &f},
+	struct found f = {.walk = {.words = words,
+				   .each = token_find,
+				   .arg = &f,
+				   .base = count ? ranges[0].begin : 0},
 			  .sought = sought,
 			  .ranges = ranges,
 			  .count = count};

@@ -8,7 +8,17 @@
 #include <math.h>
 #include <string.h>
 
-enum { BATCH = 1024 };
+enum { BATCH = 1024, AHEAD = 6, PREFETCHED = 1024 };
+
+/* Rows that lie apart are waited for from memory otherwise. */
+static void row_prefetch(const struct vectors *v, uint32_t row)
+{
+	const char *at = vectors_row(v, row);
+	size_t bytes = v->stride < PREFETCHED ? v->stride : PREFETCHED;
+
+	for (size_t i = 0; i < bytes; i += 64)
+		__builtin_prefetch(at + i);
+}
 
 /* A query prepared for a collection. */
 struct flat_query {
@@ -166,16 +176,16 @@ int flat_score(const struct vectors *v, const float *query, struct search_hit *h
 	return 0;
 }
 
-static void owner_score(struct flat_query *q, struct search_hit *hit)
+/* Scores q->wanted[0..count), of which q->ids[i] says whose it is. */
+static void owners_score(struct flat_query *q, unsigned count, struct search_hit *hits)
 {
 	const struct vectors *v = q->v;
 
-	hit->score = -INFINITY;
-	hit->row = ROWS_NONE;
-	for (uint32_t row = rows_latest(&v->rows, hit->owner); row != ROWS_NONE;
-	     row = rows_before(&v->rows, row)) {
-		if (rows_is_dead(&v->rows, row))
-			continue;
+	for (unsigned i = 0; i < count; i++) {
+		if (i + AHEAD < count)
+			row_prefetch(v, q->wanted[i + AHEAD]);
+		uint32_t row = q->wanted[i];
+		struct search_hit *hit = &hits[q->ids[i]];
 		float raw = simd_pair(q->type, q->metric, q->values, vectors_row(v, row),
 				      v->config.dim);
 		float score = score_from(q, raw, row);
@@ -188,12 +198,27 @@ int flat_score_owners(const struct vectors *v, const float *query, struct search
 		      unsigned count)
 {
 	struct flat_query *q;
+	unsigned held = 0;
 	int rc = query_new(v, query, &q);
 
 	if (rc)
 		return rc;
-	for (unsigned i = 0; i < count; i++)
-		owner_score(q, &hits[i]);
+	for (unsigned i = 0; i < count; i++) {
+		hits[i].score = -INFINITY;
+		hits[i].row = ROWS_NONE;
+		for (uint32_t row = rows_latest(&v->rows, hits[i].owner); row != ROWS_NONE;
+		     row = rows_before(&v->rows, row)) {
+			if (rows_is_dead(&v->rows, row))
+				continue;
+			q->wanted[held] = row;
+			q->ids[held++] = i;
+			if (held < BATCH)
+				continue;
+			owners_score(q, held, hits);
+			held = 0;
+		}
+	}
+	owners_score(q, held, hits);
 	alloc_free(q);
 	return 0;
 }
@@ -209,6 +234,8 @@ int flat_background(const struct vectors *v, const float *query, float *mean, fl
 		return rc;
 	uint32_t step = v->rows.count / FLAT_SAMPLE + 1;
 	for (uint32_t row = 0; row < v->rows.count; row += step) {
+		if (row + (uint64_t)AHEAD * step < v->rows.count)
+			row_prefetch(v, row + AHEAD * step);
 		if (rows_is_dead(&v->rows, row))
 			continue;
 		float raw = simd_pair(q->type, q->metric, q->values, vectors_row(v, row),

@@ -6,8 +6,8 @@
  * upper bound (the largest of its blocks there). Terms are sorted by it; as long as the sum of the
  * smallest ones stays under the bar (the k-th best score so far), those are "optional": a document
  * that has only them cannot win. Postings of the other terms are added up in an array of the
- * window; then each document touched that can still win with the optional bounds is completed by
- * looking it up there.
+ * window; then the documents touched that can still win with the optional bounds are completed, the
+ * greatest bound first: looked up one by one where they are few, else with all postings of the window.
  *
  * Invariants: a bound is never below the score that it bounds (a small factor covers rounding), so
  *            the answer is that of a full scan.
@@ -18,9 +18,10 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { WINDOW = 4096 };
+enum { WINDOW = 4096, LOOKUP_COST = 12 /* postings that are added in the time of one look-up */ };
 #define BOUND_SLACK 1.00001f
 #define BLOCK_NONE UINT32_MAX
 
@@ -144,8 +145,25 @@ static void window_begin(struct scratch *s, uint32_t low, uint32_t high)
 		s->bound_sum[i + 1] = s->bound_sum[i] + s->order[i]->bound;
 }
 
-/* Adds a needed term's postings of the window into sums. A block whose documents cannot pass the
- * bar even with everybody else's bound is left out. */
+/* Adds a block's postings of the window into sums. */
+static void block_add(struct scratch *s, struct cursor *c, uint32_t b, uint32_t low, uint32_t high)
+{
+	uint32_t i = 0, end;
+
+	block_load(s, c, b);
+	end = c->count;
+	while (i < end && c->docs[i] < low)
+		i++;
+	while (end > i && c->docs[end - 1] >= high)
+		end--;
+	for (; i < end; i++) {
+		uint32_t doc = c->docs[i];
+		s->sums[doc - low] += score_of(s, c, c->tfs[i], s->lx->lengths[doc]);
+	}
+}
+
+/* Adds a needed term's postings of the window. A block whose documents cannot pass the bar even with
+ * everybody else's bound is left out. */
 static void window_add(struct scratch *s, struct cursor *c, uint32_t low, uint32_t high, float bar)
 {
 	float others = s->bound_sum[s->terms] - c->bound;
@@ -153,15 +171,11 @@ static void window_add(struct scratch *s, struct cursor *c, uint32_t low, uint32
 	for (uint32_t b = c->block; has_block(c, b) && block_base(c, b) < high; b++) {
 		if ((block_bound(s, c, b) + others) * BOUND_SLACK < bar)
 			continue;
-		block_load(s, c, b);
+		block_add(s, c, b, low, high);
 		for (uint32_t i = 0; i < c->count; i++) {
-			uint32_t doc = c->docs[i];
-			if (doc < low)
-				continue;
-			if (doc >= high)
-				break;
-			s->sums[doc - low] += score_of(s, c, c->tfs[i], s->lx->lengths[doc]);
-			s->touched[(doc - low) >> 6] |= 1ull << ((doc - low) & 63);
+			uint32_t slot = c->docs[i] - low; /* before the window: beyond its end */
+			if (slot < high - low)
+				s->touched[slot >> 6] |= 1ull << (slot & 63);
 		}
 	}
 }
@@ -203,23 +217,60 @@ static void offer(struct scratch *s, struct search_heap *heap, const struct sear
 		search_heap_push(heap, &hit);
 }
 
+/* Leaves touched what can still win with the bounds of the terms below `i`: how many. */
+static unsigned window_narrow(struct scratch *s, float bar, unsigned i)
+{
+	unsigned count = 0;
+
+	for (unsigned w = 0; w < WINDOW / 64; w++)
+		for (uint64_t bits = s->touched[w]; bits; bits &= bits - 1) {
+			unsigned at = (unsigned)__builtin_ctzll(bits);
+			int wins = (s->sums[w * 64 + at] + s->bound_sum[i]) * BOUND_SLACK >= bar;
+			s->touched[w] &= ~((uint64_t)!wins << at);
+			count += (unsigned)wins;
+		}
+	return count;
+}
+
+/* Adds an optional term's scores to the `count` documents that are touched: by looking each up, or by all
+ * of its postings where that is less work. */
+static void window_complete(struct scratch *s, struct cursor *c, uint32_t low, uint32_t high,
+			    unsigned count)
+{
+	uint32_t b = c->block;
+
+	while (has_block(c, b) && block_base(c, b) < high)
+		b++;
+	if ((uint64_t)count * LOOKUP_COST >= (uint64_t)(b - c->block) * LEXICAL_BLOCK) {
+		for (b = c->block; has_block(c, b) && block_base(c, b) < high; b++)
+			block_add(s, c, b, low, high);
+		return;
+	}
+	for (unsigned w = 0; w < WINDOW / 64; w++)
+		for (uint64_t bits = s->touched[w]; bits; bits &= bits - 1) {
+			uint32_t slot = w * 64 + (unsigned)__builtin_ctzll(bits);
+			s->sums[slot] += lookup(s, c, low + slot);
+		}
+}
+
 static void window_finish(struct scratch *s, struct search_heap *heap,
 			  const struct search_filter *filter, unsigned optional, uint32_t low)
 {
+	for (unsigned i = optional; i; i--) {
+		unsigned count = window_narrow(s, search_heap_bar(heap), i);
+		if (!count)
+			break;
+		window_complete(s, s->order[i - 1], low, low + WINDOW, count);
+	}
 	for (unsigned w = 0; w < WINDOW / 64; w++) {
 		for (uint64_t bits = s->touched[w]; bits; bits &= bits - 1) {
 			uint32_t slot = w * 64 + (unsigned)__builtin_ctzll(bits);
-			float score = s->sums[slot], bar = search_heap_bar(heap);
-			unsigned i = optional;
-
-			s->sums[slot] = 0;
-			for (; i && (score + s->bound_sum[i]) * BOUND_SLACK >= bar; i--)
-				score += lookup(s, s->order[i - 1], low + slot);
-			if (!i)
-				offer(s, heap, filter, low + slot, score);
+			if (s->sums[slot] > search_heap_bar(heap))
+				offer(s, heap, filter, low + slot, s->sums[slot]);
 		}
 		s->touched[w] = 0;
 	}
+	memset(s->sums, 0, sizeof(s->sums));
 }
 
 /* Keeps the rarest terms when there are too many; *weakest is where the commonest one sits. */
@@ -318,6 +369,9 @@ static float doc_score(struct scratch *s, uint32_t doc)
 	for (unsigned i = 0; i < s->terms; i++) {
 		struct cursor *c = &s->cursors[i];
 		uint32_t low = 0, high = c->term->blocks_count;
+		if (c->block < high && block_base(c, c->block) <= doc &&
+		    c->term->blocks[c->block].last >= doc)
+			low = high = c->block; /* as the last one */
 		while (low < high) {
 			uint32_t middle = (low + high) / 2;
 			if (c->term->blocks[middle].last < doc)
@@ -361,16 +415,35 @@ static void owner_score(struct scratch *s, struct search_hit *hit)
 	}
 }
 
+/* A hit by its document: neighbours are in the same blocks, which are unpacked once then. */
+struct by_doc {
+	uint32_t doc, hit;
+};
+
+static int compare_docs(const void *a, const void *b)
+{
+	const struct by_doc *x = a, *y = b;
+
+	return (x->doc > y->doc) - (x->doc < y->doc);
+}
+
 int lexical_score_owners(const struct lexical *lx, const struct words_bag *query,
 			 struct search_hit *hits, unsigned count)
 {
+	struct by_doc *order = alloc_get((count + 1) * sizeof(*order));
 	struct scratch *s;
-	int rc = scratch_new(lx, query, &s);
+	int rc = order ? scratch_new(lx, query, &s) : -ENOMEM;
 
-	if (rc)
+	if (rc) {
+		alloc_free(order);
 		return rc;
+	}
 	for (unsigned h = 0; h < count; h++)
-		owner_score(s, &hits[h]);
+		order[h] = (struct by_doc){rows_latest(&lx->rows, hits[h].owner), h};
+	qsort(order, count, sizeof(*order), compare_docs);
+	for (unsigned h = 0; h < count; h++)
+		owner_score(s, &hits[order[h].hit]);
+	alloc_free(order);
 	alloc_free(s);
 	return 0;
 }

@@ -50,20 +50,20 @@ static void effort_of(const struct index *ix, const struct index_query *query, u
 		      uint32_t *rerank)
 {
 	float wanted = query->recall > 0 ? query->recall : wanted_levels[1];
-	unsigned i = 0;
+	unsigned i = 0, sure = query->sure ? query->sure : query->limit;
 
 	while (i + 1 < INDEX_LEVELS && ix->levels[i].wanted < wanted)
 		i++;
 	double more = wanted > ix->levels[i].wanted ? 2 : 1; /* beyond the last level */
-	double wide = query->limit > PROBE_LIMIT ? (double)query->limit / PROBE_LIMIT : 1;
+	double wide = sure > PROBE_LIMIT ? (double)sure / PROBE_LIMIT : 1;
 	*cells = (uint32_t)ceil(ix->levels[i].cells * more * sqrt(wide));
 	*rerank = (uint32_t)ceil(ix->levels[i].rerank * more * wide);
 	if (query->cells)
 		*cells = query->cells;
 	if (query->rerank)
 		*rerank = query->rerank;
-	if (*rerank < query->limit)
-		*rerank = query->limit;
+	if (*rerank < query->limit + query->limit / 4)
+		*rerank = query->limit + query->limit / 4;
 	if (*cells > ix->partitions->cells)
 		*cells = ix->partitions->cells;
 	if (*rerank > ix->partitions->rows)
@@ -112,6 +112,7 @@ int index_search(const struct index *ix, const struct vectors *v, const struct i
 		 struct search_hit *hits, unsigned *count, int *partial)
 {
 	struct search_heap heap = {.hits = hits, .limit = query->limit};
+	unsigned enough = query->sure && query->sure < query->limit ? query->sure : query->limit;
 	uint32_t cells, rerank;
 	int unused, rc = 0;
 
@@ -131,7 +132,7 @@ int index_search(const struct index *ix, const struct vectors *v, const struct i
 		rc = partitions_search(ix->partitions, v, query->vector, cells, rerank,
 				       query->filter, &heap, partial);
 		/* A filter that refuses much leaves too few: look further, then everywhere. */
-		if (rc || *partial || heap.count == heap.limit || !query->filter ||
+		if (rc || *partial || heap.count >= enough || !query->filter ||
 		    !query->filter->accept)
 			break;
 		exact = try == RETRIES ||

@@ -46,6 +46,9 @@ int index_clean(const struct index *ix, const struct vectors *v, struct index **
 struct index_query {
 	const float *vector; /* config.dim floats */
 	unsigned limit;
+	/* 0: limit. Less: the best so many are to be found with that recall; those behind them are the
+	 * best of what was looked at on the way. */
+	unsigned sure;
 	float recall; /* wanted recall@10, by what was measured; 0: 0.95; >= 1: exact */
 	/* Overrides what `recall` chooses, when not 0. */
 	uint32_t cells, rerank;
