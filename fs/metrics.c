@@ -369,6 +369,9 @@ static void print_memory(struct text *text, struct fs *fs)
 		    "Time spent on reading, cutting, embedding and indexing files.",
 		    (double)s.embed_ns / 1e9);
 	print_value(text, "memory_searches_total", "counter", "Searches.", (double)s.searches);
+	print_value(text, "memory_searches_repeated_total", "counter",
+		    "Of these, answered as the last time: nothing had changed.",
+		    (double)s.repeated);
 	print_value(text, "memory_search_seconds_total", "counter", "Time spent on searches.",
 		    (double)s.search_ns / 1e9);
 }

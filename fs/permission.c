@@ -110,6 +110,16 @@ static int groups_read(struct permission *p)
 	return count;
 }
 
+const void *permission_identity(struct permission *p, size_t *length)
+{
+	overrides(p, 0);
+	if (p->groups_count < 0)
+		p->groups_count = groups_read(p);
+	*length = offsetof(struct permission, groups) - offsetof(struct permission, uid) +
+		  (size_t)p->groups_count * sizeof(p->groups[0]);
+	return &p->uid;
+}
+
 static int in_group(struct permission *p, gid_t gid)
 {
 	if (p->gid == gid)

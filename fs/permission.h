@@ -21,7 +21,7 @@ enum permission_want { PERMISSION_SEARCH = 1, PERMISSION_WRITE = 2, PERMISSION_R
 struct permission {
 	struct fs *fs;
 	fuse_req_t req;
-	uid_t uid;
+	uid_t uid; /* from here to `groups`: permission_identity() */
 	gid_t gid;
 	int overrides; /* what capabilities grant, of enum permission_want; -1: not asked for yet */
 	int groups_count; /* -1: not asked for yet */
@@ -39,6 +39,8 @@ void permission_of(struct permission *p, struct fs *fs, fuse_req_t req);
 int permission_ask(struct permission *p, uint64_t ino, unsigned want);
 /* permission_ask() for the caller of an operation that asks once. */
 int permission_check(struct op *op, uint64_t ino, unsigned want);
+/* All that its verdicts depend on but what the store holds: bytes that live as long as it. */
+const void *permission_identity(struct permission *p, size_t *length);
 /* 1: may read whatever there is, so that nothing need be asked. */
 int permission_may_all(struct permission *p);
 /* 1: may look names up in the directory and get there. */

@@ -38,7 +38,9 @@ int search_ask(struct op *op, uint64_t directory, struct request *r, unsigned li
 	permission_of(caller, op->fs, op->req);
 	if (q->like && !permission_may_read(caller, q->like, 0)) /* it was come by along a path */
 		return -EACCES;
-	request_complete(r, directory, limit, permission_may_all(caller) ? NULL : allow, caller);
+	int asks = !permission_may_all(caller);
+	request_complete(r, directory, limit, asks ? allow : NULL, caller);
+	q->caller = asks ? permission_identity(caller, &q->caller_length) : NULL;
 	return memory_search(op->fs->memory, q, out);
 }
 

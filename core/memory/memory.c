@@ -44,9 +44,9 @@ void memory_opt(struct memory *mem, int moved)
 {
 	uint64_t due = now_ms() + mem->quiet_ms;
 
-	memory_changed(mem);
 	if (!moved)
 		atomic_store_explicit(&mem->hides, 1, memory_order_seq_cst);
+	memory_changed(mem);
 	if (mem->read_only || (!atomic_load_explicit(&mem->hides, memory_order_relaxed) &&
 			       !atomic_load_explicit(&mem->models.chosen, memory_order_relaxed)))
 		return;
@@ -249,6 +249,7 @@ void memory_get_stats(struct memory *mem, struct memory_stats *out)
 		.pending = memory_work_pending(mem),
 		.embedded = atomic_load_explicit(&mem->embedded, memory_order_relaxed),
 		.searches = atomic_load_explicit(&mem->searches, memory_order_relaxed),
+		.repeated = answers_hits(&mem->answers),
 		.search_ns = atomic_load_explicit(&mem->search_ns, memory_order_relaxed),
 		.embed_ns = atomic_load_explicit(&mem->embed_ns, memory_order_relaxed),
 		.bytes = words.bytes + bytes,
@@ -296,6 +297,7 @@ int memory_open(struct mneme *engine, const struct memory_options *options, stru
 	if (options->mounted_at && strlen(options->mounted_at) < sizeof mem->mounted_at)
 		strcpy(mem->mounted_at, options->mounted_at);
 	pthread_rwlock_init(&mem->index, NULL);
+	answers_init(&mem->answers);
 	pthread_mutex_init(&mem->upkeep.run, NULL);
 	if (pending_init(&mem->pending) == 0)
 		rc = memory_models_open(mem, options, error);
@@ -349,6 +351,7 @@ void memory_close(struct memory *mem)
 		memory_snapshot_save(mem, 1);
 	bench_fini(&mem->work);
 	bench_fini(&mem->query);
+	answers_fini(&mem->answers);
 	lexical_free(mem->lexical);
 	memory_models_close(mem);
 	if (mem->snapshot.io) /* after what is mapped through it */

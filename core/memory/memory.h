@@ -212,6 +212,10 @@ struct memory_query {
 	unsigned filters_count;
 	memory_allow *allow; /* NULL: everything */
 	void *allow_arg;
+	/* Bytes that say all of the caller that `allow` asks for, but what the store holds: answers are
+	 * kept under them. 0 of them: an answer is not kept, unless `allow` is NULL. */
+	const void *caller;
+	size_t caller_length;
 	uint64_t deadline_ns; /* CLOCK_MONOTONIC; 0: none */
 };
 
@@ -226,11 +230,12 @@ struct memory_result {
 	float cosine_part, words_part;    /* what each adds to the score */
 	float links_part;                 /* and what came over links */
 	uint32_t cosine_rank, words_rank; /* in its own list, from 1; 0: not in it */
-	char path[MEMORY_PATH_MAX];       /* relative to scope */
+	const char *path;                 /* relative to scope; the answer's */
 	char snippet[MEMORY_SNIPPET_MAX]; /* one line of text, UTF-8, around the match */
 };
 
 struct memory_answer {
+	_Atomic uint32_t holders; /* [A] each calls memory_answer_free() */
 	uint32_t count;
 	int partial;      /* 1: the deadline came first */
 	unsigned unasked; /* models whose embedder fails: their texts are found by their words */
@@ -238,16 +243,20 @@ struct memory_answer {
 	int rank_fusion, associate;
 	/* Over the whole collection, what scores are measured against. */
 	float words_mean, words_deviation, cosine_mean, cosine_deviation;
+	char *paths; /* of the results */
+	size_t paths_size;
 	struct memory_result results[]; /* best first, one a file; of a vector file each row */
 };
 
-/* *out is freed with memory_answer_free(). -EINVAL: empty query, or a vector of
+/* *out is read only, and freed with memory_answer_free(). -EINVAL: empty query, or a vector of
  * a length that nothing here has; -ENODATA: `like` has no vector. */
 int memory_search(struct memory *mem, const struct memory_query *query, struct memory_answer **out);
-void memory_answer_free(struct memory_answer *answer);
+void memory_answer_share(struct memory_answer *answer); /* one more holder */
+void memory_answer_free(struct memory_answer *answer);  /* accepts NULL */
 
 struct memory_stats {
 	uint64_t files, passages, pending, embedded, searches, search_ns, embed_ns, bytes;
+	uint64_t repeated; /* of the searches: answered as the last time */
 	uint64_t
 		loaded; /* files whose words and vectors were read again from the store since the open */
 	uint64_t former; /* of the passages: by a model that is not wanted any more */

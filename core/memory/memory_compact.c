@@ -64,6 +64,7 @@ static int words_clean(struct memory *mem)
 		if (rc == 0) {
 			lexical_free(mem->lexical);
 			mem->lexical = living;
+			memory_expire(mem);
 		}
 	}
 	pthread_rwlock_unlock(&mem->index);

@@ -26,6 +26,7 @@ void memory_index_compact_if_due(struct memory *mem)
 	if (is_compaction_due(mem) && lexical_compact(mem->lexical, &lexical) == 0) {
 		lexical_free(mem->lexical);
 		mem->lexical = lexical;
+		memory_expire(mem);
 	}
 	pthread_rwlock_unlock(&mem->index);
 }
@@ -46,6 +47,7 @@ static int is_build_due(const struct memory *mem)
 static void changed(struct memory *mem)
 {
 	mem->changes++;
+	memory_expire(mem);
 	if (is_compaction_due(mem) || is_build_due(mem) ||
 	    mem->changes - mem->snapshot.changes >= MEMORY_SNAPSHOT_CHANGES)
 		memory_upkeep_poke(mem);

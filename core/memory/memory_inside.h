@@ -7,6 +7,7 @@
 
 #include "core/bridge/bridge.h"
 #include "core/links.h"
+#include "core/memory/answers.h"
 #include "core/memory/memory.h"
 #include "core/memory/memory_models.h"
 #include "core/memory/passages.h"
@@ -111,6 +112,8 @@ struct memory {
 	uint32_t quiet_ms;                           /* [I] */
 	int read_only;                               /* [I] */
 	struct bench work, query;
+	struct answers answers;
+	_Atomic uint64_t generation; /* [A] changes of what answers follow from, but the engine's */
 	pthread_rwlock_t index;
 	struct lexical *lexical; /* [index] */
 	struct spaces *spaces;   /* [I] vectors that users bring; has its own lock */
@@ -134,6 +137,13 @@ struct memory {
 };
 
 uint64_t memory_now_ns(void);
+/* After a change that answers may follow from and that is no commit: no answer of before is given
+ * again. */
+static inline void memory_expire(struct memory *mem)
+{
+	/* release: who reads this generation (memory_version(), acquire) sees the change */
+	atomic_fetch_add_explicit(&mem->generation, 1, memory_order_release);
+}
 /* Reads up to `length` bytes of a file at `offset` from its chunks; holes are zeros. */
 int memory_read(struct mneme *engine, uint64_t inode, uint64_t size, uint64_t offset, void *out,
 		size_t length);

@@ -9,6 +9,7 @@
 #include "core/memory/memory_inside.h"
 #include "core/memory/spaces.h"
 #include "core/search/flat.h"
+#include "core/store/commit.h"
 #include "pool/alloc.h"
 #include "pool/frame.h"
 #include "pool/layers.h"
@@ -17,8 +18,8 @@
 #include <math.h>
 #include <string.h>
 
-/* SURE: times the results that are shown: passages that the list of meaning is to have by the index' recall;
- * those behind them only fill places. */
+/* SURE: times the results that are shown: passages that the list of meaning is to have by the index'
+ * recall; those behind them only fill places. */
 enum { CANDIDATES = 200, SURE = 2, ASSOCIATED = 100, VERDICTS_LOG2 = 10, LIMIT = 10 };
 #define BROUGHT 0x80000000u /* in a hit's row: of a vector that a user brought */
 
@@ -55,6 +56,8 @@ struct search {
 	struct verdict verdicts[1 << VERDICTS_LOG2]; /* the last one of each hash */
 	struct memory_places places;
 	char path[MEMORY_PATH_MAX];
+	size_t paths_used;
+	size_t path_at[MEMORY_RESULTS_MAX]; /* of each result, in the answer's paths */
 };
 
 static int is_allowed(struct search *s, uint64_t owner)
@@ -532,7 +535,7 @@ static __attribute__((noinline)) int result_fill(struct search *s, const struct 
 {
 	struct memory *mem = s->mem;
 	struct memory_sought sought = {.bag = &s->bag, .weights = s->weights};
-	int rc = memory_place(mem, hit->owner, s->query, r->path, sizeof r->path);
+	int rc = memory_place(mem, hit->owner, s->query, s->path, sizeof s->path);
 
 	if (rc < 0)
 		return rc;
@@ -640,19 +643,51 @@ static int search_run(struct search *s)
 	return rc;
 }
 
-int memory_search(struct memory *mem, const struct memory_query *query, struct memory_answer **out)
+static size_t answer_bytes(uint32_t limit)
 {
-	uint32_t limit = query->limit ? query->limit : LIMIT;
-	uint64_t begin = memory_now_ns();
-	struct memory_answer *answer = NULL;
-	struct search *s;
+	return sizeof(struct memory_answer) + limit * sizeof(struct memory_result);
+}
 
-	if (limit > MEMORY_RESULTS_MAX ||
-	    (!query->like && !query->vector && (!query->text || !query->length) &&
-	     !query->filters_count) ||
-	    query->length > MEMORY_QUERY_MAX)
-		return -EINVAL;
-	s = alloc_zeroed(1, sizeof *s);
+/* s->path for the result that comes next. */
+static int path_keep(struct search *s, struct memory_answer *answer)
+{
+	size_t length = strlen(s->path) + 1;
+
+	if (s->paths_used + length > answer->paths_size) {
+		size_t size = 2 * answer->paths_size + length + 1024;
+		char *more = alloc_resize(answer->paths, size);
+		if (!more)
+			return -ENOMEM;
+		answer->paths = more;
+		answer->paths_size = size;
+	}
+	memcpy(answer->paths + s->paths_used, s->path, length);
+	s->path_at[answer->count] = s->paths_used;
+	s->paths_used += length;
+	return 0;
+}
+
+/* Results of the best hits. A file that went away since it was found is left out. */
+static int results_fill(struct search *s, struct memory_answer *answer, uint32_t limit)
+{
+	for (unsigned i = 0; i < s->count && answer->count < limit; i++) {
+		if (result_fill(s, &s->fused[i], &answer->results[answer->count]))
+			continue;
+		if (path_keep(s, answer))
+			return -ENOMEM;
+		answer->count++;
+	}
+	for (uint32_t i = 0; i < answer->count; i++)
+		answer->results[i].path = answer->paths + s->path_at[i];
+	return 0;
+}
+
+static int answer_make(struct memory *mem, const struct memory_query *query, uint32_t limit,
+		       struct memory_answer **out)
+{
+	struct memory_answer *answer = NULL;
+	struct search *s = alloc_zeroed(1, sizeof *s);
+
 	if (!s)
 		return -ENOMEM;
 	s->mem = mem;
@@ -661,13 +696,11 @@ int memory_search(struct memory *mem, const struct memory_query *query, struct m
 	if (rc == 0) {
 		if (limit > s->count)
 			limit = s->count;
-		answer = alloc_zeroed(1, sizeof *answer + limit * sizeof answer->results[0]);
-		rc = answer ? 0 : -ENOMEM;
+		answer = alloc_zeroed(1, answer_bytes(limit));
+		rc = answer ? results_fill(s, answer, limit) : -ENOMEM;
 	}
-	for (unsigned i = 0; rc == 0 && i < s->count && answer->count < limit; i++)
-		/* A file that went away since it was found is left out. */
-		if (result_fill(s, &s->fused[i], &answer->results[answer->count]) == 0)
-			answer->count++;
+	if (answer)
+		atomic_init(&answer->holders, 1);
 	if (rc == 0) {
 		answer->partial = s->partial;
 		answer->unasked = s->unasked;
@@ -679,6 +712,8 @@ int memory_search(struct memory *mem, const struct memory_query *query, struct m
 		answer->cosine_mean = s->background.vector_mean;
 		answer->cosine_deviation = s->background.vector_deviation;
 		*out = answer;
+	} else {
+		memory_answer_free(answer);
 	}
 	for (unsigned i = 0; i < s->asked_count; i++)
 		alloc_free(s->asked[i].vector);
@@ -686,12 +721,59 @@ int memory_search(struct memory *mem, const struct memory_query *query, struct m
 	alloc_free(s->weights);
 	words_bag_free(&s->bag);
 	alloc_free(s);
+	return rc;
+}
+
+/* Of all that an answer is found from. Each part only grows, so their sum is the same only while nothing
+ * changes. What changes does so under a lock that finding takes later: a version of after it sees it. */
+static uint64_t memory_version(struct memory *mem)
+{
+	return commit_count(mem->engine) + spaces_changes(mem->spaces) +
+	       /* acquire: memory_expire() */
+	       atomic_load_explicit(&mem->generation, memory_order_acquire);
+}
+
+int memory_search(struct memory *mem, const struct memory_query *query, struct memory_answer **out)
+{
+	uint32_t limit = query->limit ? query->limit : LIMIT;
+	uint64_t begin = memory_now_ns();
+	size_t length;
+	int rc = 0;
+
+	if (limit > MEMORY_RESULTS_MAX ||
+	    (!query->like && !query->vector && (!query->text || !query->length) &&
+	     !query->filters_count) ||
+	    query->length > MEMORY_QUERY_MAX)
+		return -EINVAL;
+	uint8_t *key = answers_key(query, &length);
+	uint64_t version = memory_version(mem);
+	struct memory_answer *answer =
+		key ? answers_find(&mem->answers, key, length, version) : NULL;
+	if (!answer) {
+		rc = answer_make(mem, query, limit, &answer);
+		if (rc == 0 && key && !answer->partial && !answer->unasked)
+			answers_keep(&mem->answers, key, length, version, answer,
+				     answer_bytes(answer->count) + answer->paths_size);
+	}
+	if (rc == 0)
+		*out = answer;
+	alloc_free(key);
 	atomic_fetch_add_explicit(&mem->searches, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&mem->search_ns, memory_now_ns() - begin, memory_order_relaxed);
 	return rc;
 }
 
+void memory_answer_share(struct memory_answer *answer)
+{
+	/* relaxed: who shares it holds it */
+	atomic_fetch_add_explicit(&answer->holders, 1, memory_order_relaxed);
+}
+
 void memory_answer_free(struct memory_answer *answer)
 {
+	/* release, then acquire by the last one: all reading is done before it is freed */
+	if (!answer || atomic_fetch_sub_explicit(&answer->holders, 1, memory_order_acq_rel) > 1)
+		return;
+	alloc_free(answer->paths);
 	alloc_free(answer);
 }

@@ -23,6 +23,7 @@ static void empty_free(struct memory *mem, struct memory_model *m)
 	collection_free(m->vectors);
 	m->vectors = NULL;
 	mem->changes++; /* so its files go, too */
+	memory_expire(mem);
 }
 
 static int model_build(struct memory *mem, struct memory_model *m, int always)
@@ -43,6 +44,7 @@ static int model_build(struct memory *mem, struct memory_model *m, int always)
 	rc = collection_build_run(build, 1, &mem->upkeep.stop);
 	pthread_rwlock_wrlock(&mem->index);
 	rc = collection_build_end(m->vectors, build, rc);
+	memory_expire(mem);
 	pthread_rwlock_unlock(&mem->index);
 	return rc;
 }

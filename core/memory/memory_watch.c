@@ -33,6 +33,7 @@ void memory_changed(struct memory *mem)
 {
 	struct memory_watch *w = &mem->watch;
 
+	memory_expire(mem);
 	/* seq_cst: see the head of this file */
 	atomic_thread_fence(memory_order_seq_cst);
 	if (w->alarm && atomic_load_explicit(&w->wanted, memory_order_relaxed))

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 struct space {
 	uint32_t dim;
@@ -17,6 +18,7 @@ struct space {
 
 struct spaces {
 	pthread_rwlock_t lock;
+	_Atomic uint64_t changes;        /* [A] */
 	unsigned count;                  /* [lock] */
 	struct space spaces[SPACES_MAX]; /* [lock] */
 };
@@ -70,8 +72,11 @@ static int find_or_make(struct spaces *s, uint32_t dim, enum vectors_metric metr
 	return rc;
 }
 
+/* Before all that is put, too. [lock for writing] */
 static void remove_locked(struct spaces *s, uint64_t inode)
 {
+	/* release: who reads this number (acquire) and then takes the lock sees the change */
+	atomic_fetch_add_explicit(&s->changes, 1, memory_order_release);
 	for (unsigned i = 0; i < s->count; i++)
 		collection_delete(s->spaces[i].vectors, inode);
 }
@@ -97,6 +102,11 @@ void spaces_remove(struct spaces *s, uint64_t inode)
 	pthread_rwlock_wrlock(&s->lock);
 	remove_locked(s, inode);
 	pthread_rwlock_unlock(&s->lock);
+}
+
+uint64_t spaces_changes(struct spaces *s)
+{
+	return atomic_load_explicit(&s->changes, memory_order_acquire);
 }
 
 int spaces_have(struct spaces *s, uint32_t dim)

@@ -30,6 +30,8 @@ int spaces_have(struct spaces *s, uint32_t dim);
 int spaces_search(struct spaces *s, uint32_t dim, enum vectors_metric metric, const float *vector,
 		  const struct search_filter *filter, unsigned limit, struct search_hit *hits,
 		  unsigned *count, int *partial);
+/* How often something was put or removed. */
+uint64_t spaces_changes(struct spaces *s);
 /* Vectors and bytes of all. */
 void spaces_get_stats(struct spaces *s, uint64_t *vectors, uint64_t *bytes);
 

@@ -554,6 +554,16 @@ int commit_apply(struct mneme *m, const struct commit_op *ops, uint32_t count, u
 	return 0;
 }
 
+uint64_t commit_count(struct mneme *m)
+{
+	uint64_t count = 0;
+
+	for (uint32_t i = 0; i < m->shard_count; i++)
+		/* relaxed: who saw the change took the lock under which it was counted */
+		count += atomic_load_explicit(&m->shards[i].commits, memory_order_relaxed);
+	return count;
+}
+
 int commit_replay(struct mneme *m, const struct commit_op *op)
 {
 	struct budget budget = {0};

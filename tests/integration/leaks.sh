@@ -206,6 +206,37 @@ fd_passed() # a descriptor of root's directory lets eve in, and still shows noth
 	! grep -q parent-b "$work/told"
 }
 check descriptor_of_a_closed_directory fd_passed
+repeats() { sed -n 's/^mneme_memory_searches_repeated_total //p' "$mnt/.mneme/metrics"; }
+asked_again() # an answer that was given already is of before a change: nobody gets it after one
+{
+	local d=$mnt/again f=$mnt/again/again-q.txt before turn
+	ask() { as "${1:-$eve}" "${2:-}" cat "$mnt/.mneme/search/mandrake again.txt"; }
+	sees() { ask "$@" >"$work/told" && ask "$@" >>"$work/told" && grep -q again-q "$work/told"; }
+	open_again() { chmod 755 "$d" && chmod 644 "$f" && setfacl -b "$f" "$d" && sees; }
+	mkdir -p "$mnt/shut" && chmod 700 "$mnt/shut" && sync "$mnt"
+	for turn in 'chmod 600 "$f"' 'chmod 700 "$d"' 'setfacl -m u:$eve:- "$f"' \
+		'setfacl -m u:$eve:- "$d"' 'chown $ann "$f"; chmod 600 "$f"' \
+		'setfattr -n user.xdg.robots.index -v false "$d"'; do
+		open_again || { echo "not there before: $turn"; return 1; }
+		eval "$turn"
+		! sees || { echo "still there after: $turn"; return 1; }
+		chown 0 "$f"
+		setfattr -x user.xdg.robots.index "$d" 2>/dev/null
+		sync "$mnt"
+	done
+	open_again || return 1
+	before=$(repeats)
+	ask >"$work/told"
+	[ "$(repeats)" -gt "$before" ] || { echo "it is never given again"; return 1; }
+	chgrp $club "$f" && chmod 640 "$f"
+	sees $ann $club && ! sees $ann && ! sees && sees $ann $club || { echo "of other groups"; return 1; }
+	open_again && mv "$d" "$mnt/shut/" && ! sees && sees 0 || { echo "after a rename"; return 1; }
+	mv "$mnt/shut/again" "$mnt/" && sees && rm "$f" && ! sees && ! sees 0 || { echo "after rm"; return 1; }
+	rm -r "$d" "$mnt/shut"
+}
+put again/again-q.txt again-q
+check asked_again_after_a_change asked_again
+
 capless_root() # user 0 without its capabilities reads as others do
 {
 	setpriv --bounding-set -all --inh-caps -all -- cat "$mnt/.mneme/search/secret mandrake.txt" >"$work/told"

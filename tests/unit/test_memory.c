@@ -199,6 +199,71 @@ START_TEST(test_memory_question_asked_again_is_answered_alike)
 }
 END_TEST
 
+static uint64_t repeated(void)
+{
+	struct memory_stats stats;
+
+	memory_get_stats(memory, &stats);
+	return stats.repeated;
+}
+
+static int allow_by_number(void *arg, uint64_t inode, uint64_t directory)
+{
+	(void)directory;
+	return notes_number(&notes, inode) != *(const uint64_t *)arg;
+}
+
+/* The question as somebody who may not read that note: how many answers. */
+static unsigned ask_as(uint64_t hidden, const char *text)
+{
+	struct memory_query query = {.text = text,
+				     .length = strlen(text),
+				     .scope = notes.root,
+				     .allow = allow_by_number,
+				     .allow_arg = &hidden,
+				     .caller = &hidden,
+				     .caller_length = sizeof hidden};
+	struct memory_answer *answer;
+
+	ck_assert_int_eq(memory_search(memory, &query, &answer), 0);
+	unsigned count = answer->count;
+	for (unsigned i = 0; i < count; i++)
+		ck_assert_uint_ne(notes_number(&notes, answer->results[i].inode), hidden);
+	memory_answer_free(answer);
+	return count;
+}
+
+START_TEST(test_memory_answer_is_given_again_only_while_nothing_changes)
+{
+	const enum memory_mode mode = MEMORY_LEXICAL;
+	uint64_t before;
+
+	setup();
+	save(1, "The pangolin sleeps in the shade.");
+	ck_assert_uint_eq(place("pangolin", mode, 1), 1);
+	before = repeated();
+	ck_assert_uint_eq(place("pangolin", mode, 1), 1);
+	ck_assert_uint_eq(repeated(), before + 1); /* it was the same */
+	ck_assert_uint_eq(place("pangolin", MEMORY_HYBRID, 1), 1);
+	ck_assert_uint_eq(repeated(), before + 1); /* another question */
+	save(2, "A pangolin, a pangolin, a pangolin!");
+	ck_assert_uint_ne(place("pangolin", mode, 2), 0);
+	save(2, "An abacus.");
+	ck_assert_uint_eq(place("pangolin", mode, 2), 0);
+	ck_assert_uint_eq(place("pangolin", mode, 1), 1);
+	forget(1);
+	ck_assert_uint_eq(place("pangolin", mode, 1), 0);
+	/* Who may read what is part of the question. */
+	before = repeated();
+	ck_assert_uint_eq(ask_as(2, "abacus"), 0);
+	ck_assert_uint_eq(ask_as(1, "abacus"), 1);
+	ck_assert_uint_eq(ask_as(2, "abacus"), 0);
+	ck_assert_uint_eq(ask_as(1, "abacus"), 1);
+	ck_assert_uint_eq(repeated(), before + 2);
+	teardown();
+}
+END_TEST
+
 START_TEST(test_memory_answer_is_the_passage_with_the_words)
 {
 	char *text = tale(400, 57, "Here a pangolin sleeps.", 333, "There the abacus is lent.");
@@ -509,6 +574,7 @@ UNIT_MAIN("memory", test_memory_indexes_are_kept_over_a_remount,
 	  test_memory_of_others_takes_no_place_in_an_answer,
 	  test_memory_search_asks_only_for_what_it_returns,
 	  test_memory_question_asked_again_is_answered_alike,
+	  test_memory_answer_is_given_again_only_while_nothing_changes,
 	  test_memory_answer_is_the_passage_with_the_words,
 	  test_memory_beyond_the_flat_size_follows_saves_and_deletes,
 	  test_memory_of_a_changed_file_is_shown_as_it_is_now,
