@@ -26,10 +26,19 @@ static const struct {
 };
 
 /* Options that say nothing to us: of mount(8), fstab and systemd, or what is always so. */
-static const char *const accepted[] = {
-	"defaults",   "auto",    "noauto", "nofail", "_netdev",     "user",
-	"nouser",     "users",   "owner",  "group",  "allow_other", "default_permissions",
-	"nodiratime", "diratime"};
+static const char *const accepted[] = {"defaults",
+				       "auto",
+				       "noauto",
+				       "nofail",
+				       "_netdev",
+				       "user",
+				       "nouser",
+				       "users",
+				       "owner",
+				       "group",
+				       "default_permissions",
+				       "nodiratime",
+				       "diratime"};
 
 static int refuse(struct mneme_error *error, const char *option, const char *why)
 {
@@ -167,8 +176,8 @@ static int parse_pair(struct fs_options *o, const char *option, const char *name
 		if (strlen(value) >= room)
 			return refuse(error, option, "too long");
 		memcpy(to, value, strlen(value) + 1);
-	} else if (strncmp(name, "x-", 2) && strcmp(name, "comment") && strcmp(name, "context") &&
-		   strcmp(name, "user_id") && strcmp(name, "group_id")) {
+	} else if (strncmp(name, "x-", 2) && strcmp(name, "comment") && strcmp(name, "user_id") &&
+		   strcmp(name, "group_id")) {
 		return refuse(error, option, "unknown; mnemefs --help lists them");
 	}
 	return 0;
@@ -201,6 +210,8 @@ static int parse_word(struct fs_options *o, const char *word, struct mneme_error
 		o->remount = 1;
 	else if (!strcmp(word, "nocache"))
 		o->ask_often = 1;
+	else if (!strcmp(word, "allow_other"))
+		o->allow_other = 1;
 	else if (!strcmp(word, "private"))
 		o->private_access = 1;
 	else if (strncmp(word, "x-", 2))

@@ -238,7 +238,7 @@ static void build_options(const struct fs_session *session, const char *store, c
 	add_option(list, size, "fsname=", o->source[0] ? o->source : store);
 	add_option(list, size, "subtype=", o->subtype[0] ? o->subtype : "mnemefs");
 	add_option(list, size, "default_permissions", NULL);
-	if (root && !o->private_access)
+	if (root ? !o->private_access : o->allow_other) /* fusermount3 refuses it, or not */
 		add_option(list, size, "allow_other", NULL);
 	if (o->read_only)
 		add_option(list, size, "ro", NULL);
@@ -448,13 +448,17 @@ static void never_wait_for_ourselves(void)
 			"the limit of its memory: give it that right, or a cgroup of its own\n");
 }
 
-static int find_directory(const char *directory, char out[4096])
+static int find_directory(const char *directory, char out[4096], struct mneme_error *error)
 {
 	struct stat st;
 
 	if (!realpath(directory, out) || stat(out, &st))
-		return -errno;
-	return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR; /* the kernel mounts on files, too */
+		return fail(error, -errno,
+			    errno == ENOTCONN ? "the mount there is dead, umount it first"
+					      : directory);
+	if (!S_ISDIR(st.st_mode)) /* the kernel mounts on files, too */
+		return fail(error, -ENOTDIR, directory);
+	return 0;
 }
 
 int fs_session_open(const char *store, const char *directory, const struct fs_options *options,
@@ -471,10 +475,8 @@ int fs_session_open(const char *store, const char *directory, const struct fs_op
 	if (directory)
 		never_wait_for_ourselves();
 	session->fs.options = *options;
-	int err = directory ? find_directory(directory, session->directory) : 0;
-	if (err)
-		fail(error, err, directory);
-	else
+	int err = directory ? find_directory(directory, session->directory, error) : 0;
+	if (!err)
 		err = open_engine(store, &engine, &session->fs.engine, error);
 	if (err) {
 		alloc_free(session);

@@ -43,7 +43,8 @@ struct fs_options {
 	int remount;   /* 1: change an existing mount: only ro/rw and the kernel's flags */
 	unsigned long
 		kernel_flags; /* MS_* that mount(2) knows: nosuid, nodev, noexec, noatime, ... */
-	int private_access;   /* 1: only the mounting user may use the mount (no allow_other) */
+	int private_access;   /* 1: only the mounting user may use root's mount (no allow_other) */
+	int allow_other;      /* 1: others may use the mount of a user, if fuse.conf allows it */
 	char source[256];     /* what /proc/mounts shows; empty: the store's path */
 	char subtype[32];     /* empty: mnemefs */
 	struct fs_embedder embedder;

@@ -111,11 +111,10 @@ int store_create_check(const struct mneme_create_options *o, struct mneme_error 
 	return 0;
 }
 
+/* A creation that failed leaves an empty "wal". */
 static int any_name(void *arg, const char *name)
 {
-	(void)arg;
-	(void)name;
-	return 1;
+	return !arg || strcmp(name, "wal") != 0;
 }
 
 static int heap_create(struct io *io)
@@ -197,6 +196,24 @@ static int super_create(struct io *io, struct fmt_super *super)
 	return rc;
 }
 
+static int segment_remove(void *arg, const char *name)
+{
+	struct io *io = arg;
+	char path[IO_NAME_MAX];
+
+	if (snprintf(path, sizeof path, "wal/%s", name) < (int)sizeof path)
+		io->ops->unlink(io, path);
+	return 0;
+}
+
+/* What a creation that failed has made, so that it can be tried again. */
+static void files_remove(struct io *io)
+{
+	io->ops->list(io, "wal", segment_remove, io);
+	io->ops->unlink(io, "super");
+	io->ops->unlink(io, "heap");
+}
+
 int store_create(struct io *io, const struct mneme_create_options *options,
 		 struct mneme_error *error)
 {
@@ -222,12 +239,14 @@ int store_create(struct io *io, const struct mneme_create_options *options,
 		super.inode_next[i] = 1;
 	if (getrandom(super.uuid, sizeof super.uuid, 0) != sizeof super.uuid)
 		return refuse(error, -EIO, "the system gave no random bytes");
-	rc = io->ops->list(io, "", any_name, NULL);
+	rc = io->ops->list(io, "", any_name, io);
+	if (rc == 0)
+		rc = io->ops->mkdir(io, "wal");
+	if (rc == -EEXIST)
+		rc = io->ops->list(io, "wal", any_name, NULL);
 	if (rc > 0)
 		return refuse(error, -ENOTEMPTY,
 			      "the directory is not empty; choose a new one or empty it first");
-	if (rc == 0)
-		rc = io->ops->mkdir(io, "wal");
 	if (rc == 0)
 		rc = heap_create(io);
 	if (rc == 0)
@@ -236,8 +255,10 @@ int store_create(struct io *io, const struct mneme_create_options *options,
 		rc = super_create(io, &super);
 	if (rc == 0)
 		rc = io->ops->sync_dir(io, "");
-	if (rc < 0)
+	if (rc < 0) {
+		files_remove(io);
 		refuse(error, rc, "the store could not be made: %s", strerror(-rc));
+	}
 	return rc;
 }
 

@@ -3,8 +3,11 @@
 # A store on a full disk says so, loses nothing, and recovers when files are deleted.
 . "$(dirname "$0")/lib.sh"
 mkdir "$work/disk"
-mount -t tmpfs -o size=64m disk "$work/disk"
+mount -t tmpfs -o size=4m disk "$work/disk"
 store=$work/disk/store
+check no_room_for_a_store says_no 'No space left' mkfs.mnemefs "$store"
+check nothing_stays_of_it test "$(du -s "$work/disk" | cut -f 1)" -le 8
+mount -o remount,size=64m "$work/disk"
 store_new
 store_mount
 
