@@ -123,6 +123,7 @@ static void free_all(struct check *c)
 	alloc_free(c->busy);
 	alloc_free(c->before);
 	alloc_free(c->reached);
+	alloc_free(c->named);
 	alloc_free(c->buffers);
 	alloc_free(c->stored);
 	alloc_free(c->plain);

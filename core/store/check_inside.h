@@ -85,6 +85,7 @@ struct check {
 
 	struct check_segment *segments; /* of the log, in order of their sequence */
 	uint32_t segments_count, segments_capacity;
+	uint64_t *named;         /* a bit a page: the log names it; NULL: none */
 	uint64_t log_at;         /* LSN behind the last whole block */
 	uint64_t log_generation; /* newest checkpoint that a block speaks of */
 	int log_begins;          /* it reaches back to the checkpoint */

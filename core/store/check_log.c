@@ -114,7 +114,7 @@ static const char *op_problem(const struct fmt_op *op)
 {
 	uint64_t end = (uint64_t)op->offset + op->value_length;
 
-	if (op->kind < FMT_OP_PUT || op->kind > FMT_OP_TRUNCATE)
+	if (op->kind < FMT_OP_PUT || op->kind > FMT_OP_LAST)
 		return "an operation that is none";
 	if (op->sub_length > MNEME_SUBKEY_MAX)
 		return "a key that is too long";
@@ -126,7 +126,35 @@ static const char *op_problem(const struct fmt_op *op)
 	return NULL;
 }
 
-static const char *record_problem(const uint8_t *bytes, uint64_t left)
+/* Reads what a record names; a repair leaves it alone from then on. */
+static const char *run_problem(struct check *c, const uint8_t *bytes, uint32_t length)
+{
+	struct fmt_run run;
+	uint64_t size = 0;
+
+	if (length != sizeof run)
+		return "a run of the heap that is none";
+	memcpy(&run, bytes, sizeof run);
+	uint64_t pages = run.length / FMT_PAGE_SIZE;
+	if (!c->heap_file || c->io->ops->size(c->heap_file, &size) < 0 || !pages ||
+	    run.length > FMT_VALUE_MAX || run.length % FMT_PAGE_SIZE ||
+	    run.page % FMT_GROUP_PAGES < FMT_GROUP_FIRST || run.page > size / FMT_PAGE_SIZE ||
+	    pages > size / FMT_PAGE_SIZE - run.page)
+		return "a run of the heap that cannot be";
+	if (!c->named)
+		c->named = alloc_zeroed(c->pages / 64 + 1, sizeof c->named[0]);
+	if (!c->named)
+		return "a run of the heap that there is no memory for";
+	for (uint64_t p = run.page; p < run.page + pages && p < c->pages; p++)
+		c->named[p / 64] |= 1ull << p % 64;
+	if (check_read(c, c->stored, run.length, run.page * FMT_PAGE_SIZE) < 0 ||
+	    crc32c(0, c->stored, run.length) != run.crc)
+		return "a value in a run of the heap whose bytes are damaged,";
+	return NULL;
+}
+
+/* Of a record that the checkpoint covers, only the form is looked at. */
+static const char *record_problem(struct check *c, const uint8_t *bytes, uint64_t left, int covered)
 {
 	struct fmt_record record;
 
@@ -146,12 +174,26 @@ static const char *record_problem(const uint8_t *bytes, uint64_t left)
 		if (left < need)
 			return "an operation that is longer than its record";
 		const char *problem = op_problem(&op);
+		if (!problem && op.kind == FMT_OP_PUT_RUN && !covered)
+			problem =
+				run_problem(c, bytes + sizeof op + op.sub_length, op.value_length);
 		if (problem)
 			return problem;
 		bytes += need;
 		left -= need;
 	}
 	return NULL;
+}
+
+/* As the log counts it; 0: it has no head. */
+static uint64_t record_length(const uint8_t *bytes, uint64_t left)
+{
+	struct fmt_record record;
+
+	if (left < sizeof record)
+		return 0;
+	memcpy(&record, bytes, sizeof record);
+	return (record.length + 7) & ~7ull;
 }
 
 /* 1: the block can be replayed. */
@@ -170,8 +212,10 @@ static int check_block(struct check *c, const struct fmt_block *b)
 	}
 	for (uint32_t i = 0; i < b->records; i++) {
 		struct fmt_record record;
+		uint64_t left = at < b->length ? b->length - at : 0,
+			 length = record_length(bytes + at, left);
 		const char *problem =
-			record_problem(bytes + at, at < b->length ? b->length - at : 0);
+			record_problem(c, bytes + at, left, b->lsn + at + length <= c->super.lsn);
 		if (problem) {
 			check_find(c, CHECK_LOG, "the log holds %s at %llu", problem,
 				   (unsigned long long)(b->lsn + at));
@@ -241,8 +285,8 @@ static int block_proves(const struct check_segment *s, const struct fmt_block *b
 {
 	if (b->magic != FMT_BLOCK_MAGIC || b->durable <= proven)
 		return 0;
-	if (s->whole && (b->salt != s->head.salt ||
-			 b->lsn != s->head.base + offset - WAL_SEGMENT_HEAD))
+	if (s->whole &&
+	    (b->salt != s->head.salt || b->lsn != s->head.base + offset - WAL_SEGMENT_HEAD))
 		return 0;
 	return crc32c(0, b, offsetof(struct fmt_block, head_crc)) == b->head_crc;
 }

@@ -26,7 +26,8 @@ static uint64_t words(const struct check *c)
 	return c->pages / 64 + 1;
 }
 
-/* Pages of the old state are busy: those that the trees reach and those that the space map names. */
+/* Pages of the old state are busy: those that the trees reach, and those that the space map and the log
+ * name. */
 static int busy_get(struct check *c)
 {
 	c->busy = alloc_zeroed(words(c), sizeof c->busy[0]);
@@ -35,6 +36,8 @@ static int busy_get(struct check *c)
 		return -ENOMEM;
 	memcpy(c->before, c->reached, words(c) * sizeof c->before[0]);
 	memcpy(c->busy, c->reached, words(c) * sizeof c->busy[0]);
+	for (uint64_t i = 0; c->named && i < words(c); i++)
+		c->busy[i] |= c->named[i];
 	for (uint32_t g = 0; g < c->super.space_groups; g++) {
 		uint64_t begin = (uint64_t)g * FMT_GROUP_PAGES;
 		uint32_t extent = heap_group_extent(c->pages, g);

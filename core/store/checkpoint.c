@@ -7,6 +7,7 @@
 #include "core/store/clock.h"
 #include "core/store/packer.h"
 #include "core/store/packing.h"
+#include "core/store/runs.h"
 #include "pool/alloc.h"
 #include "pool/check.h"
 #include "simd/crc32c.h"
@@ -98,6 +99,8 @@ static uint64_t freeze(struct mneme *m, int durable)
 		s->closed_root = s->root;
 	}
 	uint64_t lsn = wal_next(&m->wal);
+	if (durable)
+		c->named_next = atomic_load_explicit(&m->wal.named, memory_order_relaxed);
 	c->birth = store_era(m);
 	atomic_fetch_add_explicit(&m->epoch, 1, memory_order_relaxed);
 	if (durable) {
@@ -353,6 +356,8 @@ static void release(struct mneme *m, uint64_t lsn)
 	atomic_store_explicit(&m->checkpoint->spilled, 0, memory_order_relaxed);
 	atomic_store_explicit(&m->wal.generation, m->super.generation, memory_order_relaxed);
 	atomic_store_explicit(&m->checkpoint->log_begin, lsn, memory_order_relaxed);
+	atomic_store_explicit(&m->checkpoint->named_begin, m->checkpoint->named_next,
+			      memory_order_relaxed);
 	wal_leave_out(&m->wal, lsn);
 	wal_recycle(&m->wal, lsn);
 }
@@ -395,6 +400,8 @@ static int checkpoint_once(struct mneme *m, int clean)
 		super->roots[m->shard_count - 1] = m->super.roots[m->shard_count - 1];
 	if (c->stage.scattered)
 		super->incompatible |= FMT_INCOMPAT_SCATTERED;
+	if (m->run_least) /* a store that an older program made has not said so yet */
+		super->incompatible |= FMT_INCOMPAT_RUNS;
 	super->heap_pages = atomic_load_explicit(&m->heap.pages, memory_order_acquire);
 	if (rc == 0)
 		rc = bitmaps_write(m, super->generation, super->heap_pages);
@@ -403,12 +410,13 @@ static int checkpoint_once(struct mneme *m, int clean)
 	for (uint32_t i = 0; i < m->shard_count; i++)
 		shard_move(m, &m->shards[i]);
 	if (!SEEDED_BUG(9))
-		rc = m->io->ops->sync(m->heap.file);
+		rc = heap_sync(&m->heap);
 	if (rc == 0)
 		rc = super_write(m, super);
 	if (rc < 0)
 		return store_fail_for_good(m, rc, "a checkpoint could not be made durable");
 	m->super = *super;
+	runs_allow(m, super);
 	packing_written(m->packing, super);
 	release(m, super->lsn);
 	super_write_again(m);
@@ -463,7 +471,9 @@ int checkpoint_spill(struct mneme *m)
 uint64_t checkpoint_log_bytes(struct mneme *m)
 {
 	return atomic_load_explicit(&m->wal.next, memory_order_relaxed) -
-	       atomic_load_explicit(&m->checkpoint->log_begin, memory_order_relaxed);
+	       atomic_load_explicit(&m->checkpoint->log_begin, memory_order_relaxed) +
+	       atomic_load_explicit(&m->wal.named, memory_order_relaxed) -
+	       atomic_load_explicit(&m->checkpoint->named_begin, memory_order_relaxed);
 }
 
 int checkpoint_run_as(struct mneme *m, int clean)

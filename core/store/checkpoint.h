@@ -27,7 +27,7 @@ int checkpoint_run(struct mneme *m);
  * not reach are free when they are given up; the others wait for the next checkpoint. Or waits for a
  * spill or checkpoint that begins after the call. */
 int checkpoint_spill(struct mneme *m);
-/* Bytes of log since the last checkpoint. */
+/* Bytes of log since the last checkpoint, and of the runs that it names. */
 uint64_t checkpoint_log_bytes(struct mneme *m);
 /* Waits for the checkpoint that runs now, if one does: its result, or that of the last one. */
 int checkpoint_wait(struct mneme *m);

@@ -45,8 +45,10 @@ struct checkpoint {
 	struct held held;           /* [run] */
 	struct {
 		_Atomic uint64_t count, pages, ns_last, freeze_ns_last, freeze_ns_max;
-	} stats;                    /* [A] written under `run` alone */
-	_Atomic uint64_t log_begin; /* LSN of the last checkpoint */
+	} stats;                      /* [A] written under `run` alone */
+	_Atomic uint64_t log_begin;   /* LSN of the last checkpoint */
+	uint64_t named_next;          /* [run] bytes of runs that were named when it froze */
+	_Atomic uint64_t named_begin; /* of the last checkpoint */
 };
 
 /* Writes the closed slots of a shard; *root receives its root's reference. [run] */

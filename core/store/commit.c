@@ -7,7 +7,9 @@
 #include "core/store/checkpoint.h"
 #include "core/store/heap_fault.h"
 #include "core/store/ranges.h"
+#include "core/store/record.h"
 #include "core/store/reserve.h"
+#include "core/store/runs.h"
 #include "core/store/value.h"
 #include "pool/check.h"
 #include "pool/layers.h"
@@ -35,35 +37,6 @@ static _Thread_local uint64_t wanted_pages; /* by this thread's last transaction
 static _Thread_local unsigned wanted_flags; /* its MNEME_TXN_ flags */
 static _Thread_local uint64_t
 	wanted_later; /* by its operations that were not yet looked at, about */
-
-static uint32_t op_bytes(const struct commit_op *op)
-{
-	return sizeof(struct fmt_op) + op->key.sub_length + op->length +
-	       (op->kind == FMT_OP_DELETE_RANGE ? FMT_KEY_HEAD + op->last.sub_length : 0);
-}
-
-static uint8_t *op_write(uint8_t *at, const struct commit_op *op)
-{
-	struct fmt_op head = {.kind = op->kind,
-			      .type = op->key.type,
-			      .sub_length = op->key.sub_length,
-			      .value_length = op->length,
-			      .inode = op->key.inode,
-			      .offset = op->offset};
-
-	if (op->kind == FMT_OP_DELETE_RANGE)
-		head.value_length = FMT_KEY_HEAD + op->last.sub_length;
-	memcpy(at, &head, sizeof head);
-	at += sizeof head;
-	if (op->key.sub_length)
-		memcpy(at, op->key.sub, op->key.sub_length);
-	at += op->key.sub_length;
-	if (op->kind == FMT_OP_DELETE_RANGE)
-		store_encode_key(&op->last, at);
-	else if (op->length)
-		memcpy(at, op->value, op->length);
-	return at + head.value_length;
-}
 
 /* ---- promises ---- */
 
@@ -95,11 +68,17 @@ static int arena_promise(struct mneme *m, struct shard *s, uint32_t pages, uint3
 	return 0;
 }
 
+/* What heap_promise() is to keep back. */
+static int64_t room_keep(const struct mneme *m, unsigned flags, const struct budget *budget)
+{
+	return (int64_t)(flags & MNEME_TXN_MAY_FILL ? 0 : m->keep_pages) - (int64_t)budget->handed;
+}
+
 static int room_promise(struct mneme *m, struct shard *s, uint32_t pages, unsigned flags,
 			const struct budget *budget, uint32_t batch)
 {
 	uint64_t kept = flags & MNEME_TXN_MAY_FILL ? 0 : m->keep_pages;
-	int64_t keep = (int64_t)kept - (int64_t)budget->handed;
+	int64_t keep = room_keep(m, flags, budget);
 
 	if (!kept || !batch || s->heap_credit < pages) {
 		if (!kept || !batch || heap_promise(&m->heap, pages + batch, keep) < 0)
@@ -286,7 +265,7 @@ static int op_prepare(struct mneme *m, struct shard *s, const struct commit_op *
 			return rc;
 		own = !budget->stamp && tree_is_own(m, s, path);
 	}
-	if (op->kind == FMT_OP_PUT && value_is_indirect(key.length, op->length))
+	if (op->kind == FMT_OP_PUT && !op->run && value_is_indirect(key.length, op->length))
 		value = value_pages(op->length);
 	if (op->kind == FMT_OP_PATCH) { /* room for a value that is inline now, or not there */
 		uint32_t end = op->offset + op->length;
@@ -326,7 +305,10 @@ static void op_apply(struct mneme *m, struct shard *s, const struct commit_op *o
 	}
 	switch (op->kind) {
 	case FMT_OP_PUT:
-		value_put(m, s, path, key, op->value, op->length, budget);
+		if (op->run)
+			value_put_run(m, s, path, key, op, budget);
+		else
+			value_put(m, s, path, key, op->value, op->length, budget);
 		break;
 	case FMT_OP_PATCH:
 		value_patch(m, s, path, key, op->offset, op->value, op->length, budget);
@@ -338,33 +320,6 @@ static void op_apply(struct mneme *m, struct shard *s, const struct commit_op *o
 		if (path->found)
 			tree_remove(m, s, path, budget);
 	}
-}
-
-static int ops_check(const struct commit_op *ops, uint32_t count, uint32_t *bytes)
-{
-	uint64_t total = sizeof(struct fmt_record);
-
-	if (count > COMMIT_OPS_MAX)
-		return -E2BIG;
-	for (uint32_t i = 0; i < count; i++)
-		total += op_bytes(&ops[i]);
-	if (total > COMMIT_BYTES_MAX)
-		return -E2BIG;
-	*bytes = (uint32_t)total;
-	return 0;
-}
-
-static uint64_t record_append(struct mneme *m, const struct commit_op *ops, uint32_t count,
-			      uint32_t bytes, uint32_t promised)
-{
-	uint8_t *at = wal_append_begin(&m->wal, bytes, promised);
-	struct fmt_record head = {.length = bytes, .count = count};
-
-	memcpy(at, &head, sizeof head);
-	at += sizeof head;
-	for (uint32_t i = 0; i < count; i++)
-		at = op_write(at, &ops[SEEDED_BUG(17) ? count - 1 - i : i]);
-	return wal_append_done(&m->wal);
 }
 
 /* Many operations, none of which can make a page go; or none of which can split one, so that what is
@@ -489,16 +444,18 @@ static void op_note_unlogged(struct mneme *m, struct shard *s, const struct comm
 		unlogged_note(&s->unlogged, store_era(m), key_hash(&op->key));
 }
 
-int commit_apply(struct mneme *m, const struct commit_op *ops, uint32_t count, unsigned flags,
-		 int log, uint64_t *lsn)
+int commit_apply(struct mneme *m, struct commit_op *ops, uint32_t count, unsigned flags, int log,
+		 uint64_t *lsn)
 {
 	struct budget budget = {0};
 	uint32_t record_bytes = 0, promised;
 	int rc = store_writable(m);
 
 	*lsn = 0;
+	for (uint32_t i = 0; i < count; i++)
+		ops[i].run = 0;
 	if (rc == 0)
-		rc = ops_check(ops, count, &record_bytes);
+		rc = record_measure(ops, count, &record_bytes);
 	if (rc < 0 || count == 0)
 		return rc;
 	log |= ops_are_logged(m, ops, count);
@@ -516,12 +473,15 @@ int commit_apply(struct mneme *m, const struct commit_op *ops, uint32_t count, u
 	uint64_t faults = heap_faults(&m->heap);
 	int64_t reserve = reserve_change(m, ops, count);
 	rc = room_reserve(m, first, reserve, flags, &budget);
+	if (rc == 0 && log)
+		rc = runs_write(m, ops, count, room_keep(m, flags, &budget));
 	if (rc == 0)
 		LAYER(apply, rc = ops_prepare(m, ops, count, flags, &budget));
 	else
 		wanted_later = ops_pages(ops, count);
 	rc = store_read_fault(m, faults, rc);
 	if (rc < 0) {
+		runs_give_up(m, ops, count);
 		pages_unpromise(m, first, flags, &budget);
 		if (log)
 			wal_unpromise(&m->wal, promised);
@@ -538,7 +498,7 @@ int commit_apply(struct mneme *m, const struct commit_op *ops, uint32_t count, u
 		return rc;
 	}
 	if (log)
-		LAYER(log, *lsn = record_append(m, ops, count, record_bytes, promised));
+		LAYER(log, *lsn = record_append(m, ops, count, promised));
 	for (uint32_t i = 0; i < count; i++) {
 		struct shard *s = store_shard(m, ops[i].key.inode);
 		s->version++;
@@ -775,7 +735,7 @@ uint64_t mneme_lsn_last(const struct mneme *m)
 	return last_commit.lsn;
 }
 
-int commit_single(struct mneme *m, const struct commit_op *op, enum mneme_durability asked)
+int commit_single(struct mneme *m, struct commit_op *op, enum mneme_durability asked)
 {
 	struct shard *s = store_shard(m, op->key.inode);
 

@@ -24,14 +24,16 @@ struct commit_op {
 	struct mneme_key key;  /* of a range: the first */
 	struct mneme_key last; /* of a range: behind the last key */
 	const void *value;
-	uint32_t length; /* of value */
-	uint32_t offset; /* of a patch; new length of a truncate */
+	uint32_t length;  /* of value */
+	uint32_t offset;  /* of a patch; new length of a truncate */
+	uint32_t run_crc; /* of the value in its run */
+	uint64_t run;     /* where a value was put that the log only names (runs.h); 0: nowhere */
 };
 
 /* With `log` 0 nothing is logged, unless a shard does for the time being (unlogged.h). *lsn receives the
  * position behind the record (0: not logged). */
-int commit_apply(struct mneme *m, const struct commit_op *ops, uint32_t count, unsigned flags,
-		 int log, uint64_t *lsn);
+int commit_apply(struct mneme *m, struct commit_op *ops, uint32_t count, unsigned flags, int log,
+		 uint64_t *lsn);
 /* For replay: no log, no limits but memory. */
 int commit_replay(struct mneme *m, const struct commit_op *op);
 /* Puts a value that lies in a run of its own back into its leaf, packed: `packed` has `length` bytes, a
@@ -61,6 +63,6 @@ uint64_t commit_count(struct mneme *m);
 /* After unlocking: waits as the durability says, and wakes the background where it is due. */
 int commit_finish(struct mneme *m, enum mneme_durability durability, uint64_t lsn);
 /* Lock, apply, unlock, finish for operations of one shard, with room made as needed. */
-int commit_single(struct mneme *m, const struct commit_op *op, enum mneme_durability durability);
+int commit_single(struct mneme *m, struct commit_op *op, enum mneme_durability durability);
 
 #endif

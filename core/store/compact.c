@@ -193,7 +193,7 @@ static int is_zero(const uint8_t *page)
 	return page[0] == 0 && memcmp(page, page + 1, FMT_PAGE_SIZE - 1) == 0;
 }
 
-/* Overwrites what is not zero in a run of pages. [run of the checkpoint] */
+/* Overwrites what is not zero in a run of pages that nobody else takes meanwhile. */
 static int run_clean(struct compact *c, uint64_t page, uint32_t count, uint64_t *cleaned)
 {
 	static const uint8_t zeros[RUN_PAGES * FMT_PAGE_SIZE];
@@ -217,44 +217,62 @@ static int run_clean(struct compact *c, uint64_t page, uint32_t count, uint64_t 
 	return rc;
 }
 
-/* The next run of pages that nobody reaches from *at on, up to the file's end. 0: there is none. [run] */
-static uint32_t run_next(struct heap *h, uint64_t *at, uint64_t file_pages)
+/* Cleans the next run of free pages from *at on, while it is out of use. 0: there is none. */
+static int free_clean(struct compact *c, uint64_t *at, uint64_t *cleaned)
 {
-	uint64_t pages = atomic_load_explicit(&h->pages, memory_order_acquire), page;
-	uint32_t count = *at < pages ? heap_free_run(h, *at, RUN_PAGES, &page) : 0;
+	struct heap *h = &c->m->heap;
+	uint64_t page;
+	uint32_t count = heap_claim(h, *at, RUN_PAGES, &page);
 
-	if (count) {
-		*at = page;
-		return count;
-	}
-	/* behind the heap: what a checkpoint wrote there whose superblock was lost */
+	if (!count)
+		return 0;
+	int rc = run_clean(c, page, count, cleaned);
+	heap_unclaim(h, page, count);
+	*at = page + count;
+	return rc < 0 ? rc : 1;
+}
+
+/* The same behind the heap: what a checkpoint wrote there whose superblock was lost. Meanwhile the heap
+ * does not grow. */
+static int tail_clean(struct compact *c, uint64_t *at, uint64_t *cleaned)
+{
+	struct heap *h = &c->m->heap;
+	uint64_t bytes, count = 0;
+
+	pthread_mutex_lock(&h->grow);
+	uint64_t pages = atomic_load_explicit(&h->pages, memory_order_relaxed);
+	int rc = h->io->ops->size(h->file, &bytes);
 	if (*at < pages)
 		*at = pages;
-	if (*at >= file_pages)
-		return 0;
-	return file_pages - *at < RUN_PAGES ? file_pages - *at : RUN_PAGES;
+	if (rc == 0 && *at < bytes / FMT_PAGE_SIZE)
+		count = bytes / FMT_PAGE_SIZE - *at;
+	if (count > RUN_PAGES)
+		count = RUN_PAGES;
+	if (count)
+		rc = run_clean(c, *at, (uint32_t)count, cleaned);
+	*at += count;
+	pthread_mutex_unlock(&h->grow);
+	return rc < 0 ? rc : count > 0;
 }
 
 /* Some runs from *at on; 1: there are more. */
 static int heap_clean_some(struct compact *c, uint64_t *at, uint64_t *cleaned)
 {
 	struct mneme *m = c->m;
-	uint64_t bytes;
-	uint32_t count = 1;
+	uint64_t pages = atomic_load_explicit(&m->heap.pages, memory_order_acquire);
+	int more = 1;
 
 	pthread_mutex_lock(&m->checkpoint->run);
 	int rc = store_writable(m);
-	if (rc == 0)
-		rc = m->io->ops->size(m->heap.file, &bytes);
-	for (int i = 0; i < TURN_RUNS && rc == 0; i++) {
-		count = run_next(&m->heap, at, bytes / FMT_PAGE_SIZE);
-		if (!count)
-			break;
-		rc = run_clean(c, *at, count, cleaned);
-		*at += count;
+	for (int i = 0; i < TURN_RUNS && rc == 0 && more; i++) {
+		more = *at < pages ? free_clean(c, at, cleaned) : 0;
+		if (more == 0)
+			more = tail_clean(c, at, cleaned);
+		if (more < 0)
+			rc = more;
 	}
 	pthread_mutex_unlock(&m->checkpoint->run);
-	return rc < 0 ? rc : count > 0;
+	return rc < 0 ? rc : more;
 }
 
 static int heap_clean(struct compact *c, struct mneme_compacted *out)
@@ -264,12 +282,13 @@ static int heap_clean(struct compact *c, struct mneme_compacted *out)
 	int rc;
 
 	pthread_mutex_lock(&m->checkpoint->run);
-	out->kept_bytes = (heap_held(&m->heap) * FMT_PAGE_SIZE) + wal_kept(&m->wal, m->super.lsn);
+	out->kept_bytes = (held_pages(&m->checkpoint->held) * FMT_PAGE_SIZE) +
+			  wal_kept(&m->wal, m->super.lsn);
 	pthread_mutex_unlock(&m->checkpoint->run);
 	while ((rc = heap_clean_some(c, &at, &out->cleaned_bytes)) > 0)
 		;
 	if (rc == 0 && out->cleaned_bytes) {
-		rc = m->io->ops->sync(m->heap.file);
+		rc = heap_sync(&m->heap);
 		if (rc < 0)
 			rc = store_fail_for_good(m, rc, "the heap could not be synced");
 	}

@@ -13,7 +13,7 @@
  *                                                      others two are overwritten, the rest goes
  * Pages are not punched out: their room on the disk is promised to the checkpoints (heap.h).
  * Invariants: what a key holds never changes. Only pages that nobody reaches are overwritten: those that
- *            heap_alloc() could hand out, while the checkpoint's mutex keeps it from doing so. A crash
+ *            heap_alloc() could hand out, while they are claimed and no checkpoint runs. A crash
  *            leaves a store with all that is in it; run it again then.
  *            What is deleted while it runs is for the next one.
  * Threading: any thread without a shard lock; one at a time, others wait. Operations go on meanwhile.

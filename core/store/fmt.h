@@ -49,7 +49,9 @@ enum {
 	FMT_INCOMPAT_ZSTD = 1,
 	FMT_INCOMPAT_SCATTERED = 2, /* there may be values with FMT_SCATTERED */
 	FMT_INCOMPAT_PACKED = 4, /* there is a dictionary, and there may be cells with FMT_PACKED */
-	FMT_INCOMPAT_KNOWN = FMT_INCOMPAT_ZSTD | FMT_INCOMPAT_SCATTERED | FMT_INCOMPAT_PACKED,
+	FMT_INCOMPAT_RUNS = 8,   /* the log may have operations FMT_OP_PUT_RUN */
+	FMT_INCOMPAT_KNOWN = FMT_INCOMPAT_ZSTD | FMT_INCOMPAT_SCATTERED | FMT_INCOMPAT_PACKED |
+			     FMT_INCOMPAT_RUNS,
 };
 
 /* A value outside of its leaf: a run of pages, or with FMT_SCATTERED single ones that a fmt_scatter
@@ -209,6 +211,8 @@ enum fmt_op_kind {
 	FMT_OP_DELETE_RANGE = 3, /* value: the end key, as inode (8, big-endian), type, sub-key */
 	FMT_OP_PATCH = 4,        /* value is put at `offset` */
 	FMT_OP_TRUNCATE = 5,     /* to `offset` bytes */
+	FMT_OP_PUT_RUN = 6,      /* value: a fmt_run, where the value of a put lies */
+	FMT_OP_LAST = FMT_OP_PUT_RUN,
 };
 
 /* An operation: this head, the sub-key, the value; no padding. */
@@ -222,6 +226,14 @@ struct fmt_op {
 	uint32_t reserved;     /* 20 */
 };
 static_assert(sizeof(struct fmt_op) == 24, "operation head");
+
+/* A value that was written to the heap before the log named it: a run of pages, full ones. */
+struct fmt_run {
+	uint64_t page;   /*  0 the first */
+	uint32_t length; /*  8 bytes: whole pages, FMT_VALUE_MAX at most */
+	uint32_t crc;    /* 12 of them */
+};
+static_assert(sizeof(struct fmt_run) == 16, "run of the heap");
 
 /* Page references. */
 #define FMT_ADDRESS_MASK ((1ull << 40) - 1)

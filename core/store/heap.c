@@ -31,6 +31,7 @@ int heap_open(struct heap *h, struct io *io, int read_only, uint64_t reserve, ui
 	h->reserve = reserve;
 	lock_init(&h->lock, LOCK_HEAP);
 	pthread_mutex_init(&h->grow, NULL);
+	pthread_mutex_init(&h->syncing, NULL);
 	h->groups = alloc_range(FMT_SPACE_MAX * sizeof h->groups[0]);
 	h->verified = alloc_range(page_bits_bytes(h));
 	h->young = alloc_range(page_bits_bytes(h));
@@ -76,6 +77,7 @@ void heap_close(struct heap *h)
 	if (h->file)
 		h->io->ops->close(h->file);
 	pthread_mutex_destroy(&h->grow);
+	pthread_mutex_destroy(&h->syncing);
 	memset(h, 0, sizeof *h);
 }
 
@@ -172,6 +174,38 @@ static int file_grow(struct heap *h, uint64_t old, uint64_t step)
 	return rc < 0 ? rc : h->io->ops->map_grow(h->file, (old + step) * FMT_PAGE_SIZE);
 }
 
+/* The file has `pages` now instead of `old`. */
+static int groups_extend(struct heap *h, uint64_t old, uint64_t pages)
+{
+	uint64_t gained = 0;
+	for (uint32_t g = old / FMT_GROUP_PAGES; g * (uint64_t)FMT_GROUP_PAGES < pages; g++) {
+		if (!h->groups[g].bits) {
+			int rc = group_new(h, g);
+			if (rc < 0)
+				return rc;
+		}
+		lock_write(&h->lock);
+		uint32_t before = heap_group_extent(old, g), after = heap_group_extent(pages, g);
+		uint32_t first = before < FMT_GROUP_FIRST ? FMT_GROUP_FIRST : before;
+		if (after > first) {
+			h->groups[g].free += after - first;
+			gained += after - first;
+		}
+		h->groups[g].changed = 1;
+		h->groups[g].run_none = 0;
+		lock_write_done(&h->lock);
+	}
+	/* release: whoever sees the size sees the map and the bitmaps */
+	atomic_store_explicit(&h->pages, pages, memory_order_release);
+	atomic_fetch_add_explicit(&h->free, gained, memory_order_relaxed);
+	/* Who searched meanwhile did not know of the new pages. */
+	lock_write(&h->lock);
+	for (uint32_t g = old / FMT_GROUP_PAGES; g * (uint64_t)FMT_GROUP_PAGES < pages; g++)
+		h->groups[g].run_none = 0;
+	lock_write_done(&h->lock);
+	return 0;
+}
+
 /* Gains at least `pages` or, where the disk has no more, at least `least`. */
 static int grow_locked(struct heap *h, uint64_t pages, uint64_t least)
 {
@@ -192,29 +226,7 @@ static int grow_locked(struct heap *h, uint64_t pages, uint64_t least)
 	}
 	if (rc < 0)
 		return rc;
-	uint64_t gained = 0;
-	for (uint32_t g = old / FMT_GROUP_PAGES; g * (uint64_t)FMT_GROUP_PAGES < old + step; g++) {
-		if (!h->groups[g].bits) {
-			rc = group_new(h, g);
-			if (rc < 0)
-				return rc;
-		}
-		lock_write(&h->lock);
-		uint32_t before = heap_group_extent(old, g),
-			 after = heap_group_extent(old + step, g);
-		uint32_t first = before < FMT_GROUP_FIRST ? FMT_GROUP_FIRST : before;
-		if (after > first) {
-			h->groups[g].free += after - first;
-			gained += after - first;
-		}
-		h->groups[g].changed = 1;
-		h->groups[g].run_none = 0;
-		lock_write_done(&h->lock);
-	}
-	/* release: whoever sees the size sees the map and the bitmaps */
-	atomic_store_explicit(&h->pages, old + step, memory_order_release);
-	atomic_fetch_add_explicit(&h->free, gained, memory_order_relaxed);
-	return 0;
+	return groups_extend(h, old, old + step);
 }
 
 /* Sees to it that `pages` are free beyond what is promised. */
@@ -246,6 +258,39 @@ int heap_extend(struct heap *h, uint64_t pages)
 	pthread_mutex_lock(&h->grow);
 	int rc = grow_locked(h, pages, pages);
 	pthread_mutex_unlock(&h->grow);
+	return rc;
+}
+
+int heap_reach(struct heap *h, uint64_t pages, int read_only)
+{
+	uint64_t bytes;
+
+	if (pages > (uint64_t)FMT_SPACE_MAX * FMT_GROUP_PAGES)
+		return -EUCLEAN;
+	pthread_mutex_lock(&h->grow);
+	uint64_t old = atomic_load_explicit(&h->pages, memory_order_relaxed);
+	int rc = pages > old ? h->io->ops->size(h->file, &bytes) : 0;
+	if (rc == 0 && pages > old && bytes < pages * FMT_PAGE_SIZE)
+		rc = -EUCLEAN;
+	if (rc == 0 && pages * FMT_PAGE_SIZE > h->reserve)
+		rc = -ENOMEM;
+	if (rc == 0 && pages > old)
+		rc = h->io->ops->map_grow(h->file, pages * FMT_PAGE_SIZE);
+	if (rc == 0 && pages > old && read_only)
+		atomic_store_explicit(&h->pages, pages, memory_order_release);
+	else if (rc == 0 && pages > old)
+		rc = groups_extend(h, old, pages);
+	pthread_mutex_unlock(&h->grow);
+	return rc;
+}
+
+int heap_sync(struct heap *h)
+{
+	pthread_mutex_lock(&h->syncing);
+	if (!h->sync_failed)
+		h->sync_failed = h->io->ops->sync(h->file);
+	int rc = h->sync_failed;
+	pthread_mutex_unlock(&h->syncing);
 	return rc;
 }
 
@@ -311,12 +356,14 @@ static void forget_pages(struct heap *h, uint64_t page, uint32_t count)
 	atomic_fetch_add_explicit(&h->turn, 1, memory_order_relaxed);
 }
 
-int heap_alloc(struct heap *h, uint32_t want, uint32_t least, uint64_t *page)
+/* A run is `young` if a checkpoint takes it. */
+static int run_take(struct heap *h, uint32_t want, uint32_t least, int young, uint64_t *page)
 {
-	uint64_t pages = atomic_load_explicit(&h->pages, memory_order_acquire);
-	uint32_t groups = heap_groups(h), count = 0, first = 0;
+	uint32_t count = 0, first = 0;
 
 	lock_write(&h->lock);
+	uint64_t pages = atomic_load_explicit(&h->pages, memory_order_acquire);
+	uint32_t groups = heap_groups(h);
 	uint32_t start = h->cursor / FMT_GROUP_PAGES;
 	for (uint32_t turn = 0; turn <= groups && !count; turn++) {
 		uint32_t group = (start + turn) % groups;
@@ -331,9 +378,11 @@ int heap_alloc(struct heap *h, uint32_t want, uint32_t least, uint64_t *page)
 			continue;
 		}
 		bits_set(g->bits, first, count);
-		bits_set(g->disk, first, count);
+		if (young || SEEDED_BUG(27)) {
+			bits_set(g->disk, first, count);
+			g->changed = 1;
+		}
 		g->free -= count;
-		g->changed = 1;
 		*page = (uint64_t)group * FMT_GROUP_PAGES + first;
 		h->cursor = *page + count;
 	}
@@ -341,14 +390,61 @@ int heap_alloc(struct heap *h, uint32_t want, uint32_t least, uint64_t *page)
 	if (!count)
 		return -ENOSPC;
 	forget_pages(h, *page, count);
-	for (uint64_t p = *page; p < *page + count; p++)
-		h->young[p / 64] |= 1ull << p % 64;
+	for (uint64_t p = *page; p < *page + count; p++) {
+		uint64_t bit = 1ull << p % 64;
+		/* relaxed: who gives the page up takes a lock before anybody looks */
+		if (young || SEEDED_BUG(23))
+			atomic_fetch_or_explicit(&h->young[p / 64], bit, memory_order_relaxed);
+		else if (heap_young(h, p))
+			atomic_fetch_and_explicit(&h->young[p / 64], ~bit, memory_order_relaxed);
+	}
 	return (int)count;
+}
+
+int heap_alloc(struct heap *h, uint32_t want, uint32_t least, uint64_t *page)
+{
+	return run_take(h, want, least, 1, page);
+}
+
+int heap_alloc_run(struct heap *h, uint32_t want, uint32_t least, uint64_t *page)
+{
+	return run_take(h, want, least, 0, page);
+}
+
+void heap_use_on_disk(struct heap *h, uint64_t page, uint32_t count)
+{
+	struct heap_group *g = &h->groups[page / FMT_GROUP_PAGES];
+	uint32_t first = page % FMT_GROUP_PAGES;
+
+	lock_write(&h->lock);
+	for (uint32_t i = first; i < first + count; i++) {
+		CHECK(bit_get(g->bits, i));
+		g->changed |= !bit_get(g->disk, i);
+	}
+	bits_set(g->disk, first, count);
+	lock_write_done(&h->lock);
+}
+
+void heap_set_aside(struct heap *h, uint64_t page, uint32_t count)
+{
+	struct heap_group *g = &h->groups[page / FMT_GROUP_PAGES];
+	uint32_t first = page % FMT_GROUP_PAGES, taken = 0;
+
+	lock_write(&h->lock);
+	for (uint32_t i = first; i < first + count; i++)
+		taken += !bit_get(g->bits, i);
+	bits_set(g->bits, first, count);
+	g->free -= taken;
+	lock_write_done(&h->lock);
+	atomic_fetch_sub_explicit(&h->free, taken, memory_order_relaxed);
 }
 
 void heap_settle(struct heap *h)
 {
-	memset(h->young, 0, (h->pages + 63) / 64 * sizeof h->young[0]);
+	uint64_t words = (atomic_load_explicit(&h->pages, memory_order_relaxed) + 63) / 64;
+
+	for (uint64_t i = 0; i < words; i++)
+		atomic_store_explicit(&h->young[i], 0, memory_order_relaxed);
 }
 
 uint64_t heap_free_runs(struct heap *h, uint64_t *items)
@@ -371,33 +467,25 @@ uint64_t heap_free_runs(struct heap *h, uint64_t *items)
 	return runs;
 }
 
-uint32_t heap_free_run(struct heap *h, uint64_t from, uint32_t want, uint64_t *page)
+uint32_t heap_claim(struct heap *h, uint64_t from, uint32_t want, uint64_t *page)
 {
-	uint64_t pages = atomic_load_explicit(&h->pages, memory_order_relaxed);
+	uint64_t pages = atomic_load_explicit(&h->pages, memory_order_acquire);
 	uint32_t count = 0, first = 0, at = from % FMT_GROUP_PAGES;
 
 	lock_write(&h->lock);
 	for (uint32_t group = from / FMT_GROUP_PAGES; group < heap_groups(h) && !count; group++) {
-		count = run_find(&h->groups[group], at < FMT_GROUP_FIRST ? FMT_GROUP_FIRST : at,
+		struct heap_group *g = &h->groups[group];
+		count = run_find(g, at < FMT_GROUP_FIRST ? FMT_GROUP_FIRST : at,
 				 heap_group_extent(pages, group), want, 1, &first);
 		*page = (uint64_t)group * FMT_GROUP_PAGES + first;
 		at = 0;
+		if (!count)
+			continue;
+		bits_set(g->bits, first, count);
+		g->free -= count;
 	}
 	lock_write_done(&h->lock);
 	return count;
-}
-
-uint64_t heap_held(struct heap *h)
-{
-	uint64_t held = 0;
-
-	lock_write(&h->lock);
-	for (uint32_t group = 0; group < heap_groups(h); group++)
-		for (uint32_t i = 0; i < GROUP_BYTES; i++)
-			held += __builtin_popcount(h->groups[group].bits[i] &
-						   ~h->groups[group].disk[i]);
-	lock_write_done(&h->lock);
-	return held;
 }
 
 void heap_take(struct heap *h, uint64_t page, uint32_t count)
@@ -443,6 +531,11 @@ static void pages_clear(struct heap *h, uint64_t page, uint32_t count)
 void heap_return(struct heap *h, uint64_t page, uint32_t count)
 {
 	heap_free_on_disk(h, page, count);
+	pages_clear(h, page, count);
+}
+
+void heap_unclaim(struct heap *h, uint64_t page, uint32_t count)
+{
 	pages_clear(h, page, count);
 }
 

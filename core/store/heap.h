@@ -2,14 +2,16 @@
 /*
  * Purpose:   the heap file: which pages are free, where they are mapped, which were verified.
  * Invariants: `bits` has a page set while anything may still read it: the last durable checkpoint,
- *            the open epoch, a reader (held.h). `disk` is what the next checkpoint will write: pages
- *            freed in the epoch that it closes are clear there already. So a page that the last
+ *            the open epoch, a record of the log that may be replayed, a reader (held.h). `disk` is what
+ *            the next checkpoint will write: pages freed in the epoch that it closes are clear there
+ *            already, and the runs of the open epoch are not set yet. So a page that the last
  *            durable superblock reaches is never handed out. Free pages promised to dirty slots
  *            (`promised`) never exceed the free pages there are, those that the checkpoint has in hand
  *            among them, and a slot's promise is enough to place it page by page, so a checkpoint never
  *            lacks space, however the free pages lie.
  * Threading: `free`, `promised` are atomic; bitmaps have the lock; the map is read without one. The
- *            verified bitmap is atomic: two threads may verify the same page.
+ *            verified bitmap is atomic: two threads may verify the same page; `young` is: commits take
+ *            pages while a checkpoint looks.
  * Failure:   -ENOSPC, -EIO, -EUCLEAN.
  */
 #ifndef MNEME_CORE_STORE_HEAP_H
@@ -46,7 +48,8 @@ struct heap {
 	struct heap_group *groups; /* [I] address range for FMT_SPACE_MAX */
 	_Atomic uint64_t
 		*verified; /* [A] a bit a page: bytes were checked since they were written */
-	uint64_t *young;   /* [checkpoint] a bit a page: handed out since heap_settle() */
+	_Atomic uint64_t
+		*young; /* [A] a bit a page: handed out since heap_settle(), and by heap_alloc() */
 	struct lock lock;
 	uint64_t cursor;       /* [lock] where the last search ended */
 	_Atomic uint64_t free; /* [A] pages that can be handed out, or were and are not used yet */
@@ -56,6 +59,8 @@ struct heap {
 	_Atomic uint64_t faulted;  /* [A] reads of the map that the disk refused */
 	_Atomic uint64_t turn;     /* [A] changes whenever pages are given out or back */
 	pthread_mutex_t grow;      /* one grower at a time; held over I/O, no other lock inside */
+	pthread_mutex_t syncing;   /* one sync at a time */
+	int sync_failed;           /* [syncing] -errno of the first that failed */
 };
 
 /* Opens STORE/heap and maps `pages` of it. The bitmaps come by heap_load_group; who only reads needs
@@ -73,6 +78,10 @@ int heap_grow(struct heap *h, uint64_t pages);
 int heap_grow_to_the_last(struct heap *h, uint64_t pages);
 /* Makes it larger by at least `pages` even where that many are free: they are no run. */
 int heap_extend(struct heap *h, uint64_t pages);
+/* Sees to it that the first `pages` of the file, which has them, may be used. -EUCLEAN: it has not. */
+int heap_reach(struct heap *h, uint64_t pages, int read_only);
+/* Makes the file's data durable. The kernel tells of a failure once: it is kept for who asks next. */
+int heap_sync(struct heap *h);
 /* Promises free pages that are not set aside, keeping `keep` back (negative: as many of those may be
  * taken, heap_reserve() follows): 0 or -ENOSPC (nothing is promised then). */
 int heap_promise(struct heap *h, uint64_t pages, int64_t keep);
@@ -85,15 +94,20 @@ void heap_reserve(struct heap *h, int64_t pages);
 int heap_alloc(struct heap *h, uint32_t want, uint32_t least, uint64_t *page);
 void heap_use(struct heap *h, uint32_t count);
 void heap_return(struct heap *h, uint64_t page, uint32_t count);
+/* The same for values that the log will name (runs.h): the pages are not young, and `disk` learns of them
+ * by heap_use_on_disk() from the checkpoint that closes their epoch. */
+int heap_alloc_run(struct heap *h, uint32_t want, uint32_t least, uint64_t *page);
+void heap_use_on_disk(struct heap *h, uint64_t page, uint32_t count);
+/* Takes pages that the log names out of use, those that are not yet. [recovery] */
+void heap_set_aside(struct heap *h, uint64_t page, uint32_t count);
 /* What was handed out up to now is reached by the durable superblock: no page is young. [checkpoint] */
 void heap_settle(struct heap *h);
 /* The runs of free pages, as items of a freed_list (store.h): how many; `items` may be NULL. */
 uint64_t heap_free_runs(struct heap *h, uint64_t *items);
-/* The first run of free pages from `from` on, inside of one group, and at most `want` of it: how many; 0:
- * there is none. */
-uint32_t heap_free_run(struct heap *h, uint64_t from, uint32_t want, uint64_t *page);
-/* Pages that no durable state of the writer reaches, and that are not free: held.h. */
-uint64_t heap_held(struct heap *h);
+/* Takes the first run of free pages from `from` on, inside of one group, and at most `want` of it: how
+ * many; 0: there is none. They count as free, and heap_unclaim() gives them back. */
+uint32_t heap_claim(struct heap *h, uint64_t from, uint32_t want, uint64_t *page);
+void heap_unclaim(struct heap *h, uint64_t page, uint32_t count);
 /* Takes a run of free pages out of use, in memory alone, until heap_free_now(). */
 void heap_take(struct heap *h, uint64_t page, uint32_t count);
 /* Freed in the epoch being closed: not in the next checkpoint, but still not to be handed out. */
@@ -128,10 +142,11 @@ const uint8_t *heap_value(struct heap *h, const struct fmt_value *value, uint8_t
 /* The list of a scattered value's `count` pages, verified: all lie in the heap. NULL: *error. */
 const struct fmt_scatter *heap_scatter(struct heap *h, uint64_t page, uint32_t count, int *error);
 
-/* Does no durable superblock reach the page? [checkpoint] */
+/* Does neither a durable superblock nor the log reach the page? [checkpoint] */
 static inline int heap_young(const struct heap *h, uint64_t page)
 {
-	return h->young[page / 64] >> (page % 64) & 1;
+	/* relaxed: who gave the page up held a lock since it was taken */
+	return atomic_load_explicit(&h->young[page / 64], memory_order_relaxed) >> (page % 64) & 1;
 }
 
 static inline int heap_verified(const struct heap *h, uint64_t page)

@@ -120,6 +120,17 @@ void held_release(struct mneme *m)
 	}
 }
 
+uint64_t held_pages(const struct held *h)
+{
+	uint64_t pages = 0;
+
+	for (const struct held_batch *b = h->first; b; b = b->next)
+		for (uint64_t k = 0; k < b->pages.count; k++)
+			pages += (b->pages.items[k] >> 40 & 0xffff) +
+				 !!(b->pages.items[k] & FMT_SCATTERED);
+	return pages;
+}
+
 void held_free(struct held *h)
 {
 	while (h->first)

@@ -41,6 +41,8 @@ int held_begin(struct mneme *m);
 int held_add_freed(struct mneme *m);
 /* Gives away what no reader reaches any more. */
 void held_release(struct mneme *m);
+/* How many pages are held. */
+uint64_t held_pages(const struct held *h);
 void held_free(struct held *h);
 
 #endif

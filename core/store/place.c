@@ -170,7 +170,8 @@ int place_dictionary(struct mneme *m, struct fmt_super *super)
 	return rc;
 }
 
-/* Replaces references to slots by their places. */
+/* Replaces references to slots by their places. Runs that the log alone named until now are the tree's
+ * from here on. */
 static void page_complete(struct mneme *m, struct fmt_page *page)
 {
 	for (unsigned i = 0; i < page->count; i++) {
@@ -190,6 +191,9 @@ static void page_complete(struct mneme *m, struct fmt_page *page)
 		memcpy(&v, cell, sizeof v);
 		if (v.address & FMT_DIRTY)
 			memcpy(cell, &m->dirty.slots[dirty_slot_of(v.address)].value, sizeof v);
+		else if (!(v.address & FMT_SCATTERED) && v.birth == m->checkpoint->birth &&
+			 !SEEDED_BUG(24))
+			heap_use_on_disk(&m->heap, v.address, fmt_value_pages(&v));
 	}
 }
 

@@ -12,6 +12,7 @@
 #include "core/store/recover.h"
 #include "core/store/checkpoint.h"
 #include "core/store/commit.h"
+#include "core/store/named.h"
 #include "pool/alloc.h"
 #include "pool/check.h"
 
@@ -38,6 +39,23 @@ struct replayer {
 	int rc;
 };
 
+/* A put of what the log names. What a writer named since the superblock may lie behind its heap's end. */
+static int run_decode(struct mneme *m, struct commit_op *op)
+{
+	struct fmt_run run;
+	int rc = named_decode(op->value, op->length, &run);
+
+	if (rc == 0)
+		rc = heap_reach(&m->heap, run.page + run.length / FMT_PAGE_SIZE, m->read_only);
+	if (rc < 0)
+		return rc;
+	op->kind = FMT_OP_PUT;
+	op->length = run.length;
+	op->run = run.page;
+	op->run_crc = run.crc;
+	return 0;
+}
+
 static int op_decode(struct mneme *m, const struct fmt_op *head, const uint8_t *sub,
 		     struct commit_op *op)
 {
@@ -49,10 +67,15 @@ static int op_decode(struct mneme *m, const struct fmt_op *head, const uint8_t *
 					 .type = head->type,
 					 .sub = sub,
 					 .sub_length = head->sub_length}};
-	if (op->kind < FMT_OP_PUT || op->kind > FMT_OP_TRUNCATE ||
+	if (op->kind < FMT_OP_PUT || op->kind > FMT_OP_LAST ||
 	    head->sub_length > MNEME_SUBKEY_MAX ||
 	    (uint64_t)op->offset + op->length > FMT_VALUE_MAX)
 		return -EUCLEAN;
+	if (op->kind == FMT_OP_PUT_RUN) {
+		int rc = run_decode(m, op);
+		if (rc < 0)
+			return rc;
+	}
 	if (op->kind == FMT_OP_DELETE_RANGE) {
 		if (op->length < FMT_KEY_HEAD || op->length > FMT_KEY_MAX)
 			return -EUCLEAN;
@@ -168,7 +191,9 @@ static int batch_replay(struct batch *b, uint64_t end)
 			break;
 		if (applied == before)
 			return rc == -ENOBUFS ? -ENOMEM : rc;
-		rc = checkpoint_run(b->m);
+		rc = named_settle(b->m);
+		if (rc == 0)
+			rc = checkpoint_run(b->m);
 	} while (rc == 0);
 	b->count = 0;
 	/* The chain may begin before the checkpoint; a checkpoint never goes back. */
@@ -208,9 +233,12 @@ int recover_replay(struct mneme *m, uint64_t *end, uint64_t *sequence)
 	atomic_store_explicit(&m->wal.next, super.lsn, memory_order_relaxed);
 	atomic_store_explicit(&m->wal.durable, super.lsn, memory_order_relaxed);
 	atomic_store_explicit(&m->wal.generation, super.generation, memory_order_relaxed);
-	int rc = wal_replay(&m->wal, super.lsn, super.log_durable, super.generation, !m->read_only,
-			    batch_add, &b, end, sequence);
+	int rc = wal_replay(&m->wal, super.lsn, super.log_durable, super.generation,
+			    m->read_only ? WAL_REPLAY_READ : WAL_REPLAY_ADOPT, batch_add, &b, end,
+			    sequence);
 	alloc_free(b.records);
+	if (rc == 0)
+		rc = named_end(m);
 	m->replayed_records = b.total;
 	m->replayed_bytes = b.bytes;
 	return rc;

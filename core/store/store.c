@@ -13,11 +13,13 @@
 #include "core/store/checkpoint_inside.h"
 #include "core/store/commit.h"
 #include "core/store/heap_fault.h"
+#include "core/store/named.h"
 #include "core/store/packer.h"
 #include "core/store/packing.h"
 #include "core/store/ranges.h"
 #include "core/store/reserve.h"
 #include "core/store/recover.h"
+#include "core/store/runs.h"
 #include "core/store/txn.h"
 #include "pool/alloc.h"
 #include "pool/check.h"
@@ -30,6 +32,8 @@
 #include <unistd.h>
 
 enum { FIRST_LSN = 4096, FIRST_PAGES = 512, KEEP_PAGES = 128, HOLDER_SIZE = 160 };
+/* Bytes of a transaction: two syncs instead of one have to be worth it. */
+enum { RUN_LEAST = 131072 };
 enum { SUPER_TRIES = 64, SUPER_PAUSE_US = 1000 };
 enum {
 	SUPER_FILE_BYTES = 2 * FMT_PAGE_SIZE,
@@ -233,7 +237,8 @@ int store_create(struct io *io, const struct mneme_create_options *options,
 	super.segment_bytes = o.segment_bytes ? o.segment_bytes : 16 << 20;
 	super.durability = o.durability ? o.durability : MNEME_DURABILITY_BUFFERED;
 	super.compression = o.compression;
-	super.incompatible = o.compression == MNEME_COMPRESSION_ZSTD ? FMT_INCOMPAT_ZSTD : 0;
+	super.incompatible =
+		o.compression == MNEME_COMPRESSION_ZSTD ? FMT_INCOMPAT_ZSTD : FMT_INCOMPAT_RUNS;
 	super.created_ns = super.written_ns = clock_ns(CLOCK_REALTIME);
 	for (int i = 0; i < FMT_SHARDS_MAX; i++)
 		super.inode_next[i] = 1;
@@ -456,18 +461,23 @@ static int super_settle(struct mneme *m)
 	return rc < 0 ? rc : m->io->ops->sync(c->super_file);
 }
 
-static int recover(struct mneme *m, struct mneme_error *error)
+static int log_refuse(int rc, struct mneme_error *error)
 {
-	uint64_t end, sequence;
-	int rc = recover_replay(m, &end, &sequence);
-
 	if (rc == -EUCLEAN)
 		return refuse(
 			error, rc,
 			"the log is damaged; fsck.mnemefs -n says where; copy the store, then "
 			"fsck.mnemefs -y cuts the log off there and lists what is lost");
+	return refuse(error, rc, "the log cannot be replayed: %s", strerror(-rc));
+}
+
+static int recover(struct mneme *m, struct mneme_error *error)
+{
+	uint64_t end, sequence;
+	int rc = recover_replay(m, &end, &sequence);
+
 	if (rc < 0)
-		return refuse(error, rc, "the log cannot be replayed: %s", strerror(-rc));
+		return log_refuse(rc, error);
 	if (m->read_only)
 		return 0;
 	rc = super_settle(m);
@@ -594,6 +604,28 @@ int store_refuse_absent(struct io *io, struct mneme_error *error)
 			      : "there is no mnemefs store here; mkfs.mnemefs makes one");
 }
 
+static int heap_before(void *heap)
+{
+	return heap_sync(heap);
+}
+
+/* The log, not begun yet; the runs that it names are out of use from now on. */
+static int log_init(struct mneme *m, uint32_t run_least, struct mneme_error *error)
+{
+	int rc = wal_init(&m->wal, m->io, m->super.uuid, m->super.segment_bytes);
+
+	if (rc < 0)
+		return refuse(error, rc, "out of memory");
+	m->run_least = run_least                                  ? run_least
+		       : m->compression == MNEME_COMPRESSION_NONE ? RUN_LEAST
+								  : 0;
+	m->wal.before = heap_before;
+	m->wal.before_arg = &m->heap;
+	runs_allow(m, &m->super);
+	rc = named_begin(m);
+	return rc < 0 ? log_refuse(rc, error) : 0;
+}
+
 int store_open(struct io *io, const struct mneme_options *options,
 	       const struct store_tuning *tuning, struct mneme **out, struct mneme_error *error)
 {
@@ -628,13 +660,14 @@ int store_open(struct io *io, const struct mneme_options *options,
 		goto out;
 	shards_init(m);
 	rc = heap_load(m, table, tuning ? tuning->heap_reserve : 0, error);
+	if (rc == 0)
+		rc = log_init(m, tuning ? tuning->run_least : 0, error);
 	if (rc == 0 && !m->read_only && (rc = held_begin(m)) < 0)
 		refuse(error, rc, "what a reader reaches cannot be held: %s", strerror(-rc));
 	if (rc == 0)
 		rc = roots_check(m, error);
 	if (rc < 0)
 		goto out;
-	rc = wal_init(&m->wal, io, m->super.uuid, m->super.segment_bytes);
 	if (rc == 0)
 		rc = dirty_init(&m->dirty, m->read_only ? 8ull << 30 : m->options.dirty_bytes_max);
 	if (rc == 0)
@@ -689,6 +722,7 @@ void store_abandon(struct mneme *m)
 		alloc_free(m->shards[i].freed.items);
 		alloc_free(m->shards[i].closed_freed.items);
 	}
+	named_free(m);
 	checkpoint_free(m);
 	if (m->shard_count)
 		pthread_mutex_destroy(&m->ranges_run);

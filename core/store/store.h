@@ -109,6 +109,10 @@ struct mneme {
 	struct txn_pool *txns;         /* core/store/txn.c */
 	struct packing *packing;       /* core/store/packing.h */
 	struct packer *packer;         /* core/store/packer.h; NULL: nothing is packed */
+	struct named *named;           /* core/store/named.h; NULL: the log is not being replayed */
+	_Atomic int may_name;          /* [A] runs_allow() */
+	uint32_t run_least; /* [I] bytes of large values in a transaction from which on they
+					* get runs (runs.h); 0: never */
 
 	_Atomic uint32_t stamp; /* [A] last one given to a transaction */
 	_Atomic uint64_t conflicts;
@@ -195,6 +199,7 @@ uint64_t store_map_bytes(const struct mneme *m);
 struct store_tuning {
 	uint64_t heap_reserve; /* bytes of address space; 0: default */
 	int no_threads;        /* 1: no background thread; checkpoints only when asked for */
+	uint32_t run_least; /* struct mneme; 0: default, which depends on the store's compression */
 };
 /* -EINVAL with its sentence for options that cannot be; NULL: the defaults. */
 int store_create_check(const struct mneme_create_options *options, struct mneme_error *error);

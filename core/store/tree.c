@@ -4,6 +4,7 @@
  */
 #include "core/store/tree.h"
 #include "core/store/heap_fault.h"
+#include "core/store/named.h"
 #include "pool/alloc.h"
 #include "pool/check.h"
 
@@ -209,7 +210,7 @@ void tree_free_value(struct mneme *m, struct shard *s, const struct fmt_value *v
 {
 	if (value->address & FMT_DIRTY)
 		slot_drop(m, s, dirty_slot_of(value->address), budget);
-	else
+	else if (!m->named || !named_has(m->named, value->address) || SEEDED_BUG(25))
 		freed_push(s, value->address | (uint64_t)fmt_value_pages(value) << 40);
 }
 
@@ -294,9 +295,8 @@ int tree_is_own(struct mneme *m, const struct shard *s, const struct tree_path *
 		return 0;
 	/* The pages above are what leads to it: they were copied before. */
 	unsigned above = path->depth - 2;
-	uint64_t leaf = path->depth == 1
-				? s->root
-				: page_child(path->pages[above], path->positions[above]);
+	uint64_t leaf =
+		path->depth == 1 ? s->root : page_child(path->pages[above], path->positions[above]);
 	return leaf & FMT_DIRTY && m->dirty.slots[dirty_slot_of(leaf)].epoch == store_epoch(m);
 }
 

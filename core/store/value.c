@@ -3,6 +3,7 @@
  * Purpose:   values outside of their leaf; see value.h.
  */
 #include "core/store/value.h"
+#include "core/store/commit.h"
 #include "core/store/packing.h"
 #include "pool/check.h"
 #include "simd/crc32c.h"
@@ -194,6 +195,19 @@ void value_put(struct mneme *m, struct shard *s, struct tree_path *path, struct 
 		}
 	}
 	memcpy(value_place(m, s, length, budget, &v), value, length);
+	tree_put(m, s, path, key, &v, sizeof v, PAGE_INDIRECT, budget);
+}
+
+void value_put_run(struct mneme *m, struct shard *s, struct tree_path *path, struct page_key key,
+		   const struct commit_op *op, struct budget *budget)
+{
+	struct fmt_value v = {.address = op->run,
+			      .length = op->length,
+			      .stored = op->length,
+			      .crc_stored = op->run_crc,
+			      .crc_plain = op->run_crc,
+			      .birth = store_era(m)};
+
 	tree_put(m, s, path, key, &v, sizeof v, PAGE_INDIRECT, budget);
 }
 

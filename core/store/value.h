@@ -49,6 +49,10 @@ uint8_t *value_own(struct mneme *m, struct shard *s, struct tree_path *path, uin
 /* Apply functions: cannot fail after preparation. */
 void value_put(struct mneme *m, struct shard *s, struct tree_path *path, struct page_key key,
 	       const void *value, uint32_t length, struct budget *budget);
+/* The same for a value that is in its run already (runs.h). */
+struct commit_op;
+void value_put_run(struct mneme *m, struct shard *s, struct tree_path *path, struct page_key key,
+		   const struct commit_op *op, struct budget *budget);
 void value_patch(struct mneme *m, struct shard *s, struct tree_path *path, struct page_key key,
 		 uint32_t offset, const void *data, uint32_t length, struct budget *budget);
 void value_truncate(struct mneme *m, struct shard *s, struct tree_path *path, struct page_key key,

@@ -382,18 +382,33 @@ int wal_start(struct wal *w, uint64_t lsn, uint64_t sequence)
 
 /* ---- append ---- */
 
+/* With so much pending: bytes for the buffer, or promised for that. Runs are in the heap. */
+static uint64_t buffered_of(const struct wal *w, uint64_t pending)
+{
+	/* relaxed: hints; that of the runs may have grown since */
+	uint64_t named = atomic_load_explicit(&((struct wal *)w)->named_pending,
+					      memory_order_relaxed);
+
+	return pending > named ? pending - named : 0;
+}
+
+static int is_full(const struct wal *w, uint64_t pending)
+{
+	return pending > WAL_NAMED_SOFT || buffered_of(w, pending) > WAL_BUFFER_SOFT;
+}
+
 int wal_promise(struct wal *w, uint32_t bytes)
 {
 	/* relaxed: a count that bounds memory; the buffer itself has its lock */
 	uint64_t before = atomic_fetch_add_explicit(&w->pending, bytes, memory_order_relaxed);
 
-	if (before <= WAL_BUFFER_SOFT && before + bytes + 4096 <= WAL_BUFFER_HARD)
+	if (!is_full(w, before) && before + bytes + 4096 <= WAL_BUFFER_HARD)
 		return 0;
 	wal_unpromise(w, bytes);
 	return -EAGAIN;
 }
 
-void wal_unpromise(struct wal *w, uint32_t bytes)
+void wal_unpromise(struct wal *w, uint64_t bytes)
 {
 	atomic_fetch_sub_explicit(&w->pending, bytes, memory_order_relaxed);
 }
@@ -401,10 +416,15 @@ void wal_unpromise(struct wal *w, uint32_t bytes)
 uint8_t *wal_append_begin(struct wal *w, uint32_t bytes, uint32_t promised)
 {
 	CHECK(promised >= align8(bytes));
+	uint64_t named = promised - align8(bytes);
 	lock_write(&w->append);
 	CHECK(w->used + bytes + 8 <= WAL_BUFFER_HARD);
-	if (promised > align8(bytes))
-		wal_unpromise(w, promised - align8(bytes));
+	if (named) {
+		/* relaxed: counts, written under the lock */
+		atomic_fetch_add_explicit(&w->buffer_named, named, memory_order_relaxed);
+		atomic_fetch_add_explicit(&w->named_pending, named, memory_order_relaxed);
+		atomic_fetch_add_explicit(&w->named, named, memory_order_relaxed);
+	}
 	uint8_t *place = w->buffer[w->active] + w->used;
 	memset(place + align8(bytes) - 8, 0, 8); /* padding */
 	w->used += align8(bytes);
@@ -465,12 +485,21 @@ static void buffer_take(struct wal *w)
 		w->stuck.length = w->used;
 		w->stuck.records = records_now(w);
 		w->stuck.lsn = w->base;
+		w->stuck.named = atomic_exchange_explicit(&w->buffer_named, 0, memory_order_relaxed);
 		w->active ^= 1;
 		w->base += w->used;
 		w->used = sizeof(struct fmt_block);
 		atomic_store_explicit(&w->records, 0, memory_order_relaxed);
 	}
 	lock_write_done(&w->append);
+}
+
+/* The stuck block is pending no more. [leader] */
+static void stuck_settle(struct wal *w)
+{
+	atomic_fetch_sub_explicit(&w->named_pending, w->stuck.named, memory_order_relaxed);
+	wal_unpromise(w, w->stuck.length - sizeof(struct fmt_block) + w->stuck.named);
+	w->stuck.length = 0;
 }
 
 /* Nothing was spoilt. Without descriptors it is as without memory: a checkpoint opens nothing. */
@@ -497,6 +526,8 @@ static int flush(struct wal *w)
 	int rc = segment_fit(w, w->stuck.lsn, length);
 	if (is_lack(rc))
 		return rc == -ENOSPC ? rc : -ENOMEM;
+	if (rc == 0 && w->stuck.named && !SEEDED_BUG(21))
+		rc = w->before(w->before_arg);
 	if (rc == 0)
 		rc = block_write(w, w->stuck.block, length, w->stuck.records, w->stuck.lsn);
 	if (rc < 0) {
@@ -504,8 +535,7 @@ static int flush(struct wal *w)
 		return rc;
 	}
 	spare_consider(w, w->stuck.lsn, end);
-	w->stuck.length = 0;
-	wal_unpromise(w, length - sizeof(struct fmt_block));
+	stuck_settle(w);
 	atomic_fetch_add_explicit(&w->flushes, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&w->bytes, length, memory_order_relaxed);
 	/* release: pairs with the acquire of whoever waits for this position */
@@ -525,12 +555,15 @@ static void turn_wait(struct wal *w, uint32_t seen)
 
 /* Those whom a flush has just made durable come back with their next records, but whoever comes first
  * would lead a block without the others: it waits until as many records are there as committers were.
- * If most of them do not come, the next leader waits half as long. [leader] */
+ * If most of them do not come, the next leader waits half as long. Where the heap is to be synced, that
+ * takes so long that the next block has them all. [leader] */
 static void crowd_gather(struct wal *w)
 {
 	uint32_t before = records_now(w);
 
-	if (before >= w->crowd)
+	/* relaxed: a hint */
+	if (before >= w->crowd ||
+	    atomic_load_explicit(&w->buffer_named, memory_order_relaxed))
 		return;
 	uint64_t begin = clock_ns(CLOCK_MONOTONIC), longest = w->flush_ns / 2,
 		 shortest = w->flush_ns / 32;
@@ -635,8 +668,7 @@ void wal_leave_out(struct wal *w, uint64_t lsn)
 	turn_take(w);
 	uint64_t end = w->stuck.lsn + w->stuck.length;
 	if (w->stuck.length && end <= lsn) {
-		wal_unpromise(w, w->stuck.length - sizeof(struct fmt_block));
-		w->stuck.length = 0;
+		stuck_settle(w);
 		w->gap = 1;
 		atomic_store_explicit(&w->durable, end, memory_order_release);
 	}
@@ -645,7 +677,7 @@ void wal_leave_out(struct wal *w, uint64_t lsn)
 
 int wal_drain(struct wal *w)
 {
-	while (atomic_load_explicit(&w->pending, memory_order_relaxed) > WAL_BUFFER_SOFT) {
+	while (is_full(w, atomic_load_explicit(&w->pending, memory_order_relaxed))) {
 		int rc = wal_sync_to(w, wal_next(w));
 		if (rc < 0)
 			return rc;

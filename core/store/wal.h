@@ -12,6 +12,8 @@
  *            (`stuck`), and the next leader tries again, unless a checkpoint has made it superfluous:
  *            then it is left out, `written` stays behind `durable`, and the log goes on in a segment
  *            that begins behind it.
+ *            A block that names runs of the heap is written when the heap is synced (runs.h), and the
+ *            bytes of those runs count as pending until then.
  *            A segment file is full of zeros (first use) or of blocks with another salt and smaller
  *            LSNs (reuse) behind the last block, so replay finds the end.
  * Threading: append under `append`; the leader owns the segment fields by winning `leader`; the lists
@@ -35,6 +37,7 @@ enum {
 	WAL_SPARES_BUSY = 16,       /* kept while the log runs: what one checkpoint gives back */
 	WAL_SPARES_QUIET = 2,       /* kept when it does not, or when the disk is full */
 	WAL_BUFFER_SOFT = 8 << 20,  /* committers wait above this */
+	WAL_NAMED_SOFT = 32 << 20,  /* and when that much is pending with the runs that are named */
 	WAL_BUFFER_HARD = 48 << 20, /* address space of a buffer */
 	WAL_SEGMENT_HEAD = 4096,
 };
@@ -60,6 +63,12 @@ struct wal {
 	_Atomic uint32_t records; /* [A] written under append */
 	_Atomic uint64_t next;    /* [A] LSN behind the last record */
 	_Atomic uint64_t pending; /* [A] bytes appended or promised, not yet taken by a leader */
+	_Atomic uint64_t
+		buffer_named; /* [A] bytes of runs that the buffer names; written under append */
+	_Atomic uint64_t named_pending; /* [A] of `pending`, those of runs; grows under append */
+	_Atomic uint64_t named;         /* [A] of all runs that were named; written under append */
+	int (*before)(void *arg);       /* [I] makes runs durable that a block names: 0 or -errno */
+	void *before_arg;               /* [I] */
 
 	_Atomic uint32_t leader __attribute__((aligned(64))); /* [A] 1: somebody flushes */
 	_Atomic uint32_t turn;    /* [A] futex: one more after each flush */
@@ -79,7 +88,7 @@ struct wal {
 	struct {
 		uint8_t *block;
 		uint32_t length, records;
-		uint64_t lsn;
+		uint64_t lsn, named;
 	} stuck;              /* [leader] taken from the buffer, not yet written */
 	int gap;              /* [leader] a stuck block was left out behind `file` */
 	uint32_t crowd;       /* [leader] committers that waited when a flush ended */
@@ -106,9 +115,10 @@ int wal_start(struct wal *w, uint64_t lsn, uint64_t sequence);
 
 /* Promises buffer room for a record of `bytes`: 0, or -EAGAIN (call wal_drain and try again). */
 int wal_promise(struct wal *w, uint32_t bytes);
-void wal_unpromise(struct wal *w, uint32_t bytes);
-/* Starts a record of exactly `bytes` that were promised: returns the place for head and operations
- * (8-aligned) and keeps `append` locked until wal_append_done, which returns the LSN behind it. */
+void wal_unpromise(struct wal *w, uint64_t bytes);
+/* Starts a record of exactly `bytes`; what was promised beyond them are the bytes of the runs that it
+ * names. Returns the place for head and operations (8-aligned) and keeps `append` locked until
+ * wal_append_done, which returns the LSN behind it. */
 uint8_t *wal_append_begin(struct wal *w, uint32_t bytes, uint32_t promised);
 uint64_t wal_append_done(struct wal *w);
 
@@ -150,15 +160,21 @@ void wal_adopt_spare(struct wal *w, uint32_t file);
 
 void wal_name(uint32_t file, char name[IO_NAME_MAX]);
 
+enum wal_replay_mode {
+	WAL_REPLAY_READ,  /* of a reader: there may be a writer */
+	WAL_REPLAY_LOOK,  /* of the writer, who replays it later */
+	WAL_REPLAY_ADOPT, /* of the writer */
+};
 /* Replay: calls `each` for every record behind `from`, in order, and with NULL when a segment ends:
  * records stay valid until then. *end receives the LSN behind the last
- * whole block, *sequence the highest sequence seen. With `adopt` the segments found are put on the
+ * whole block, *sequence the highest sequence seen. WAL_REPLAY_ADOPT puts the segments found on the
  * lists of `w`. -EUCLEAN: a bad block lies before one that proves it was durable, or the log does not
  * reach back to `from` or on to `durable`, or it knows a newer checkpoint than `generation`.
- * Without `adopt` there may be a writer, whose log goes on meanwhile: what is newer than what was
+ * With WAL_REPLAY_READ there may be a writer, whose log goes on meanwhile: what is newer than what was
  * replayed is then no damage, and spare segments may vanish. */
 typedef int wal_each(void *arg, uint64_t lsn_end, const struct fmt_record *record);
-int wal_replay(struct wal *w, uint64_t from, uint64_t durable, uint64_t generation, int adopt,
-	       wal_each *each, void *arg, uint64_t *end, uint64_t *sequence);
+int wal_replay(struct wal *w, uint64_t from, uint64_t durable, uint64_t generation,
+	       enum wal_replay_mode mode, wal_each *each, void *arg, uint64_t *end,
+	       uint64_t *sequence);
 
 #endif

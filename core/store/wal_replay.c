@@ -38,14 +38,14 @@ struct replay {
 	uint64_t generation;
 	wal_each *each;
 	void *arg;
-	int adopt;
+	enum wal_replay_mode mode;
 	int had_writer; /* when it began */
 };
 
 /* A writer appends to the log, and makes checkpoints, while it is read. */
 static int beside_writer(const struct replay *r)
 {
-	return !r->adopt && (r->had_writer || r->w->io->ops->has_writer(r->w->io));
+	return r->mode == WAL_REPLAY_READ && (r->had_writer || r->w->io->ops->has_writer(r->w->io));
 }
 
 static int found_add(void *arg, const char *name)
@@ -114,7 +114,7 @@ static int segment_head_read(struct replay *r, struct found *f)
 	wal_name(f->file, name);
 	int rc = io->ops->open(r->w->io, name, IO_READ, &file);
 	if (rc < 0) /* a spare one, gone since the names were read */
-		return rc == -ENOENT && !r->adopt ? 0 : rc;
+		return rc == -ENOENT && r->mode == WAL_REPLAY_READ ? 0 : rc;
 	rc = io->ops->size(file, &f->size);
 	if (rc == 0 && f->size >= sizeof bytes)
 		rc = io_read_full(file, io, bytes, sizeof bytes, 0);
@@ -195,8 +195,8 @@ static int segment_follow(struct replay *r, struct found *f)
  * or not where it says. What the segment is cannot be told without its own head. */
 static int is_own_block(const struct found *f, const struct fmt_block *b, uint64_t offset)
 {
-	return !f->valid || (b->salt == f->head.salt &&
-			     b->lsn == f->head.base + offset - WAL_SEGMENT_HEAD);
+	return !f->valid ||
+	       (b->salt == f->head.salt && b->lsn == f->head.base + offset - WAL_SEGMENT_HEAD);
 }
 
 /* Looks in a segment's bytes for the head of a block that proves more durable than r->at. */
@@ -220,7 +220,7 @@ static int segments_check_end(struct replay *r)
 		if (r->found[i].left)
 			continue;
 		int rc = segment_read(r, &r->found[i]);
-		if (rc == -ENOENT && !r->adopt)
+		if (rc == -ENOENT && r->mode == WAL_REPLAY_READ)
 			continue;
 		if (rc < 0)
 			return rc;
@@ -304,8 +304,9 @@ static int segments_adopt(struct replay *r)
 	return 0;
 }
 
-int wal_replay(struct wal *w, uint64_t from, uint64_t durable, uint64_t generation, int adopt,
-	       wal_each *each, void *arg, uint64_t *end, uint64_t *sequence)
+int wal_replay(struct wal *w, uint64_t from, uint64_t durable, uint64_t generation,
+	       enum wal_replay_mode mode, wal_each *each, void *arg, uint64_t *end,
+	       uint64_t *sequence)
 {
 	struct replay r = {.w = w,
 			   .from = from,
@@ -313,8 +314,8 @@ int wal_replay(struct wal *w, uint64_t from, uint64_t durable, uint64_t generati
 			   .generation = generation,
 			   .each = each,
 			   .arg = arg,
-			   .adopt = adopt,
-			   .had_writer = !adopt && w->io->ops->has_writer(w->io)};
+			   .mode = mode,
+			   .had_writer = mode == WAL_REPLAY_READ && w->io->ops->has_writer(w->io)};
 	int rc = w->io->ops->list(w->io, "wal", found_add, &r);
 
 	for (uint32_t i = 0; rc == 0 && i < r.count; i++)
@@ -326,11 +327,11 @@ int wal_replay(struct wal *w, uint64_t from, uint64_t durable, uint64_t generati
 	rc = segments_follow(&r);
 	if (rc == 0 && r.reached < durable)
 		rc = -EUCLEAN;
-	if (rc == 0 && !r.had_writer)
+	if (rc == 0 && !r.had_writer && mode != WAL_REPLAY_LOOK)
 		rc = segments_check_end(&r);
-	if (rc == 0 && adopt && !SEEDED_BUG(11))
+	if (rc == 0 && mode == WAL_REPLAY_ADOPT && !SEEDED_BUG(11))
 		rc = segments_settle(&r);
-	if (rc == 0 && adopt)
+	if (rc == 0 && mode == WAL_REPLAY_ADOPT)
 		rc = segments_adopt(&r);
 	atomic_store_explicit(&w->written, r.reached, memory_order_relaxed);
 	*end = r.at;

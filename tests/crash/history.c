@@ -15,15 +15,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HEAP_RESERVE = 64 << 20, SEGMENT_BYTES = 65536, DIRTY_BYTES = 4 << 20 };
+enum { HEAP_RESERVE = 64 << 20, SEGMENT_BYTES = 65536, DIRTY_BYTES = 4 << 20, RUN_BYTES = 8192 };
+
+static uint64_t arena = DIRTY_BYTES;
+
+void history_arena(uint64_t bytes)
+{
+	arena = bytes ? bytes : DIRTY_BYTES;
+}
 
 int history_open(struct sim *disk, struct mneme **out, struct mneme_error *error)
 {
 	/* Each second time so small a map that leaves and values are read by copying. */
 	static unsigned opens;
-	struct mneme_options options = {.dirty_bytes_max = DIRTY_BYTES,
-					.mapped_bytes_max = ++opens & 1};
-	struct store_tuning tuning = {.heap_reserve = HEAP_RESERVE, .no_threads = 1};
+	struct mneme_options options = {.dirty_bytes_max = arena, .mapped_bytes_max = ++opens & 1};
+	struct store_tuning tuning = {
+		.heap_reserve = HEAP_RESERVE, .no_threads = 1, .run_least = RUN_BYTES};
 	struct io *io;
 	int rc = sim_io_new(disk, &io);
 
@@ -73,6 +80,7 @@ static const struct template templates[] = {
 	{"put empty", OP_PUT, EFFECT_PUT, 0, 0, 0, 0},
 	{"put large", OP_PUT, EFFECT_PUT, 0, 9000, 0, 1},
 	{"put huge", OP_PUT, EFFECT_PUT, 0, 60000, 0, 0},
+	{"put run", OP_PUT, EFFECT_PUT, 0, RUN_BYTES, 0, 1},
 	{"patch inside", OP_PATCH, EFFECT_PATCH, 20, 30, 0, 1},
 	{"patch beyond the end", OP_PATCH, EFFECT_PATCH, 700, 100, 0, 0},
 	{"patch large", OP_PATCH, EFFECT_PATCH, 5000, 6000, 0, 1},
@@ -83,6 +91,7 @@ static const struct template templates[] = {
 	{"delete all", OP_RANGE, EFFECT_RANGE, 0, MODEL_KEYS, 0, 0},
 	{"txn", OP_TXN, EFFECT_PUT, 0, 300, 0, 1},
 	{"locked txn", OP_LOCKED, EFFECT_PUT, 0, 2000, 0, 1},
+	{"locked runs", OP_LOCKED, EFFECT_PUT, 0, 2 * RUN_BYTES, 0, 0},
 	{"fill", OP_LOCKED, EFFECT_PUT, 0, 640, 2, 0},
 	{"swap", OP_SWAP, EFFECT_PUT, 0, 90, 0, 1},
 	{"swap in vain", OP_SWAP, EFFECT_PUT, 0, 90, 1, 0},
@@ -125,7 +134,7 @@ static void effects_spread(struct op *op, const struct template *t, uint64_t *ra
 	for (uint32_t i = 0; i < op->count; i++) {
 		struct effect *e = &op->effects[i];
 		e->seed = random_next(random);
-		e->length = t->length + i;
+		e->length = t->length + (t->length % RUN_BYTES ? i : 0);
 		e->kind = EFFECT_PUT;
 		if (t->wrong == 2)
 			e->key = (i & 1) * MODEL_KEYS + HOT + (e->seed % (MODEL_KEYS - HOT));

@@ -60,6 +60,8 @@ struct history {
 /* Opens `io` with the small sizes that the tests use. */
 int history_open(struct sim *disk, struct mneme **out, struct mneme_error *error);
 int history_create(struct sim *disk);
+/* From now on stores are opened with an arena of that many bytes; 0: the usual one. */
+void history_arena(uint64_t bytes);
 /* Gives a store its dictionary, if it has none, and writes it: what packing needs. */
 int history_adopt(struct mneme *m);
 /* A disk like this one with everything durable and no history. NULL: no memory. */

@@ -431,8 +431,22 @@ START_TEST(test_crash_states_many_lives)
 }
 END_TEST
 
+/* One transaction of many values: `length` bytes each, of the keys from `first` on. */
+static void run_many(struct history *h, enum mneme_durability durability, uint32_t first,
+		     uint32_t count, uint32_t length, uint64_t seed)
+{
+	struct op op = {.kind = OP_LOCKED, .durability = durability, .count = count};
+
+	for (uint32_t i = 0; i < count; i++)
+		op.effects[i] = (struct effect){.kind = EFFECT_PUT,
+						.key = (first + i * 7) % MODEL_ALL,
+						.length = length,
+						.seed = seed * 1000 + i};
+	history_run(h, &op);
+}
+
 /* Spill after spill, with checkpoints in between: so many that places are used again, first those of
- * pages that no checkpoint reached. */
+ * pages that no checkpoint reached; but not those of runs that the log names. */
 START_TEST(test_crash_states_many_spills)
 {
 	const struct op spill = {.kind = OP_SPILL}, checkpoint = {.kind = OP_CHECKPOINT};
@@ -447,7 +461,11 @@ START_TEST(test_crash_states_many_spills)
 			op_make(&op, op_template(OP_LOCKED, 30), random_next(&random));
 			op.durability =
 				i % 9 == 8 ? MNEME_DURABILITY_BUFFERED : MNEME_DURABILITY_MEMORY;
-			history_run(&h, &op);
+			if (s & 1)
+				run_many(&h, MNEME_DURABILITY_STRICT, i % 3, 40, 16384,
+					 random_next(&random));
+			else
+				history_run(&h, &op);
 			history_run(&h, i == 3 || i == 6 ? &checkpoint : &spill);
 		}
 		history_compute(&h);
@@ -455,6 +473,71 @@ START_TEST(test_crash_states_many_spills)
 		history_end(&h);
 	}
 	finish("many spills");
+}
+END_TEST
+
+/* A log that names runs, and has so much else that its recovery makes checkpoints in the midst of it. */
+static void run_long_log(struct history *h, uint64_t seed)
+{
+	enum { RUN = 16384, LOGGED = 60001, BUFFERED = MNEME_DURABILITY_BUFFERED };
+	const struct op sync = {.kind = OP_SYNC};
+
+	for (uint32_t round = 0; round < 3; round++) {
+		run_many(h, BUFFERED, 0, 30, RUN, seed + round);
+		run_template(h, op_template(OP_PATCH, 1), seed + round);
+		run_many(h, BUFFERED, 3 + round * 5, 40, LOGGED, seed + 10 + round);
+		run_many(h, BUFFERED, 0, 30, RUN, seed + 20 + round); /* of the same keys */
+		run_template(h, op_template(OP_DELETE, 1), seed + round);
+		run_template(h, op_template(OP_RANGE, 1), seed + round);
+		run_many(h, BUFFERED, 90 + round * 11, 40, LOGGED, seed + 30 + round);
+	}
+	history_run(h, &sync);
+}
+
+/* Opens what a crash left, again and again, each time with a crash in the midst of it: with another
+ * arena, so that a recovery may find more applied than it has when it makes its own checkpoint. */
+static void check_recoveries(const struct history *h, uint64_t *random)
+{
+	struct crash_at at = {.point = sim_events(h->disk), .kind = SIM_CRASH_NONE_KEPT};
+	struct sim *disk = crash_disk(h, &at);
+	struct mneme *m;
+	uint32_t c, p;
+
+	for (int life = 0; life < 6; life++) {
+		struct sim *next;
+		history_arena(life & 1 ? 0 : 7 << 20);
+		check_structure(h, disk, &at);
+		check_disk(h, disk, &at, &c, &p, &m);
+		ck_assert_uint_gt(m->super.generation, 1);
+		store_abandon(m);
+		uint64_t last = sim_events(disk);
+		ck_assert_int_eq(sim_crash(disk, life & 1 ? random_below(random, last + 1) : last,
+					   random_below(random, SIM_CRASH_KINDS),
+					   random_next(random), &next),
+				 0);
+		sim_free(disk);
+		disk = next;
+	}
+	check_use(h, disk, &at); /* frees the disk */
+}
+
+/* The runs that a log names are where it says, however often its recovery ends in a crash. */
+START_TEST(test_crash_states_long_recoveries)
+{
+	uint64_t random = tier_seed() + 4, sequences = tier_count(1, 4, 300);
+
+	begin();
+	for (uint64_t s = 0; s < sequences; s++) {
+		static struct history h;
+		history_arena(64 << 20);
+		base_begin(&h, &bases[1 + s % (BASES - 1)]);
+		run_long_log(&h, random_next(&random));
+		history_compute(&h);
+		check_recoveries(&h, &random);
+		history_arena(0);
+		history_end(&h);
+	}
+	finish("long recoveries");
 }
 END_TEST
 
@@ -525,4 +608,5 @@ END_TEST
 UNIT_MAIN("crash_states", test_crash_states_inodes_are_given_out_once,
 	  test_crash_states_one_operation, test_crash_states_two_operations,
 	  test_crash_states_many_operations, test_crash_states_many_lives,
-	  test_crash_states_many_spills, test_crash_states_making_a_store)
+	  test_crash_states_many_spills, test_crash_states_long_recoveries,
+	  test_crash_states_making_a_store)

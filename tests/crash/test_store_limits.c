@@ -559,7 +559,8 @@ START_TEST(test_store_full_disk_with_scattered_pages)
 	}
 	full_reopen();
 	full_compare();
-	ck_assert_uint_eq(m->super.incompatible, FMT_INCOMPAT_ZSTD | FMT_INCOMPAT_SCATTERED);
+	ck_assert_uint_eq(m->super.incompatible,
+			  FMT_INCOMPAT_ZSTD | FMT_INCOMPAT_SCATTERED | FMT_INCOMPAT_RUNS);
 	ck_assert_int_eq(mneme_close(m), 0);
 	lists_damage();
 	sim_free(disk);
@@ -680,7 +681,8 @@ START_TEST(test_store_full_disk_crashes)
 		history_run(&h, &op);
 		h.m->keep_pages = 0;
 	}
-	ck_assert_uint_eq(h.m->super.incompatible, FMT_INCOMPAT_ZSTD | FMT_INCOMPAT_SCATTERED);
+	ck_assert_uint_eq(h.m->super.incompatible,
+			  FMT_INCOMPAT_ZSTD | FMT_INCOMPAT_SCATTERED | FMT_INCOMPAT_RUNS);
 	history_compute(&h);
 	for (uint64_t point = h.opened; point <= sim_events(h.disk); point++)
 		for (unsigned kind = 0; kind < SIM_CRASH_KINDS; kind++) {

@@ -15,7 +15,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { SHARDS = 2, KEYS = 400, VALUE = 600, LARGE = 9000, TEXTS = 640, TEXT = 2000 };
+enum { SHARDS = 2, KEYS = 400, VALUE = 600, LARGE = 2 * 4096, TEXTS = 640, TEXT = 2000 };
 #define GONE "qvanishedx" /* in all that goes, and in nothing else */
 
 static char folder[FOLDER_SIZE];
@@ -24,7 +24,8 @@ static struct mneme *m;
 static int store_open_at(int read_only, struct mneme **out)
 {
 	struct mneme_options options = {.dirty_bytes_max = 4 << 20, .read_only = read_only};
-	struct store_tuning tuning = {.heap_reserve = 256 << 20, .no_threads = 1};
+	struct store_tuning tuning = {
+		.heap_reserve = 256 << 20, .no_threads = 1, .run_least = LARGE};
 	struct mneme_error error = {""};
 	struct io *io;
 

@@ -118,6 +118,9 @@ static struct field fields[] = {
 	F(fmt_op, inode),
 	F(fmt_op, offset),
 	F(fmt_op, reserved),
+	F(fmt_run, page),
+	F(fmt_run, length),
+	F(fmt_run, crc),
 	F(names_inode, mode),
 	F(names_inode, nlink),
 	F(names_inode, uid),
@@ -195,7 +198,7 @@ END_TEST
 /* ---- a store by hand: numbers only, as docs/FORMAT.md gives them ---- */
 
 enum { PAGE = 4096, HEAP_PAGES = 512, RUN = 2, LEAF = 3, VALUE_BYTES = 3000, SEGMENT = 65536 };
-enum { LSN = 4096 };
+enum { LSN = 4096, NAMED = 4 };
 
 static void put_bytes(uint8_t *at, uint64_t number, int bytes)
 {
@@ -268,7 +271,7 @@ static uint32_t golden_bitmap(uint8_t *heap)
 	return crc;
 }
 
-static void golden_super(uint8_t *file, uint64_t root, uint32_t bitmap_crc)
+static void golden_super(uint8_t *file, uint64_t root, uint32_t bitmap_crc, int names)
 {
 	uint8_t *super = file + PAGE, *table = file + 2 * 1048576; /* generation 1: B */
 
@@ -276,6 +279,7 @@ static void golden_super(uint8_t *file, uint64_t root, uint32_t bitmap_crc)
 	put_bytes(table + 4, HEAP_PAGES - 4, 4);
 	memcpy(super, "MNEMFS1", 8);
 	put_bytes(super + 8, 1, 4);
+	put_bytes(super + 24, names ? 8 : 0, 8);
 	memcpy(super + 32, "0123456789abcdef", 16);
 	put_bytes(super + 48, 1, 8); /* generation */
 	put_bytes(super + 56, LSN, 8);
@@ -293,11 +297,31 @@ static void golden_super(uint8_t *file, uint64_t root, uint32_t bitmap_crc)
 	put_bytes(super + 12, crc32c_scalar(0, super, PAGE), 4);
 }
 
-/* One block with one record: (1, 0x80, "c") becomes "logged". */
-static void golden_segment(uint8_t *file)
+/* Names a page of the heap that no bitmap has: (1, 0x80, "d") lies there. Returns the bytes of that. */
+static int golden_run(uint8_t *op, uint8_t *heap)
+{
+	uint8_t *page = heap + NAMED * PAGE;
+
+	for (int i = 0; i < PAGE; i++)
+		page[i] = value_byte(i + 1);
+	op[0] = 6;
+	op[1] = 0x80;
+	put_bytes(op + 2, 1, 2);
+	put_bytes(op + 4, 16, 4);
+	put_bytes(op + 8, 1, 8);
+	op[24] = 'd';
+	put_bytes(op + 25, NAMED, 8);
+	put_bytes(op + 33, PAGE, 4);
+	put_bytes(op + 37, crc32c_scalar(0, page, PAGE), 4);
+	return 24 + 1 + 16;
+}
+
+/* One block with one record: (1, 0x80, "c") becomes "logged"; and with `names` another value is named. */
+static void golden_segment(uint8_t *file, uint8_t *heap, int names)
 {
 	uint8_t *block = file + PAGE, *record = block + 56, *op = record + 8;
 	uint64_t salt = 0x1122334455667788;
+	int more = names ? golden_run(op + 24 + 7, heap) : 0, padded = (39 + more + 7) & ~7;
 
 	memcpy(file, "MNEMELOG", 8);
 	put_bytes(file + 8, 1, 4);
@@ -313,10 +337,10 @@ static void golden_segment(uint8_t *file)
 	put_bytes(op + 4, 6, 4);
 	put_bytes(op + 8, 1, 8);
 	memcpy(op + 24, "clogged", 7);
-	put_bytes(record, 8 + 24 + 7, 4);
-	put_bytes(record + 4, 1, 4);
+	put_bytes(record, 8 + 24 + 7 + more, 4);
+	put_bytes(record + 4, names ? 2 : 1, 4);
 	memcpy(block, "MNBK", 4);
-	put_bytes(block + 4, 56 + 40, 4);
+	put_bytes(block + 4, 56 + padded, 4);
 	put_bytes(block + 8, LSN, 8);
 	put_bytes(block + 16, LSN, 8);
 	put_bytes(block + 24, salt, 8);
@@ -324,7 +348,7 @@ static void golden_segment(uint8_t *file)
 	put_bytes(block + 40, 1, 4);
 	put_bytes(block + 44, crc32c_scalar(0, block, 44), 4);
 	uint32_t crc = crc32c_scalar((uint32_t)salt, block, 48);
-	put_bytes(block + 48, crc32c_scalar(crc, block + 56, 40), 4);
+	put_bytes(block + 48, crc32c_scalar(crc, block + 56, padded), 4);
 }
 
 static void write_file(struct sim *sim, const char *name, const void *bytes, size_t length)
@@ -343,7 +367,7 @@ static void write_file(struct sim *sim, const char *name, const void *bytes, siz
 static void expect(struct mneme *m, const char *sub, const void *value, size_t length)
 {
 	struct mneme_key key = {.inode = 1, .type = 0x80, .sub = sub, .sub_length = 1};
-	uint8_t present[VALUE_BYTES];
+	uint8_t present[PAGE];
 	size_t n = 0;
 
 	ck_assert_int_eq(mneme_get(m, &key, present, sizeof present, &n), 0);
@@ -375,17 +399,20 @@ static struct mneme *golden_open(struct sim *sim)
 	return m;
 }
 
-START_TEST(test_format_store_written_by_hand_opens)
+static void golden_check(int names)
 {
 	static uint8_t heap[HEAP_PAGES * PAGE], super[3 * 1048576], segment[SEGMENT];
-	uint8_t value[VALUE_BYTES];
+	uint8_t value[PAGE + 1];
 	struct sim *sim;
 
-	for (int i = 0; i < VALUE_BYTES; i++)
+	memset(heap, 0, sizeof heap);
+	memset(super, 0, sizeof super);
+	memset(segment, 0, sizeof segment);
+	for (int i = 0; i <= PAGE; i++)
 		value[i] = value_byte(i);
 	ck_assert_int_eq(sim_new(&sim), 0);
-	golden_super(super, golden_leaf(heap), golden_bitmap(heap));
-	golden_segment(segment);
+	golden_super(super, golden_leaf(heap), golden_bitmap(heap), names);
+	golden_segment(segment, heap, names);
 	write_file(sim, "heap", heap, sizeof heap);
 	write_file(sim, "super", super, sizeof super);
 	write_file(sim, "wal/00000000", segment, sizeof segment);
@@ -394,12 +421,20 @@ START_TEST(test_format_store_written_by_hand_opens)
 		struct mneme *m = golden_open(sim);
 		ck_assert_uint_eq(mneme_shards(m), 2);
 		expect(m, "a", "hello", 5);
-		expect(m, "b", value, sizeof value);
+		expect(m, "b", value, VALUE_BYTES);
 		expect(m, "c", "logged", 6);
+		if (names)
+			expect(m, "d", value + 1, PAGE);
 		ck_assert_int_eq(mneme_close(m), 0);
 		ck_assert_uint_eq(findings(sim), 0);
 	}
 	sim_free(sim);
+}
+
+START_TEST(test_format_store_written_by_hand_opens)
+{
+	golden_check(0);
+	golden_check(1);
 }
 END_TEST
 
