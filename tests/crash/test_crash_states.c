@@ -479,17 +479,18 @@ END_TEST
 /* A log that names runs, and has so much else that its recovery makes checkpoints in the midst of it. */
 static void run_long_log(struct history *h, uint64_t seed)
 {
-	enum { RUN = 16384, LOGGED = 60001, BUFFERED = MNEME_DURABILITY_BUFFERED };
+	enum { RUN = 16384, LOGGED = 60001 };
+	const enum mneme_durability buffered = MNEME_DURABILITY_BUFFERED;
 	const struct op sync = {.kind = OP_SYNC};
 
 	for (uint32_t round = 0; round < 3; round++) {
-		run_many(h, BUFFERED, 0, 30, RUN, seed + round);
+		run_many(h, buffered, 0, 30, RUN, seed + round);
 		run_template(h, op_template(OP_PATCH, 1), seed + round);
-		run_many(h, BUFFERED, 3 + round * 5, 40, LOGGED, seed + 10 + round);
-		run_many(h, BUFFERED, 0, 30, RUN, seed + 20 + round); /* of the same keys */
+		run_many(h, buffered, 3 + round * 5, 40, LOGGED, seed + 10 + round);
+		run_many(h, buffered, 0, 30, RUN, seed + 20 + round); /* of the same keys */
 		run_template(h, op_template(OP_DELETE, 1), seed + round);
 		run_template(h, op_template(OP_RANGE, 1), seed + round);
-		run_many(h, BUFFERED, 90 + round * 11, 40, LOGGED, seed + 30 + round);
+		run_many(h, buffered, 90 + round * 11, 40, LOGGED, seed + 30 + round);
 	}
 	history_run(h, &sync);
 }

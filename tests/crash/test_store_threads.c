@@ -23,7 +23,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { THREADS = 4, ROUND_OPS = 3, KEYS = 2, ROUNDS_A_STORE = 1500, VALUE_MOST = 3000 };
+enum { THREADS = 4, ROUND_OPS = 3, KEYS = 2, ROUNDS_A_STORE = 1500, VALUE_MOST = 8192 };
 
 enum call_kind { CALL_GET, CALL_PUT, CALL_SWAP, CALL_DELETE };
 
@@ -43,11 +43,13 @@ static _Atomic uint64_t ticket, next_id, looked, packed;
 static _Atomic int stop, store_ends;
 static pthread_barrier_t begin_round, end_round;
 
-/* Values tell their id, and are long or short by it. */
+/* Values tell their id, and are long, so long that the log only names them, or short by it. */
 static size_t value_make(uint64_t id, uint64_t *words)
 {
 	size_t length = id % 5 == 0 ? 1000 + id % 2000 : 16 + id % 64;
 
+	if (id % 5 == 1)
+		length = VALUE_MOST;
 	length &= ~7ull;
 	for (size_t i = 0; i < length / 8; i++)
 		words[i] = id + i;
@@ -267,7 +269,7 @@ static void store_begin(struct sim *disk)
 					.mapped_bytes_max = ++stores & 1,
 					.flush_ms = 1,
 					.checkpoint_ms = 20};
-	struct store_tuning tuning = {.heap_reserve = 64 << 20};
+	struct store_tuning tuning = {.heap_reserve = 64 << 20, .run_least = VALUE_MOST};
 	struct io *io;
 
 	ck_assert_int_eq(sim_io_new(disk, &io), 0);

@@ -23,7 +23,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { WORKERS = 4, SLOTS = 40, CONTENT_MAX = 40000, RECORD = 137, ABSENT = 0, ROOM = 1 << 20 };
+enum { WORKERS = 4, SLOTS = 40, RECORD = 137, ABSENT = 0, ROOM = 1 << 20 };
+enum { CONTENT_USUAL = 40000, CONTENT_MAX = 400000 };
 enum phase { INTENT = 1, DURABLE = 2 };
 
 struct note {
@@ -51,10 +52,12 @@ static uint32_t mix(uint32_t a, uint32_t b)
 	return h;
 }
 
+/* Some are so large that the store writes their chunks once (core/store/runs.h). */
 static size_t content(char *buffer, uint32_t worker, uint32_t slot, uint32_t generation)
 {
 	uint32_t seed = mix(worker * SLOTS + slot, generation);
-	size_t length = 20 + seed % (generation % 5 ? 3000 : CONTENT_MAX - 20);
+	size_t most = generation % 5 ? 3000 : slot % 4 ? CONTENT_USUAL : CONTENT_MAX;
+	size_t length = 20 + seed % (most - 20);
 	int head = sprintf(buffer, "%u.%u.%u\n", worker, slot, generation);
 
 	for (size_t i = head; i < length; i++)
@@ -95,7 +98,7 @@ static int write_file(int dir, const char *name, const char *buffer, size_t leng
 	if (room && fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, room))
 		return close(fd), -1;
 	for (size_t at = 0; at < length;) {
-		size_t step = length - at < 4096 ? length - at : 4096;
+		size_t step = length - at < 4096 || length > CONTENT_USUAL ? length - at : 4096;
 		ssize_t n = write(fd, buffer + at, step);
 		if (n < 0)
 			return close(fd), -1;
