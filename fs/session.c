@@ -509,7 +509,8 @@ static void on_end(int signal_number)
 	fuse_session_exit(session_to_end);
 }
 
-/* Lets the kernel write back what is dirty, then takes the mount away. */
+/* Lets the kernel write back what is dirty, then takes the mount away. Who waits in an fsync until all is
+ * embedded would keep it: they get what is durable, the next mount embeds the rest. */
 static void end_mount(struct fs_session *session)
 {
 	int fd = open(session->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -518,6 +519,8 @@ static void end_mount(struct fs_session *session)
 		syncfs(fd);
 		close(fd);
 	}
+	if (session->fs.memory)
+		memory_release(session->fs.memory);
 	if (geteuid() == 0 && umount2(session->directory, 0) == 0)
 		return; /* the loop sees the end of the connection */
 	if (geteuid() == 0)

@@ -82,6 +82,11 @@ int memory_sync(struct memory *mem, uint64_t inode)
 	return mem->read_only ? 0 : memory_work_sync(mem, inode);
 }
 
+void memory_release(struct memory *mem)
+{
+	memory_work_release(mem);
+}
+
 /* ---- states ---- */
 
 int memory_state_get(struct memory *mem, uint64_t inode, struct memory_state *state, char *reason)

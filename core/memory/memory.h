@@ -115,6 +115,9 @@ void memory_drop(struct memory *mem, uint64_t inode);
 /* Embeds the file now if it is pending (0: all pending files). Everything that was touched before is
  * searchable and its records are committed when it returns. */
 int memory_sync(struct memory *mem, uint64_t inode);
+/* Ends all memory_sync() with -ECANCELED, now and from now on: what is pending is left for the next
+ * open. */
+void memory_release(struct memory *mem);
 
 /* Non-zero: the caller may read that file by a name in that directory. */
 typedef int memory_allow(void *arg, uint64_t inode, uint64_t directory);

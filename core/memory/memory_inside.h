@@ -51,6 +51,7 @@ struct memory_work {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	int running, stop; /* [lock] */
+	int released;      /* [lock] nobody may wait any more */
 	unsigned turn;     /* [lock] */
 	uint64_t born;     /* [lock] number of the newest job */
 	struct memory_work_task tasks[BRIDGE_PRIORITIES];
@@ -212,6 +213,7 @@ void memory_work_add(struct memory *mem, uint64_t due_ms);
 int memory_work_later(struct memory *mem, uint64_t inode);
 /* Waits until the file (0: all that are pending) is embedded. */
 int memory_work_sync(struct memory *mem, uint64_t inode);
+void memory_work_release(struct memory *mem);
 /* Whether the file waits or is in work; and how many do. */
 int memory_work_has(struct memory *mem, uint64_t inode);
 uint32_t memory_work_pending(struct memory *mem);

@@ -210,7 +210,7 @@ static int next_waited(struct memory *mem)
 	pthread_mutex_unlock(&w->lock);
 	int rc = review_if_due(mem, UINT64_MAX);
 	pthread_mutex_lock(&w->lock);
-	if (rc < 0)
+	if (rc < 0 && !w->released)
 		waiter_end(w, first, rc);
 	return -1;
 }
@@ -365,8 +365,12 @@ int memory_work_sync(struct memory *mem, uint64_t inode)
 	struct memory_waiter waiter = {.inode = inode, .until_ms = now_ms() + mem->quiet_ms};
 
 	pthread_mutex_lock(&w->lock);
-	while (w->waiting == MEMORY_JOBS_MAX - 1)
+	while (w->waiting == MEMORY_JOBS_MAX - 1 && !w->released)
 		pthread_cond_wait(&w->changed, &w->lock);
+	if (w->released) {
+		pthread_mutex_unlock(&w->lock);
+		return -ECANCELED;
+	}
 	if (inode && !pending_has(&mem->pending, inode)) {
 		if (find_job(w, inode) < 0) {
 			pthread_mutex_unlock(&w->lock);
@@ -382,6 +386,20 @@ int memory_work_sync(struct memory *mem, uint64_t inode)
 		pthread_cond_wait(&w->changed, &w->lock);
 	pthread_mutex_unlock(&w->lock);
 	return waiter.rc;
+}
+
+void memory_work_release(struct memory *mem)
+{
+	struct memory_work *w = &mem->work_queue;
+
+	if (!w->bridge)
+		return;
+	pthread_mutex_lock(&w->lock);
+	w->released = 1;
+	while (w->waiters)
+		waiter_end(w, w->waiters, -ECANCELED);
+	pthread_cond_broadcast(&w->changed); /* who waits for a place */
+	pthread_mutex_unlock(&w->lock);
 }
 
 int memory_work_has(struct memory *mem, uint64_t inode)

@@ -128,6 +128,18 @@ check old_vectors_are_gone_from_the_store eval '! bytes_are_in_store "$work/old.
 store_unmount
 check store_is_whole store_check
 
+# ---- the end of a mount while somebody waits for a slow embedder ----
+store_mount "transport=classic,$(program 2)" # with io_uring a file's state waits behind the fsync of its core
+for i in $(seq 30); do echo "Stone $i is early." >"$mnt/other/$i.md"; done
+sync "$mnt/other" &
+waiting=$!
+check is_waiting eval 'waits state other/30.md "pending*" && sleep 1 && kill -0 $waiting'
+kill -TERM "$daemon"
+check ends_before_all_are_embedded daemon_wait 200
+wait $waiting
+check rest_is_left_to_the_next eval 'store_mount "$(program 0)" && shows "^waiting +[1-9]" && sync "$mnt" && state other/30.md indexed'
+store_unmount
+
 # ---- directories that choose ----
 store_mount "$(program 0),embedder=hash"
 check first_is_the_mounts shows '^model +hash'
@@ -209,6 +221,9 @@ check http_without_a_url refused 'wants embedder_url=' embedder=http
 check unknown_kind refused 'say builtin, hash, http, command or none' embedder=magic
 check key_file_that_is_not_there refused 'cannot read the key file' "embedder_url=http://127.0.0.1:1,embedder_key_file=/nonexistent"
 check other_dimension refused 'with 6 dimensions, and 7 are asked for' "$options,embedder_dim=7,embedder_key_file=$work/key"
+
+kill $server
+wait $server 2>/dev/null
 
 # ---- llama.cpp's server ----
 # LLAMA_SERVER is a command that runs it; its model is made here and embeds words it knows, letters else.
