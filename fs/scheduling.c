@@ -14,12 +14,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -37,11 +39,11 @@ enum { SERVING_MAX = 256 };
 /* When the class is tried again after that. */
 #define RETRY_NS (10 * SECOND)
 #define RETRY_NS_MAX (640 * SECOND)
-/* Idle time of the machine, in hundredths of a core: this much makes the class worth while, less than
- * that ends it. Measured over half a second at least. */
+/* Looks that find a core idle, in hundredths: this much makes the class worth while, less than that ends
+ * it. A look counts for an eighth of the mean. */
 #define SPARE_ENOUGH 25
 #define SPARE_LEAST 10
-#define SPARE_WINDOW_CS 50
+#define SPARE_LOOKS 8
 
 struct served {
 	pid_t tid; /* of the samples; 0: none yet */
@@ -57,9 +59,9 @@ struct sched {
 	/* of the watch alone */
 	pid_t self;
 	uint64_t retry_ns, retry_at_ns, entered_ns, looked_ns;
-	struct sched_uptime uptime; /* when spare was found */
-	int spare;                  /* a core is idle, at least at times */
-	int unsettled;              /* the last change is to be made once more */
+	unsigned spare_mean; /* see sched_spare_mean() */
+	int spare;           /* a core is idle, at least at times */
+	int unsettled;       /* the last change is to be made once more */
 	struct served served[SERVING_MAX];
 	/* figures */
 	_Atomic int idle;            /* [A] */
@@ -209,43 +211,38 @@ static int look(struct sched *sched, int *busy)
 	return starved;
 }
 
-int sched_spare(int was, const struct sched_uptime *before, const struct sched_uptime *after)
+unsigned sched_spare_mean(unsigned mean, int is_idle)
 {
-	uint64_t least = was ? SPARE_LEAST : SPARE_ENOUGH;
-
-	return (after->idle_cs - before->idle_cs) * 100 >= (after->up_cs - before->up_cs) * least;
+	return (mean * (SPARE_LOOKS - 1) + (is_idle ? 100 : 0)) / SPARE_LOOKS;
 }
 
-/* Has the machine a core that is idle at times? From as long ago as it was asked last, if that is long
- * enough. */
+int sched_spare(int was, unsigned mean)
+{
+	return mean >= (was ? SPARE_LEAST : SPARE_ENOUGH);
+}
+
+/* Has the machine a core that is idle at times? This thread runs as it asks, and not in between. */
 static int find_spare(struct sched *sched)
 {
-	struct sched_uptime now = {0};
-	unsigned long up, up_cs, idle, idle_cs;
-	FILE *file = fopen("/proc/uptime", "re");
+	unsigned ready = UINT_MAX;
+	FILE *file = fopen("/proc/loadavg", "re");
 
-	if (file && fscanf(file, "%lu.%2lu %lu.%2lu", &up, &up_cs, &idle, &idle_cs) == 4)
-		now = (struct sched_uptime){up * 100 + up_cs, idle * 100 + idle_cs};
+	if (file && fscanf(file, "%*s %*s %*s %u/", &ready) != 1)
+		ready = UINT_MAX;
 	if (file)
 		fclose(file);
-	if (now.up_cs < sched->uptime.up_cs + SPARE_WINDOW_CS)
-		return sched->spare;
-	if (sched->uptime.up_cs)
-		sched->spare = sched_spare(sched->spare, &sched->uptime, &now);
-	sched->uptime = now;
-	return sched->spare;
+	sched->spare_mean = sched_spare_mean(sched->spare_mean, ready <= (unsigned)get_nprocs());
+	return sched->spare = sched_spare(sched->spare, sched->spare_mean);
 }
 
 /* Leaves the usual class if nothing speaks against it. */
 static void take_idle(struct sched *sched)
 {
 	uint64_t now = metrics_now();
-	const char *why = why_not();
+	const char *why = sched->spare ? why_not() : "no core is idle";
 
-	if (why)
+	if (sched->spare && why)
 		sched->retry_at_ns = now + RETRY_NS;
-	else if (!sched->spare)
-		why = "no core is idle";
 	atomic_store_explicit(&sched->why, why ? why : "", memory_order_relaxed);
 	if (why)
 		return;

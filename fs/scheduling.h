@@ -37,13 +37,11 @@ struct sched_sample {
 int sched_starved(const struct sched_sample *before, const struct sched_sample *after,
 		  uint64_t elapsed_ns);
 
-/* The machine's time since its start, and the sum of what its cores were idle; hundredths of a second. */
-struct sched_uptime {
-	uint64_t up_cs, idle_cs;
-};
-
-/* Is there idle time to spare between two readings? A little less will do for who `was` in the class. */
-int sched_spare(int was, const struct sched_uptime *before, const struct sched_uptime *after);
+/* Of the looks at the machine that found a core idle: a moving mean in hundredths, after one look more.
+ * (What the kernel counts as idle time stands still while a core sleeps.) */
+unsigned sched_spare_mean(unsigned mean, int is_idle);
+/* Is that enough? A little less will do for who `was` in the class. */
+int sched_spare(int was, unsigned mean);
 
 /* Starts the watch. -ENOMEM, -EAGAIN (no thread). `refused`: why the threads keep the usual class for
  * good, a constant; NULL: the watch decides. */

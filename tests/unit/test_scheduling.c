@@ -179,14 +179,26 @@ END_TEST
 
 START_TEST(test_scheduling_spare_time_of_the_machine)
 {
-	const struct sched_uptime before = {1000, 70000}, none = {1100, 70000},
-				  some = {1100, 70015}, enough = {1100, 70030};
+	unsigned mean = 0;
 
-	ck_assert(!sched_spare(0, &before, &none));
-	ck_assert(!sched_spare(1, &before, &none));
-	ck_assert(!sched_spare(0, &before, &some));
-	ck_assert(sched_spare(1, &before, &some));
-	ck_assert(sched_spare(0, &before, &enough));
+	ck_assert(!sched_spare(0, mean));
+	for (int i = 0; i < 3; i++)
+		mean = sched_spare_mean(mean, 1);
+	ck_assert(sched_spare(0, mean));
+	for (int i = 0; i < 40; i++)
+		mean = sched_spare_mean(mean, 1);
+	ck_assert_uint_le(mean, 100);
+	for (int i = 0; i < 10; i++)
+		mean = sched_spare_mean(mean, 0);
+	ck_assert(!sched_spare(0, mean));
+	ck_assert(sched_spare(1, mean));
+	for (int i = 0; i < 10; i++)
+		mean = sched_spare_mean(mean, 0);
+	ck_assert(!sched_spare(1, mean));
+	/* one look in five is not enough to begin, and enough to go on */
+	for (int i = 0; i < 100; i++)
+		mean = sched_spare_mean(mean, i % 5 == 4);
+	ck_assert(sched_spare(1, mean));
 }
 END_TEST
 
