@@ -481,7 +481,9 @@ int commit_apply(struct mneme *m, struct commit_op *ops, uint32_t count, unsigne
 		wanted_later = ops_pages(ops, count);
 	rc = store_read_fault(m, faults, rc);
 	if (rc < 0) {
-		runs_give_up(m, ops, count);
+		uint64_t taken = runs_give_up(m, ops, count);
+		wanted_pages +=
+			rc == -ENOSPC ? taken : 0; /* for the next try, which takes them again */
 		pages_unpromise(m, first, flags, &budget);
 		if (log)
 			wal_unpromise(&m->wal, promised);

@@ -104,13 +104,18 @@ static int runs_put(struct mneme *m, struct commit_op *ops, uint32_t count)
 	return rc;
 }
 
-void runs_give_up(struct mneme *m, struct commit_op *ops, uint32_t count)
+uint64_t runs_give_up(struct mneme *m, struct commit_op *ops, uint32_t count)
 {
+	uint64_t given = 0;
+
 	for (uint32_t i = 0; i < count; i++) {
-		if (ops[i].run)
-			heap_free_now(&m->heap, ops[i].run, ops[i].length / FMT_PAGE_SIZE);
+		uint32_t pages = ops[i].run ? ops[i].length / FMT_PAGE_SIZE : 0;
+		if (pages)
+			heap_free_now(&m->heap, ops[i].run, pages);
 		ops[i].run = 0;
+		given += pages;
 	}
+	return given;
 }
 
 int runs_write(struct mneme *m, struct commit_op *ops, uint32_t count, int64_t keep)

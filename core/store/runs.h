@@ -20,8 +20,8 @@
 /* Gives the large values of a transaction that is logged their runs (op->run) and writes them; `keep` is
  * what the heap keeps back (heap_promise). */
 int runs_write(struct mneme *m, struct commit_op *ops, uint32_t count, int64_t keep);
-/* The transaction is not applied: gives the runs back. */
-void runs_give_up(struct mneme *m, struct commit_op *ops, uint32_t count);
+/* The transaction is not applied: gives the runs back. Returns how many pages they were. */
+uint64_t runs_give_up(struct mneme *m, struct commit_op *ops, uint32_t count);
 /* Says whether the log may name runs: whether the durable superblock tells older programs of it. */
 void runs_allow(struct mneme *m, const struct fmt_super *super);
 
