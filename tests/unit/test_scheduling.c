@@ -204,6 +204,12 @@ END_TEST
 
 int main(void)
 {
+	/* in a process that leads its session */
+	int status;
+	pid_t child = fork();
+	if (child > 0)
+		return waitpid(child, &status, 0) != child || status;
+	setsid();
 	Suite *suite = suite_create("scheduling");
 	TCase *tests = tcase_create("scheduling");
 	suite_add_tcase(suite, tests);
@@ -216,13 +222,7 @@ int main(void)
 	tcase_add_test(tests, test_scheduling_who_waited_too_long);
 	tcase_add_test(tests, test_scheduling_spare_time_of_the_machine);
 	SRunner *runner = srunner_create(suite);
-	/* in a process that leads its session */
 	srunner_set_fork_status(runner, CK_NOFORK);
-	int status;
-	pid_t child = fork();
-	if (child > 0)
-		return waitpid(child, &status, 0) != child || status;
-	setsid();
 	srunner_run_all(runner, CK_ENV);
 	int failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
