@@ -118,24 +118,14 @@ struct memory_answer *answers_find(struct answers *a, const uint8_t *key, size_t
 	return answer;
 }
 
-/* The one to go: the oldest. [lock] */
-static struct answers_kept *oldest(struct answers *a)
-{
-	struct answers_kept *found = &a->kept[0];
-
-	for (unsigned i = 1; i < ANSWERS_MAX; i++)
-		if (a->kept[i].used < found->used)
-			found = &a->kept[i];
-	return found;
-}
-
-/* The used one that is oldest; there is one. [lock] */
-static struct answers_kept *oldest_kept(struct answers *a)
+/* The place that was used longest ago; with `is_held` of those that hold an answer (there is one).
+ * [lock] */
+static struct answers_kept *oldest(struct answers *a, int is_held)
 {
 	struct answers_kept *found = NULL;
 
 	for (unsigned i = 0; i < ANSWERS_MAX; i++)
-		if (a->kept[i].answer && (!found || a->kept[i].used < found->used))
+		if ((a->kept[i].answer || !is_held) && (!found || a->kept[i].used < found->used))
 			found = &a->kept[i];
 	return found;
 }
@@ -151,10 +141,10 @@ void answers_keep(struct answers *a, const uint8_t *key, size_t length, uint64_t
 	pthread_mutex_lock(&a->lock);
 	struct answers_kept *kept = find(a, key, length);
 	if (!kept)
-		kept = oldest(a);
+		kept = oldest(a, 0);
 	kept_clear(a, kept);
 	while (a->bytes + bytes + length > ANSWERS_BYTES_MAX)
-		kept_clear(a, oldest_kept(a));
+		kept_clear(a, oldest(a, 1));
 	memory_answer_share(answer);
 	*kept = (struct answers_kept){.answer = answer,
 				      .key = copy,

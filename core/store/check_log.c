@@ -7,6 +7,7 @@
  *            recovery, so that a mistake in one of them is seen.
  */
 #include "core/store/check_inside.h"
+#include "core/store/named.h"
 #include "pool/alloc.h"
 #include "simd/crc32c.h"
 
@@ -132,15 +133,12 @@ static const char *run_problem(struct check *c, const uint8_t *bytes, uint32_t l
 	struct fmt_run run;
 	uint64_t size = 0;
 
-	if (length != sizeof run)
+	if (named_decode(bytes, length, &run) < 0)
 		return "a run of the heap that is none";
-	memcpy(&run, bytes, sizeof run);
 	uint64_t pages = run.length / FMT_PAGE_SIZE;
-	if (!c->heap_file || c->io->ops->size(c->heap_file, &size) < 0 || !pages ||
-	    run.length > FMT_VALUE_MAX || run.length % FMT_PAGE_SIZE ||
-	    run.page % FMT_GROUP_PAGES < FMT_GROUP_FIRST || run.page > size / FMT_PAGE_SIZE ||
-	    pages > size / FMT_PAGE_SIZE - run.page)
-		return "a run of the heap that cannot be";
+	if (!c->heap_file || c->io->ops->size(c->heap_file, &size) < 0 ||
+	    run.page + pages > size / FMT_PAGE_SIZE)
+		return "a run of the heap that lies behind its end";
 	if (!c->named)
 		c->named = alloc_zeroed(c->pages / 64 + 1, sizeof c->named[0]);
 	if (!c->named)
