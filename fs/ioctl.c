@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose:   ioctls: file flags as lsattr/chattr know them, and core/mneme_ioctl.h.
+ * Purpose:   ioctls: file flags as lsattr/chattr know them, the label, and core/mneme_ioctl.h.
  * Invariants: nothing outside the lengths that the caller gave is read or filled; reserved fields must
  *            be zero.
  * Threading: any handler thread.
@@ -9,6 +9,7 @@
 #include "fs/fs.h"
 
 #include "fs/ioctl.h"
+#include "fs/label.h"
 #include "fs/virtual.h"
 #include "pool/frame.h"
 
@@ -316,7 +317,8 @@ static void handle_ioctl(fuse_req_t req, fuse_ino_t nodeid, unsigned command, vo
 		answer_own(&op, ino, command, in, in_size, out_size);
 		return;
 	}
-	if (!answer_flags(&op, ino, command, in, in_size))
+	if (!answer_flags(&op, ino, command, in, in_size) &&
+	    !label_answer(&op, command, in, in_size, out_size))
 		op_reply_error(&op, -ENOTTY);
 }
 

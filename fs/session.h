@@ -74,6 +74,10 @@ struct fuse_session *fs_session_requests(struct fs_session *session);
 const char *fs_session_describe(const struct fs_session *session);
 /* Makes the root directory in a new store (for mkfs). */
 int fs_format(struct mneme *engine, uint32_t uid, uint32_t gid);
+/* Gives the store a label (for mkfs), durable on return; an empty one takes it away. -EINVAL: it has more
+ * than FS_LABEL_MAX bytes. */
+enum { FS_LABEL_MAX = 255 };
+int fs_set_label(struct mneme *engine, const char *label);
 /* Changes an existing mount: ro or rw, suid, dev, exec, sync. Everything else, the policy of access times
  * too, stays as the daemon was started with. Read-only: what was written before is durable on return. */
 int fs_session_remount(const char *directory, const struct fs_options *options,

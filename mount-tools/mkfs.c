@@ -21,6 +21,7 @@ static const char usage[] =
 	"  -d, --durability MODE   memory, buffered (default) or strict\n"
 	"  -z, --compress          store the bytes of files zstd-compressed\n"
 	"  -s, --shards N          allocation groups: a power of two from 1 to 64 (default 16)\n"
+	"  -L, --label LABEL       the store's name, up to 255 bytes\n"
 	"  -o, --owner UID:GID     owner of the root directory (default: the caller)\n"
 	"  -q, --quiet             say nothing on success\n"
 	"  -h, --help              this text\n"
@@ -30,6 +31,7 @@ static const char usage[] =
 struct arguments {
 	struct mneme_create_options create;
 	uint32_t uid, gid;
+	const char *label;
 	int quiet;
 };
 
@@ -85,12 +87,21 @@ static int set_owner(struct arguments *args, const char *text)
 	return 0;
 }
 
+static int set_label(const char **label, const char *text)
+{
+	if (strlen(text) > FS_LABEL_MAX)
+		return usage_error("a label has up to 255 bytes, not as many as ", text);
+	*label = text;
+	return 0;
+}
+
 /* Returns -1 to go on, else the exit status. */
 static int parse(int argc, char **argv, struct arguments *args)
 {
 	static const struct option options[] = {{"durability", required_argument, NULL, 'd'},
 						{"compress", no_argument, NULL, 'z'},
 						{"shards", required_argument, NULL, 's'},
+						{"label", required_argument, NULL, 'L'},
 						{"owner", required_argument, NULL, 'o'},
 						{"quiet", no_argument, NULL, 'q'},
 						{"help", no_argument, NULL, 'h'},
@@ -98,7 +109,7 @@ static int parse(int argc, char **argv, struct arguments *args)
 						{NULL, 0, NULL, 0}};
 	int option, status = 0;
 
-	while (!status && (option = getopt_long(argc, argv, "d:zs:o:qhV", options, NULL)) != -1) {
+	while (!status && (option = getopt_long(argc, argv, "d:zs:L:o:qhV", options, NULL)) != -1) {
 		switch (option) {
 		case 'd':
 			status = set_durability(args, optarg);
@@ -108,6 +119,9 @@ static int parse(int argc, char **argv, struct arguments *args)
 			break;
 		case 's':
 			status = set_shards(args, optarg);
+			break;
+		case 'L':
+			status = set_label(&args->label, optarg);
 			break;
 		case 'o':
 			status = set_owner(args, optarg);
@@ -166,6 +180,8 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	err = fs_format(engine, args.uid, args.gid);
+	if (!err && args.label)
+		err = fs_set_label(engine, args.label);
 	int closed = mneme_close(engine);
 	if (err || closed) {
 		fprintf(stderr, "mkfs.mnemefs: %s: %s\n", store, strerror(-(err ? err : closed)));

@@ -41,6 +41,17 @@ answers()
 	}
 	eval "\$(declare -f _scratch_mkfs | sed '1s/_scratch_mkfs/suite_scratch_mkfs/')"
 	_scratch_mkfs() { scratch_any_size && suite_scratch_mkfs "\$@"; }
+	_label_get_max() { echo 255; }
+	# On a device it would look itself; a store tells when it is mounted, by the name that the suite puts
+	# in its place.
+	blkid()
+	{
+		local mounted=1
+		[ "\$1 \$2 \$3" = "-s LABEL mnemefs-2" ] || { command blkid "\$@"; return; }
+		mountpoint -q $work/scratch || { mounted=0; _scratch_mount; }
+		echo "SCRATCH_DEV: \$(xfs_io -c label $work/scratch | sed 's/label = /LABEL=/')"
+		[ \$mounted = 1 ] || _scratch_unmount
+	}
 	END
 }
 
