@@ -427,6 +427,41 @@ struct mneme_compacted {
 MNEME_EXPORT int mneme_compact(struct mneme *m, struct mneme_memory *memory,
 			       struct mneme_compacted *out);
 
+/* ---- forgotten memories ---- */
+
+/* What is kept of a memory that is forgotten, to prove that it is: its number, and salted hashes of
+ * pieces of what it held (core/store/receipt.h). Its bytes cannot be read from it, but who guesses a
+ * piece can see that it was there. */
+struct mneme_receipt;
+/* An empty one of the memory in the store with that uuid, whose text has `length` bytes. */
+MNEME_EXPORT int mneme_receipt_new(const uint8_t uuid[16], uint64_t memory, size_t length,
+				   struct mneme_receipt **out);
+/* Marks bytes that the memory held. -ENOMEM. */
+MNEME_EXPORT int mneme_receipt_add(struct mneme_receipt *receipt, const void *bytes, size_t length);
+/* As lines of text: *text is the caller's, mneme_free(). */
+MNEME_EXPORT int mneme_receipt_text(struct mneme_receipt *receipt, char **text, size_t *length);
+/* The first receipt in a text; *used bytes of it are that. -EINVAL: there is none. */
+MNEME_EXPORT int mneme_receipt_parse(const char *text, size_t length, size_t *used,
+				     struct mneme_receipt **out);
+MNEME_EXPORT uint64_t mneme_receipt_memory(const struct mneme_receipt *receipt);
+MNEME_EXPORT void mneme_receipt_free(struct mneme_receipt *receipt); /* accepts NULL */
+
+struct mneme_forgotten {
+	uint64_t findings;  /* 0: it is forgotten */
+	uint64_t keys;      /* that were looked at */
+	uint64_t bytes;     /* of files that were looked through */
+	uint64_t marks;     /* that were sought in them */
+	uint64_t shared;    /* not sought: another memory holds the same bytes */
+	uint64_t shared_by; /* one that does: its number, or that of a pair's shard */
+};
+/* Looks for a memory in a store that nobody has open for writing (-EBUSY else): for records that are
+ * its own or name it, in use or not, in the tree and the log; for its words and vectors in the index
+ * files; for its marks in all files of the store. The store should be sound (mneme_check()). -ESTALE: the
+ * receipt is of another store; one whose uuid is zeros is of any. */
+MNEME_EXPORT int mneme_check_forgotten(const char *directory, const struct mneme_receipt *receipt,
+				       mneme_check_report *report, void *arg,
+				       struct mneme_forgotten *result, struct mneme_error *error);
+
 /* ---- sentence encoders ---- */
 
 /* What a model file says about itself. Strings are NUL-terminated. */

@@ -8,10 +8,15 @@
 #include "core/mneme.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
@@ -34,6 +39,9 @@ static const char usage[] =
 	"  -p    repair without questions what loses nothing, leave the rest (-a: the same)\n"
 	"  -f    check also a store that looks clean (it is always checked)\n"
 	"  -v    say what was looked at\n"
+	"  --forgotten WHAT\n"
+	"        if the store is sound: prove that a memory is forgotten. WHAT is its number, or\n"
+	"        the file that mneme forget --receipt wrote: then its bytes are sought, too\n"
 	"  -h, --help\n"
 	"  -V, --version\n\n"
 	"Without -n, -y, -p it asks on a terminal, and changes nothing elsewhere.\n"
@@ -46,6 +54,7 @@ struct run {
 	const char *store;
 	enum mode mode;
 	int verbose;
+	const char *forgotten; /* NULL: not asked for */
 	struct mneme_check_result result;
 };
 
@@ -132,6 +141,7 @@ static int parse(int argc, char **argv, struct run *run)
 {
 	static const struct option options[] = {{"help", no_argument, NULL, 'h'},
 						{"version", no_argument, NULL, 'V'},
+						{"forgotten", required_argument, NULL, 'F'},
 						{NULL, 0, NULL, 0}};
 	int option;
 
@@ -151,6 +161,9 @@ static int parse(int argc, char **argv, struct run *run)
 		case 'v':
 			run->verbose = 1;
 			break;
+		case 'F':
+			run->forgotten = optarg;
+			break;
 		case 'h':
 			fputs(usage, stdout);
 			return 0;
@@ -165,6 +178,111 @@ static int parse(int argc, char **argv, struct run *run)
 		return usage_error("name one directory", "");
 	run->store = argv[optind];
 	return -1;
+}
+
+/* ---- what is forgotten ---- */
+
+/* Any error or finding ends in the status of it. */
+static int prove(struct run *run, const struct mneme_receipt *receipt)
+{
+	unsigned long long memory = mneme_receipt_memory(receipt);
+	struct mneme_error error = {""};
+	struct mneme_forgotten seen;
+	int rc = mneme_check_forgotten(run->store, receipt, print_finding, run, &seen, &error);
+
+	if (rc < 0) {
+		fprintf(stderr, "fsck.mnemefs: %s: %s\n", run->store,
+			error.message[0] ? error.message : strerror(-rc));
+		return EXIT_OPERATION;
+	}
+	if (seen.shared)
+		printf("%s: %llu marks of memory %llu were passed over, because others hold the "
+		       "same "
+		       "bytes (memory %llu does)\n",
+		       run->store, (unsigned long long)seen.shared, memory,
+		       (unsigned long long)seen.shared_by);
+	if (seen.findings)
+		printf("%s: memory %llu is not forgotten: %llu findings\n", run->store, memory,
+		       (unsigned long long)seen.findings);
+	else
+		printf("%s: memory %llu is forgotten: no record, passage, vector, word or link of "
+		       "it "
+		       "in %llu keys, none of %llu marks in %llu bytes\n",
+		       run->store, memory, (unsigned long long)seen.keys,
+		       (unsigned long long)seen.marks, (unsigned long long)seen.bytes);
+	return seen.findings ? EXIT_UNCORRECTED : EXIT_CLEAN;
+}
+
+/* A number, of any store and without marks. 0: it is none. */
+static uint64_t number_of(const char *what)
+{
+	char *end;
+
+	errno = 0;
+	uint64_t number = strtoull(what, &end, 10);
+	return errno || *end || *what == '-' ? 0 : number;
+}
+
+static int prove_number(struct run *run, uint64_t number)
+{
+	static const uint8_t any_store[16];
+	struct mneme_receipt *receipt;
+	int rc = mneme_receipt_new(any_store, number, 0, &receipt);
+
+	if (rc < 0) {
+		fprintf(stderr, "fsck.mnemefs: %s\n", strerror(-rc));
+		return EXIT_OPERATION;
+	}
+	int status = prove(run, receipt);
+	mneme_receipt_free(receipt);
+	return status;
+}
+
+static int prove_text(struct run *run, const char *text, size_t length)
+{
+	int status = EXIT_CLEAN;
+
+	for (size_t at = 0, used = 0; at < length; at += used) {
+		struct mneme_receipt *receipt;
+		int rc = mneme_receipt_parse(text + at, length - at, &used, &receipt);
+		if (rc < 0) {
+			fprintf(stderr, "fsck.mnemefs: %s: %s\n", run->forgotten,
+				rc == -EINVAL ? "that is no receipt of mneme forget"
+					      : strerror(-rc));
+			return EXIT_OPERATION;
+		}
+		int one = prove(run, receipt);
+		mneme_receipt_free(receipt);
+		status = one > status ? one : status;
+	}
+	return status;
+}
+
+static int prove_all(struct run *run)
+{
+	uint64_t number = number_of(run->forgotten);
+	struct stat st = {0};
+
+	if (number)
+		return prove_number(run, number);
+	int fd = open(run->forgotten, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) || !st.st_size) {
+		fprintf(stderr, "fsck.mnemefs: %s: %s\n", run->forgotten,
+			fd < 0 ? strerror(errno) : "that is no receipt of mneme forget");
+		if (fd >= 0)
+			close(fd);
+		return EXIT_OPERATION;
+	}
+	size_t length = (size_t)st.st_size;
+	char *text = mmap(NULL, length, PROT_READ, MAP_PRIVATE, fd, 0);
+	close(fd);
+	if (text == MAP_FAILED) {
+		fprintf(stderr, "fsck.mnemefs: %s: %s\n", run->forgotten, strerror(errno));
+		return EXIT_OPERATION;
+	}
+	int status = prove_text(run, text, length);
+	munmap(text, length);
+	return status;
 }
 
 int main(int argc, char **argv)
@@ -183,5 +301,10 @@ int main(int argc, char **argv)
 	if (run.mode == MODE_ASK && run.result.findings && !interrupted && isatty(STDIN_FILENO) &&
 	    ask(&run) && check(&run, MNEME_CHECK_REPAIR) < 0)
 		return EXIT_OPERATION;
-	return conclude(&run);
+	status = conclude(&run);
+	if (run.forgotten && (status == EXIT_CLEAN || status == EXIT_CORRECTED)) {
+		int proof = prove_all(&run);
+		status = proof > status ? proof : status;
+	}
+	return status;
 }

@@ -14,8 +14,9 @@
 #include <string.h>
 
 static const struct tool_verb *const verbs[] = {
-	&verb_search, &verb_near, &verb_recall, &verb_status, &verb_sync,   &verb_stats,
-	&verb_kv,     &verb_log,  &verb_link,   &verb_unlink, &verb_config, &verb_compact};
+	&verb_search, &verb_near, &verb_recall, &verb_status, &verb_sync,
+	&verb_stats,  &verb_kv,   &verb_log,    &verb_link,   &verb_unlink,
+	&verb_config, &verb_pin,  &verb_unpin,  &verb_forget, &verb_compact};
 enum { VERBS = sizeof(verbs) / sizeof(verbs[0]) };
 
 static const char head[] =
@@ -47,6 +48,8 @@ static const char tail[] =
 	"(4096),\n"
 	"                time (0: none), which way (both), over which links (all; may be "
 	"repeated)\n"
+	"      --force   of forget: also what is pinned\n"
+	"      --receipt PATH  of forget: what fsck.mnemefs --forgotten PATH STORE proves it by\n"
 	"  -h, --help    this text\n"
 	"  -V, --version\n"
 	"  --            what follows is no option\n\n"
@@ -92,7 +95,7 @@ static const struct {
 } filter_names[] = {{"mode", 'f'},      {"fuse", 'f'},      {"name", 'f'},    {"tag", 'f'},
 		    {"attr", 'f'},      {"after", 'f'},     {"before", 'f'},  {"decay", 'r'},
 		    {"threshold", 'r'}, {"hops", 'r'},      {"fan-out", 'r'}, {"nodes", 'r'},
-		    {"deadline", 'r'},  {"direction", 'r'}, {"kind", 'r'}};
+		    {"deadline", 'r'},  {"direction", 'r'}, {"kind", 'r'},    {"receipt", 'p'}};
 enum { FILTERS = sizeof(filter_names) / sizeof(filter_names[0]), FILTER = 256 };
 
 static int add_filter(struct tool_options *options, const char *name)
@@ -168,6 +171,9 @@ static int set_option(const struct tool_verb *verb, struct tool_options *options
 	case 'g':
 		options->grep = 1;
 		break;
+	case 'F':
+		options->force = 1;
+		break;
 	case 'a':
 		json_object_set_new(options->filters, "associate", json_true());
 		break;
@@ -178,10 +184,10 @@ static int set_option(const struct tool_verb *verb, struct tool_options *options
 static int parse(int argc, char **argv, const struct tool_verb *verb, struct tool_options *options)
 {
 	static const struct option flags[] = {
-		{"json", no_argument, NULL, 'j'},     {"explain", no_argument, NULL, 'e'},
-		{"grep", no_argument, NULL, 'g'},     {"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'V'},  {"if-version", required_argument, NULL, 'v'},
-		{"associate", no_argument, NULL, 'a'}};
+		{"json", no_argument, NULL, 'j'},      {"explain", no_argument, NULL, 'e'},
+		{"grep", no_argument, NULL, 'g'},      {"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},   {"if-version", required_argument, NULL, 'v'},
+		{"associate", no_argument, NULL, 'a'}, {"force", no_argument, NULL, 'F'}};
 	enum { FLAGS = sizeof(flags) / sizeof(flags[0]) };
 	struct option long_options[FLAGS + FILTERS + 1] = {0};
 	int letter, status = TOOL_FOUND;
@@ -228,8 +234,7 @@ int main(int argc, char **argv)
 	const struct tool_verb *verb = verb_find(name);
 	if (!*name)
 		return tool_fail("say what to do: search, near, recall, link, status, sync, "
-				 "config, compact, stats, "
-				 "kv or log "
+				 "config, pin, forget, compact, stats, kv or log "
 				 "(mneme --help)");
 	if (!verb)
 		return tool_fail("there is no verb '%s' (mneme --help)", name);

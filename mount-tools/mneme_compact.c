@@ -32,7 +32,7 @@ static int refused(const char *what, int error)
 }
 
 /* What was deleted before is told first: a file that was written last is on its way yet. */
-static int compact_mount(const char *directory, struct mneme_ioc_compact *out)
+int compact_mount(const char *directory, struct mneme_ioc_compact *out)
 {
 	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC), error = 0;
 
@@ -62,6 +62,19 @@ static int compact_store(const char *store, struct mneme_ioc_compact *out)
 	return TOOL_FOUND;
 }
 
+int compact_conclude(const struct mneme_ioc_compact *done)
+{
+	if (done->open_files)
+		return tool_fail("%llu deleted files are still open: what they hold is there until "
+				 "they are closed; then run mneme compact",
+				 (unsigned long long)done->open_files);
+	if (done->kept_bytes)
+		return tool_fail("%.1f MiB are kept for programs that have the store open "
+				 "read-only: run mneme compact when they have ended",
+				 (double)done->kept_bytes / (1 << 20));
+	return TOOL_FOUND;
+}
+
 static int run(const struct tool_options *options)
 {
 	const char *directory = options->words_count ? options->words[0] : ".";
@@ -74,15 +87,7 @@ static int run(const struct tool_options *options)
 	if (status != TOOL_FOUND)
 		return status;
 	printf("%.1f MiB overwritten\n", (double)done.cleaned_bytes / (1 << 20));
-	if (done.open_files)
-		return tool_fail("%llu deleted files are still open: what they hold is there until "
-				 "they are closed; then run it again",
-				 (unsigned long long)done.open_files);
-	if (done.kept_bytes)
-		return tool_fail("%.1f MiB are kept for programs that have the store open "
-				 "read-only: run it again when they have ended",
-				 (double)done.kept_bytes / (1 << 20));
-	return TOOL_FOUND;
+	return compact_conclude(&done);
 }
 
 const struct tool_verb verb_compact = {

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define TOOL_PINNED "user.mneme.pinned"
 enum tool_status { TOOL_FOUND = 0, TOOL_NOTHING = 1, TOOL_ERROR = 2 };
 enum { TOOL_RESULTS_MAX = 1000, TOOL_PATH_MAX = 4096 };
 
@@ -22,6 +23,7 @@ struct tool_options {
 	const char *store;     /* -S, or NULL: a mount */
 	int count;             /* -n; 0: not said */
 	int json, explain, grep;
+	int force;
 	int has_version; /* --if-version */
 	uint64_t version;
 	json_t *filters; /* --mode, --decay ...: what goes into the request; owned by main() */
@@ -31,14 +33,16 @@ struct tool_options {
 
 struct tool_verb {
 	const char *name;
-	const char *accepts; /* of "CSnjegvfra"; f: mode, fuse and filters; r: of recall */
+	const char *accepts; /* of "CSnjegvfraFp"; f: mode, fuse and filters; r: of recall;
+			     * F: --force; p: --receipt */
 	const char *usage;   /* lines of the help */
 	int words_min, words_max;
 	int (*run)(const struct tool_options *options);
 };
 
 extern const struct tool_verb verb_search, verb_near, verb_recall, verb_status, verb_sync,
-	verb_stats, verb_kv, verb_log, verb_link, verb_unlink, verb_config, verb_compact;
+	verb_stats, verb_kv, verb_log, verb_link, verb_unlink, verb_config, verb_compact, verb_pin,
+	verb_unpin, verb_forget;
 
 /* "mneme: sentence" and TOOL_ERROR. */
 int tool_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -61,6 +65,14 @@ int door_below(const char *file, const char *directory, char *root, char *name);
 json_t *door_path(const char *path, const char **member, const char *plain, const char *hex);
 /* The mount's root directory above `path`. */
 int door_root(const char *path, char *root, size_t size);
+
+/* ---- compaction ---- */
+
+struct mneme_ioc_compact;
+/* Compacts the mount that `directory` is in. TOOL_FOUND or TOOL_ERROR (said). */
+int compact_mount(const char *directory, struct mneme_ioc_compact *out);
+/* Says what had to stay; TOOL_FOUND: nothing. */
+int compact_conclude(const struct mneme_ioc_compact *done);
 
 /* ---- answers ---- */
 

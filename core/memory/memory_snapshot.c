@@ -32,12 +32,11 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char manifest_magic[8] = {'M', 'N', 'E', 'M', 'M', 'E', 'M', '1'};
-enum { MANIFEST_FORMAT = 2, SAVE_TRIES = 3 };
+const char memory_manifest_magic[8] = {'M', 'N', 'E', 'M', 'M', 'E', 'M', '1'};
+enum { SAVE_TRIES = 3 };
 
 #define DIRECTORY "index"
 #define WORDS DIRECTORY "/words"
-#define MANIFEST DIRECTORY "/memory"
 
 static void say(const char *what, int rc)
 {
@@ -200,8 +199,8 @@ int memory_snapshot_load(struct memory *mem)
 
 	if (!mem->snapshot.io)
 		return 0;
-	int rc = search_reader_open(&r, mem->snapshot.io, MANIFEST, manifest_magic, MANIFEST_FORMAT,
-				    0);
+	int rc = search_reader_open(&r, mem->snapshot.io, MEMORY_MANIFEST, memory_manifest_magic,
+				    MEMORY_MANIFEST_FORMAT, 0);
 	if (rc == 0) {
 		rc = memory_manifest_read(&r, &manifest);
 		if (rc == 0)
@@ -357,12 +356,13 @@ static int manifest_save(struct memory *mem, uint64_t number, int is_final)
 	if (is_final)
 		rc = pending_list(&mem->pending, &pending, &head.pending);
 	if (rc == 0)
-		rc = search_writer_open(&w, mem->snapshot.io, MANIFEST);
+		rc = search_writer_open(&w, mem->snapshot.io, MEMORY_MANIFEST);
 	if (rc == 0) {
 		search_writer_put(&w, &head, sizeof head);
 		search_writer_put(&w, models, head.models * sizeof models[0]);
 		search_writer_put(&w, pending, head.pending * sizeof *pending);
-		rc = search_writer_close(&w, manifest_magic, MANIFEST_FORMAT, number, 0);
+		rc = search_writer_close(&w, memory_manifest_magic, MEMORY_MANIFEST_FORMAT, number,
+					 0);
 	}
 	alloc_free(pending);
 	return rc;

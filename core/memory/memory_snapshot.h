@@ -11,6 +11,9 @@
 
 #include <stdint.h>
 
+#define MEMORY_MANIFEST "index/memory"
+extern const char memory_manifest_magic[8];
+enum { MEMORY_MANIFEST_FORMAT = 2 };
 enum memory_manifest_flags { MEMORY_MANIFEST_FINAL = 1, MEMORY_MANIFEST_HIDES = 2 };
 
 /* Stored; little-endian. */

@@ -76,7 +76,7 @@ int check_refuse(struct check *c, int rc, const char *format, ...)
 	return rc;
 }
 
-static int files_open(struct check *c)
+int check_open(struct check *c)
 {
 	uint64_t size = 0;
 	int rc = c->io->ops->open(c->io, "super", IO_READ, &c->super_file);
@@ -111,7 +111,7 @@ static int memory_get(struct check *c)
 		       : check_refuse(c, -ENOMEM, "out of memory");
 }
 
-static void free_all(struct check *c)
+void check_close(struct check *c)
 {
 	if (c->super_file)
 		c->io->ops->close(c->super_file);
@@ -161,7 +161,7 @@ static int repair(struct check *c)
 
 static int run(struct check *c)
 {
-	int rc = files_open(c);
+	int rc = check_open(c);
 
 	if (rc == 0)
 		rc = check_supers(c);
@@ -196,7 +196,7 @@ int store_check(struct io *io, unsigned flags, mneme_check_report *report, void 
 	c->findings_end = &c->findings;
 	int rc = run(c);
 	findings_report(c);
-	free_all(c);
+	check_close(c);
 	alloc_free(c);
 	if (result)
 		*result = own;

@@ -105,6 +105,10 @@ void check_find(struct check *c, enum check_class class, const char *format, ...
 int check_refuse(struct check *c, int rc, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* Opens the files of the store behind c->io; check_close() also after a failure. */
+int check_open(struct check *c);
+/* Frees what the check has, but not itself. */
+void check_close(struct check *c);
 /* Both superblocks and the space table of the one that counts: fills super and table where there is
  * one. -errno: the check cannot go on. */
 int check_supers(struct check *c);
