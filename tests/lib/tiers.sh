@@ -54,10 +54,12 @@ mount_targets()
 		echo mount-tools/mnemefs mount-tools/mkfs.mnemefs mount-tools/fsck.mnemefs mount-tools/mneme \
 			tests/integration/conformance
 }
+daemon_targets() { mount_targets "$1" | grep -oE 'mount-tools/(mnemefs|mkfs.mnemefs|fsck.mnemefs)'; }
 asan_targets() { unit_targets "$1"; mount_targets "$1"; }
 thread_targets()
 {
 	local name
+	daemon_targets "$1"
 	unit_tests "$1" | while IFS=$'\t' read -r name _ _ command; do
 		! uses_threads "$name" || echo "${command%% *}" | sed -n "s|^$1/||p"
 	done
@@ -124,12 +126,17 @@ tier_asan()
 	unset ASAN_OPTIONS UBSAN_OPTIONS
 }
 
-# run_sanitized_mount TIER DIR: the daemon and the tools of a sanitizer's tree on a real mount.
+# run_sanitized_mount TIER DIR: the daemon and the tools of a sanitizer's tree on a real mount. Races show
+# under a load of several processes alone.
 run_sanitized_mount()
 {
 	local bin_dir=$2/mount-tools
 	local -x MNEME_SIMD=scalar MNEME_BIN_DIR=$bin_dir MNEME_BUILD=$2 MNEME_SOURCE=$source_dir
 	can_mount "$1" || return 0
+	if [ "$1" = tsan ]; then
+		run_test "$1/mount_load" 600 "$here/integration/load.sh"
+		return
+	fi
 	run_test "$1/mount_conformance" 600 "$here/integration/conformance/run" mount
 	run_test "$1/mount_memories" 600 "$here/integration/memories.sh"
 }
@@ -148,6 +155,7 @@ tier_tsan()
 	build_kernels && build_tree tsan thread_targets $sanitizer_options -Db_sanitize=thread || return
 	export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
 	run_unit tsan "$build_root/tsan" 8 uses_threads
+	run_sanitized_mount tsan "$build_root/tsan"
 	unset TSAN_OPTIONS
 }
 
