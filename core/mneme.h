@@ -126,6 +126,7 @@ enum mneme_type {
 	MNEME_TYPE_VECTOR = 0x40,    /* sub: part */
 	MNEME_TYPE_PASSAGE = 0x44,   /* sub: part */
 	MNEME_TYPE_WORDS = 0x48,
+	MNEME_TYPE_USE = 0x4c,        /* how often and when a memory was used */
 	MNEME_TYPE_LINK = 0x50,       /* sub: kind, place: where a file leads */
 	MNEME_TYPE_BACKLINK = 0x54,   /* sub: inode, kind, place: what leads here */
 	MNEME_TYPE_MENTION = 0x56,    /* sub: name hash, inode that has it in a link */

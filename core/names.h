@@ -20,6 +20,7 @@
  *                                             inode neither overlap nor touch
  *   (s, RESERVED, -)                          u64: how many reserved chunks the inodes of shard s have;
  *                                             the engine keeps room for them (mneme_txn_reserve)
+ *   (i, USE, -)                               struct names_use
  *   (i, LINK, kind 1, place 8 BE)             struct names_link, then its label: what i says of where
  *                                             it leads, 1..NAMES_LABEL_MAX bytes
  *   (i, BACKLINK, from 8 BE, kind 1, place 8 BE)   empty: that link of `from` leads to i
@@ -133,6 +134,13 @@ struct names_link {
 };
 _Static_assert(sizeof(struct names_link) == 16, "link record");
 _Static_assert(offsetof(struct names_link, weight) == 8, "link record");
+
+struct names_use {
+	uint64_t count;
+	int64_t last_ns; /* since 1970, UTC */
+};
+_Static_assert(sizeof(struct names_use) == 16, "use record");
+_Static_assert(offsetof(struct names_use, last_ns) == 8, "use record");
 
 static inline void names_put_be64(uint8_t out[8], uint64_t number)
 {

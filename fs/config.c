@@ -15,7 +15,7 @@
 
 enum { TEXT = 2048 };
 
-enum kind { KIND_DIM, KIND_METRIC, KIND_INDEX, KIND_EMBEDDER, KIND_DURABILITY };
+enum kind { KIND_DIM, KIND_METRIC, KIND_INDEX, KIND_EMBEDDER, KIND_DURABILITY, KIND_USE };
 
 static const struct setting {
 	const char *name;
@@ -30,6 +30,9 @@ static const struct setting {
 	 "builtin, hash, http, command or none"},
 	{"durability", KIND_DURABILITY, DURABILITY_ATTRIBUTE,
 	 "buffered or strict (memory is of a whole mount: -o durability=memory)"},
+	{"learn", KIND_USE, MEMORY_SETTING_LEARN, "yes or no"},
+	{"decay", KIND_USE, MEMORY_SETTING_DECAY,
+	 "days (of a half-life, from 0.0007 to 36500), never or no"},
 };
 enum { SETTINGS = sizeof(settings) / sizeof(settings[0]) };
 
@@ -49,7 +52,7 @@ static const char *origin(struct fs *fs, uint64_t directory, const char *attribu
 }
 
 struct shown {
-	char number[16], embedder[32], standard[MEMORY_NAME_MAX + 32];
+	char number[16], embedder[32], learn[32], decay[32], standard[MEMORY_NAME_MAX + 32];
 };
 
 int config_write_text(struct fs *fs, uint64_t directory, char **text, size_t *length)
@@ -70,26 +73,32 @@ int config_write_text(struct fs *fs, uint64_t directory, char **text, size_t *le
 	int is_hidden = memory_is_hidden(fs->memory, directory);
 	int is_chosen = memory_embedder_of(fs->memory, directory, s->embedder);
 	enum mneme_durability mode = durability_of(fs, &directory, 1);
+	int learns = memory_use_setting(fs->memory, directory, MEMORY_SETTING_LEARN, s->learn);
+	int fades = memory_use_setting(fs->memory, directory, MEMORY_SETTING_DECAY, s->decay);
 	snprintf(s->standard, sizeof(s->standard), " of the mount (%s)",
 		 memory_embedder(fs->memory, NULL));
 	if (dim)
 		snprintf(s->number, sizeof(s->number), "%u", dim);
-	int n = snprintf(*text, TEXT,
-			 "# Write NAME=VALUE lines to set them here, NAME= to take a setting away "
-			 "again.\n"
-			 "dim=%s  # of vectors that are brought: %s (empty: any)\n"
-			 "metric=%s  # of these vectors: %s\n"
-			 "index=%s  # are texts and vectors searched: %s\n"
-			 "embedder=%s  # of texts: %s%s\n"
-			 "durability=%s  # of what is written: %s (the mount: %s)\n",
-			 s->number, origin(fs, directory, MEMORY_SETTING_DIM, dim != 0),
-			 metrics[metric],
-			 origin(fs, directory, MEMORY_SETTING_METRIC, metric != VECTORS_COSINE),
-			 is_hidden ? "no" : "yes", origin(fs, directory, NAMES_ROBOTS, is_hidden),
-			 s->embedder, origin(fs, directory, MEMORY_SETTING_EMBEDDER, is_chosen),
-			 is_chosen ? "" : s->standard, mode ? modes[mode] : "",
-			 origin(fs, directory, DURABILITY_ATTRIBUTE, mode != 0),
-			 modes[fs->options.durability]);
+	int n = snprintf(
+		*text, TEXT,
+		"# Write NAME=VALUE lines to set them here, NAME= to take a setting away "
+		"again.\n"
+		"dim=%s  # of vectors that are brought: %s (empty: any)\n"
+		"metric=%s  # of these vectors: %s\n"
+		"index=%s  # are texts and vectors searched: %s\n"
+		"embedder=%s  # of texts: %s%s\n"
+		"durability=%s  # of what is written: %s (the mount: %s)\n"
+		"learn=%s  # are uses counted: %s\n"
+		"decay=%s  # days until what is not used has faded by half: %s\n",
+		s->number, origin(fs, directory, MEMORY_SETTING_DIM, dim != 0), metrics[metric],
+		origin(fs, directory, MEMORY_SETTING_METRIC, metric != VECTORS_COSINE),
+		is_hidden ? "no" : "yes", origin(fs, directory, NAMES_ROBOTS, is_hidden),
+		s->embedder, origin(fs, directory, MEMORY_SETTING_EMBEDDER, is_chosen),
+		is_chosen ? "" : s->standard, mode ? modes[mode] : "",
+		origin(fs, directory, DURABILITY_ATTRIBUTE, mode != 0),
+		modes[fs->options.durability], learns ? s->learn : "no",
+		origin(fs, directory, MEMORY_SETTING_LEARN, learns), fades ? s->decay : "no",
+		origin(fs, directory, MEMORY_SETTING_DECAY, fades));
 	*length = n < TEXT ? (size_t)n : TEXT - 1;
 	return 0;
 }
@@ -121,6 +130,9 @@ static int is_value(struct fs *fs, const struct line *line, char why[CONFIG_WHY]
 		       (line->length == 2 && !memcmp(line->value, "no", 2));
 	if (line->setting->kind == KIND_DURABILITY)
 		return !durability_prepare(fs, line->value, line->length);
+	if (line->setting->kind == KIND_USE)
+		return !memory_use_check(fs->memory, line->setting->attribute, line->value,
+					 line->length);
 	return !memory_setting_check(line->setting->attribute, line->value, line->length);
 }
 
@@ -142,7 +154,8 @@ static int line_parse(struct fs *fs, const char *text, size_t length, struct lin
 	*out = (struct line){.setting = setting_find(text, name)};
 	if (!out->setting)
 		snprintf(why, CONFIG_WHY,
-			 "there is no setting '%.*s': dim, metric, index, embedder, durability",
+			 "there is no setting '%.*s': dim, metric, index, embedder, durability, "
+			 "learn, decay",
 			 shown, text);
 	else if (!equals)
 		snprintf(why, CONFIG_WHY, "%s wants a value: %s=...", out->setting->name,

@@ -201,6 +201,20 @@ static OWN_FRAME int model_text(struct fs *fs, uint64_t ino, char **text, size_t
 	return err ? err : format_new(text, length, "%s", name);
 }
 
+/* Confidence, uses, activation. */
+static OWN_FRAME int use_text(struct fs *fs, uint64_t ino, const char *which, char **text,
+			      size_t *length)
+{
+	char name[64], value[64];
+
+	if ((size_t)snprintf(name, sizeof(name), SEARCH_XATTR "%s", which) >= sizeof(name))
+		return SEARCH_XATTR_OTHER;
+	int err = memory_use_describe(fs->memory, ino, name, value, sizeof(value));
+	if (err)
+		return err == -ENOENT ? SEARCH_XATTR_OTHER : err;
+	return format_new(text, length, "%s", value);
+}
+
 int search_xattr(struct op *op, uint64_t ino, const char *which, char **text, size_t *length)
 {
 	struct fs *fs = op->fs;
@@ -227,5 +241,5 @@ int search_xattr(struct op *op, uint64_t ino, const char *which, char **text, si
 		return model_text(fs, ino, text, length);
 	if (!strcmp(which, "version"))
 		return format_new(text, length, "%llu", (unsigned long long)inode.version);
-	return SEARCH_XATTR_OTHER;
+	return use_text(fs, ino, which, text, length);
 }

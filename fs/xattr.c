@@ -273,6 +273,19 @@ static int is_setting(const char *name)
 	       !strcmp(name, MEMORY_SETTING_EMBEDDER);
 }
 
+/* Whether what is set has to be looked at by core/memory/use.h. */
+static int is_of_use(const char *name)
+{
+	static const char *const names[] = {
+		MEMORY_PINNED,  MEMORY_CONFIDENCE, MEMORY_ACCESS_COUNT,  MEMORY_LAST_ACCESS,
+		MEMORY_CREATED, MEMORY_ACTIVATION, MEMORY_SETTING_LEARN, MEMORY_SETTING_DECAY};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strcmp(names[i], name))
+			return 1;
+	return 0;
+}
+
 /* What a changed attribute means to the memories. */
 static void memory_follow(struct fs *fs, const struct change *change)
 {
@@ -315,6 +328,8 @@ static int memory_prepare(struct fs *fs, struct change *change)
 		return memory_setting_check(change->name, change->value, change->length);
 	if (is_link(change->name))
 		return link_prepare(fs, change);
+	if (is_of_use(change->name))
+		return memory_use_check(fs->memory, change->name, change->value, change->length);
 	if (strcmp(change->name, MEMORY_OWN_VECTOR))
 		return 0;
 	float *vector = op_temporary(MEMORY_DIM_MAX * sizeof(*vector));

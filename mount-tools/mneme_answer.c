@@ -76,6 +76,8 @@ static void show_parts(const json_t *result)
 	       number(result, "begin"), number(result, "end"));
 	if (json_object_get(result, "links_part"))
 		printf("         links %+.3f\n", number(result, "links_part"));
+	if (json_object_get(result, "fade_part"))
+		printf("         faded %+.3f\n", number(result, "fade_part"));
 }
 
 static void show_one(const json_t *result, const char *prefix, const struct tool_options *options,

@@ -131,6 +131,8 @@ static void put_explained(struct answer_writer *w, const struct memory_result *r
 	writer_put(w, ")");
 	if (r->links_part != 0)
 		writer_put(w, " + %.3f links", r->links_part);
+	if (r->fade_part != 0)
+		writer_put(w, " - %.3f faded", -r->fade_part);
 	writer_put(w, ", lines %u-%u, passage %u\n", r->line, r->line_end, r->part);
 }
 
@@ -172,7 +174,8 @@ static void put_result_json(struct answer_writer *w, const struct memory_result 
 		   r->line, r->line_end, r->line_match, (unsigned long long)r->begin,
 		   (unsigned long long)r->end, r->part);
 	writer_put_escaped(w, r->snippet, 1);
-	writer_put(w, associate ? "\", \"links_part\": %.4f}" : "\"}", r->links_part);
+	writer_put(w, associate ? "\", \"links_part\": %.4f" : "\"", r->links_part);
+	writer_put(w, r->fade_part != 0 ? ", \"fade_part\": %.4f}" : "}", r->fade_part);
 }
 
 int answer_write_json(const struct memory_answer *answer, char **text, size_t *length)

@@ -74,6 +74,7 @@ void memory_drop(struct memory *mem, uint64_t inode)
 		pending_remove(&mem->fresh.waiting, inode);
 	memory_index_remove(mem, inode);
 	spaces_remove(mem->spaces, inode);
+	use_drop(mem, inode);
 	memory_changed(mem);
 }
 
@@ -326,6 +327,8 @@ int memory_open(struct mneme *engine, const struct memory_options *options, stru
 		rc = memory_watch_start(mem, options);
 	if (rc == 0)
 		rc = recall_start(mem);
+	if (rc == 0)
+		rc = use_start(mem);
 	if (rc == 0 && !mem->read_only)
 		rc = memory_fresh_start(mem);
 	if (rc == 0 && !mem->read_only)
@@ -349,6 +352,7 @@ void memory_close(struct memory *mem)
 	atomic_store_explicit(&mem->upkeep.stop, 1, memory_order_relaxed);
 	memory_fresh_stop(mem);
 	memory_work_stop(mem);
+	use_stop(mem);
 	recall_stop(mem);
 	memory_watch_stop(mem);
 	memory_upkeep_stop(mem);

@@ -121,6 +121,24 @@ void memory_release(struct memory *mem);
 
 /* Non-zero: the caller may read that file by a name in that directory. */
 typedef int memory_allow(void *arg, uint64_t inode, uint64_t directory);
+/* Attributes of a file that say how it is used (core/memory/use.h); of a directory, whether that is
+ * learned, and how soon what is not used fades. */
+#define MEMORY_PINNED "user.mneme.pinned"         /* "1" */
+#define MEMORY_CONFIDENCE "user.mneme.confidence" /* 0 .. 1 */
+#define MEMORY_ACCESS_COUNT "user.mneme.access_count"
+#define MEMORY_LAST_ACCESS "user.mneme.last_access"
+#define MEMORY_CREATED "user.mneme.created"
+#define MEMORY_ACTIVATION "user.mneme.activation"
+#define MEMORY_SETTING_LEARN "user.mneme.learn" /* "yes", "no" */
+#define MEMORY_SETTING_DECAY "user.mneme.decay" /* days of a half-life, "never", "no" */
+/* Whether one of these may be set so: -EINVAL; -EPERM: it is computed. 0: it may be set now. */
+int memory_use_check(struct memory *mem, const char *name, const void *value, size_t length);
+/* What one of those of a file says. -ENODATA: nothing; -ENOENT: it is none of them. */
+int memory_use_describe(struct memory *mem, uint64_t inode, const char *name, char *text,
+			size_t size);
+/* 1: `value` (32 bytes) is what the inode or the nearest directory above sets. */
+int memory_use_setting(struct memory *mem, uint64_t inode, const char *name, char *value);
+
 /* The path from a directory to a file below it (MEMORY_PATH_MAX bytes), by a name that is not opted
  * out and that the caller may use (`allow` NULL: any). *next is 0 for the first such name, and what
  * the call before left there for the one behind it. -EXDEV: there is none (more). */
@@ -232,6 +250,7 @@ struct memory_result {
 	float cosine, words;              /* its sources: cosine to the query, BM25 */
 	float cosine_part, words_part;    /* what each adds to the score */
 	float links_part;                 /* and what came over links */
+	float fade_part;                  /* what its not being used takes away; <= 0 */
 	uint32_t cosine_rank, words_rank; /* in its own list, from 1; 0: not in it */
 	const char *path;                 /* relative to scope; the answer's */
 	char snippet[MEMORY_SNIPPET_MAX]; /* one line of text, UTF-8, around the match */
@@ -244,6 +263,7 @@ struct memory_answer {
 	unsigned unasked; /* models whose embedder fails: their texts are found by their words */
 	enum memory_mode mode;
 	int rank_fusion, associate;
+	int fades; /* 1: the order follows from the time, too */
 	/* Over the whole collection, what scores are measured against. */
 	float words_mean, words_deviation, cosine_mean, cosine_deviation;
 	char *paths; /* of the results */

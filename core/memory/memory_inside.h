@@ -11,6 +11,7 @@
 #include "core/memory/memory.h"
 #include "core/memory/memory_models.h"
 #include "core/memory/passages.h"
+#include "core/memory/use.h"
 #include "core/names.h"
 #include "core/search/collection.h"
 #include "core/search/fuse.h"
@@ -125,6 +126,7 @@ struct memory {
 	struct memory_watch watch;
 	struct memory_fresh fresh;
 	struct memory_snapshot snapshot;
+	struct memory_use use;
 	struct recall *recall;  /* [I] NULL while it is opened and closed */
 	uint64_t changes;       /* [index] how often a file was put or removed */
 	int is_loaded;          /* [I] the open got as far as that */

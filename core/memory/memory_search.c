@@ -8,6 +8,7 @@
 #include "core/memory/filter.h"
 #include "core/memory/memory_inside.h"
 #include "core/memory/spaces.h"
+#include "core/memory/use.h"
 #include "core/search/flat.h"
 #include "core/store/commit.h"
 #include "pool/alloc.h"
@@ -52,7 +53,7 @@ struct search {
 	struct fuse_hit fused[2 * CANDIDATES + ASSOCIATED];
 	unsigned counts[2], count;
 	struct search_filter filter;
-	int partial;
+	int partial, fades;
 	struct verdict verdicts[1 << VERDICTS_LOG2]; /* the last one of each hash */
 	struct memory_places places;
 	char path[MEMORY_PATH_MAX];
@@ -546,6 +547,7 @@ static __attribute__((noinline)) int result_fill(struct search *s, const struct 
 	r->cosine_part = hit->vector_part;
 	r->words_part = hit->lexical_part;
 	r->links_part = hit->links_part;
+	r->fade_part = hit->fade_part;
 	r->cosine_rank = hit->vector_rank;
 	r->words_rank = hit->lexical_rank;
 	if (s->raw) {
@@ -640,6 +642,8 @@ static int search_run(struct search *s)
 	pthread_rwlock_unlock(&mem->index);
 	if (rc == 0 && s->query->associate && !is_listing(s->query))
 		rc = associate(s);
+	if (rc == 0 && !is_listing(s->query))
+		s->fades = use_rank(mem, s->fused, s->count);
 	return rc;
 }
 
@@ -703,6 +707,7 @@ static int answer_make(struct memory *mem, const struct memory_query *query, uin
 		atomic_init(&answer->holders, 1);
 	if (rc == 0) {
 		answer->partial = s->partial;
+		answer->fades = s->fades;
 		answer->unasked = s->unasked;
 		answer->mode = query->mode;
 		answer->rank_fusion = query->rank_fusion;
@@ -751,12 +756,14 @@ int memory_search(struct memory *mem, const struct memory_query *query, struct m
 		key ? answers_find(&mem->answers, key, length, version) : NULL;
 	if (!answer) {
 		rc = answer_make(mem, query, limit, &answer);
-		if (rc == 0 && key && !answer->partial && !answer->unasked)
+		if (rc == 0 && key && !answer->partial && !answer->unasked && !answer->fades)
 			answers_keep(&mem->answers, key, length, version, answer,
 				     answer_bytes(answer->count) + answer->paths_size);
 	}
-	if (rc == 0)
+	if (rc == 0) {
+		use_note_answer(mem, query->like, answer);
 		*out = answer;
+	}
 	alloc_free(key);
 	atomic_fetch_add_explicit(&mem->searches, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&mem->search_ns, memory_now_ns() - begin, memory_order_relaxed);

@@ -6,7 +6,9 @@
  * Threading: `made` for what the first runs make; else as recall_graph.c.
  */
 #include "core/memory/recall_inside.h"
+#include "core/memory/use.h"
 #include "pool/alloc.h"
+#include "pool/frame.h"
 
 #include <errno.h>
 #include <string.h>
@@ -209,6 +211,20 @@ static int run_wait(struct recall_run *run)
 	return run->status;
 }
 
+/* What was asked about, and what came of it, was used. */
+OWN_FRAME static void note(struct memory *mem, const struct recall_query *q,
+			   const struct recall_answer *answer)
+{
+	uint64_t inodes[RECALL_SEEDS_MAX + USE_BEST];
+	unsigned count = 0;
+
+	for (uint32_t i = 0; i < q->count; i++)
+		inodes[count++] = q->from[i].id;
+	for (uint32_t i = 0; i < answer->count && i < USE_BEST; i++)
+		inodes[count++] = answer->results[i].inode;
+	use_note(mem, inodes, count);
+}
+
 int recall_ask(struct memory *mem, const struct recall_query *q, const struct recall_answer **out)
 {
 	struct recall *recall = mem->recall;
@@ -239,6 +255,8 @@ int recall_ask(struct memory *mem, const struct recall_query *q, const struct re
 		return rc;
 	}
 	histogram_record(&recall->latency, bridge_now_ns() - begin);
+	if (!q->without_paths)
+		note(mem, q, &run->answer);
 	*out = &run->answer;
 	return 0;
 }

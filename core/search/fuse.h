@@ -28,6 +28,7 @@ struct fuse_hit {
 	float lexical, vector;           /* raw scores; -INFINITY: this side has nothing of it */
 	float lexical_part, vector_part; /* what each side adds to `score` */
 	float links_part;                /* what others add, after the ranking */
+	float fade_part;                 /* and what its not being used takes away */
 	float score;
 	uint32_t lexical_rank, vector_rank; /* from 1; 0: not in that side's list */
 };

@@ -121,6 +121,8 @@ static struct field fields[] = {
 	F(fmt_run, page),
 	F(fmt_run, length),
 	F(fmt_run, crc),
+	F(names_use, count),
+	F(names_use, last_ns),
 	F(names_inode, mode),
 	F(names_inode, nlink),
 	F(names_inode, uid),
