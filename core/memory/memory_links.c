@@ -15,6 +15,7 @@
  * Failure:   -errno of the engine; a file that changed meanwhile is pending anyhow.
  */
 #include "core/links.h"
+#include "core/memory/lines.h"
 #include "core/memory/links_text.h"
 #include "core/memory/memory_inside.h"
 #include "core/memory/recall.h"
@@ -25,7 +26,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { BLOCK = 64 << 10, WEIGHT_TEXT = 32, CLIMB_MAX = 256, LOOKS = 4, NAMES_LOOKED_AT = 32 };
+enum {
+	BLOCK = 64 << 10,
+	SNIFF = 16 << 10,
+	WEIGHT_TEXT = 32,
+	CLIMB_MAX = 256,
+	LOOKS = 4,
+	NAMES_LOOKED_AT = 32
+};
 static const char attribute[] = MEMORY_LINK_PREFIX;
 enum { ATTRIBUTE = sizeof attribute - 1 };
 
@@ -66,6 +74,9 @@ static int text_gather(struct memory *mem, uint64_t inode, const struct names_in
 		links_text_begin(scan, text_take, g);
 	for (uint64_t at = 0; rc == 0 && n > 0; at += (uint64_t)n) {
 		n = memory_read(mem->engine, inode, record->size, at, block, BLOCK);
+		/* A database without an ending in its name has none: each fsync would read it all. */
+		if (!at && n > 0 && line_binary_reason(block, n < SNIFF ? (size_t)n : SNIFF))
+			break;
 		rc = n < 0 ? n : links_text_feed(scan, block, (size_t)n);
 	}
 	if (rc == 0)

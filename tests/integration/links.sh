@@ -31,6 +31,9 @@ sync "$mnt"
 check text is notes/anna.md '-> markdown 1.000  recipes/bread.md' '-> wiki     1.000  recipes/bread.md' \
 	'-> wiki     1.000  nowhere: bread'
 check backlinks is recipes/bread.md '<- markdown 1.000  notes/anna.md' '<- wiki     1.000  notes/anna.md'
+printf 'not text: [[bread]]\n\0\0\0' >notes/database
+sync "$mnt"
+check binary is notes/database ''
 # A name that appears is led to; in a directory above, too; the nearest one counts.
 echo 'About bread.' >bread.txt
 sync "$mnt"
