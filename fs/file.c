@@ -3,9 +3,9 @@
  * Purpose:   the bytes of files: open, read, write, fsync.
  * Invariants: a write is one transaction: its bytes, the size and the times. fsync returns when the log
  *            is durable up to the last change of the inode.
- * Threading: any handler thread. Nothing here waits but fsync and synchronous writes: they wait in the
- *            handler, because a reply from another thread is not safe on every libfuse, and one log sync
- *            serves all that wait at the same time.
+ * Threading: any handler thread. Nothing here waits but fsync and synchronous writes: for the disk in the
+ *            handler, where one log sync serves all that wait at the same time; for an embedder in a
+ *            thread of later.h.
  * Failure:   0 or -errno to the kernel.
  */
 #include "core/memory/memory.h"
@@ -13,7 +13,9 @@
 #include "fs/fs.h"
 
 #include "fs/chunk.h"
+#include "fs/later.h"
 #include "fs/reaper.h"
+#include "fs/uring.h"
 #include "fs/virtual.h"
 #include "pool/frame.h"
 
@@ -270,6 +272,13 @@ static int sync_memory(struct fs *fs, uint64_t ino)
 	return err == -EIO || err == -EROFS || err == -EUCLEAN ? err : 0;
 }
 
+/* An embedder has to be waited for. For the disk alone no other thread is taken: that would cost as much
+ * as many a sync does. */
+static int is_behind(struct fs *fs, uint64_t ino)
+{
+	return fs->memory && !virtual_is(ino) && memory_is_behind(fs->memory, ino);
+}
+
 static int sync_inode(struct fs *fs, uint64_t ino)
 {
 	if (virtual_is(ino))
@@ -292,11 +301,28 @@ static int sync_inode(struct fs *fs, uint64_t ino)
 	return lsn ? mneme_sync_to(fs->engine, lsn) : 0;
 }
 
+static void fsync_run(struct op *op, const void *args)
+{
+	const uint64_t *ino = args;
+
+	op_reply_error(op, sync_inode(op->fs, *ino));
+}
+
 static void handle_fsync(fuse_req_t req, fuse_ino_t nodeid, int datasync, struct fuse_file_info *fi)
 {
 	struct op op = op_begin(req, METRICS_FSYNC);
+	uint64_t ino = fs_inode_number(op.fs, nodeid);
 
-	op_reply_error(&op, sync_inode(op.fs, fs_inode_number(op.fs, nodeid)));
+	uring_flush();
+	if (!is_behind(op.fs, ino) || !later_run(&op, fsync_run, &ino, sizeof(ino)))
+		fsync_run(&op, &ino);
+}
+
+static void fsyncdir_run(struct op *op, const void *args)
+{
+	int err = sync_memory(op->fs, 0);
+
+	op_reply_error(op, err ? err : mneme_sync(op->fs->engine));
 }
 
 static void handle_fsyncdir(fuse_req_t req, fuse_ino_t nodeid, int datasync,
@@ -304,9 +330,9 @@ static void handle_fsyncdir(fuse_req_t req, fuse_ino_t nodeid, int datasync,
 {
 	struct op op = op_begin(req, METRICS_FSYNCDIR);
 
-	int err = sync_memory(op.fs, 0);
-
-	op_reply_error(&op, err ? err : mneme_sync(op.fs->engine));
+	uring_flush();
+	if (!is_behind(op.fs, 0) || !later_run(&op, fsyncdir_run, NULL, 0))
+		fsyncdir_run(&op, NULL);
 }
 
 void file_set_handlers(struct fuse_lowlevel_ops *ops)

@@ -3,8 +3,9 @@
  * Purpose:   what the files of fs/ share: the mounted filesystem, inode records inside transactions,
  *            and the frame of a request (struct op) that replies and measures.
  * Invariants: every handler begins with op_begin() and ends with exactly one op_reply_*(), which also
- *            gives the thread's arena back. An operation is one locked transaction. No reply and no
- *            notification is sent while a shard is locked.
+ *            gives the thread's arena back; or it hands the request over (later.h). An operation is one
+ *            locked transaction. No reply and no notification is sent while a shard is locked. What comes
+ *            behind a reply neither waits nor notifies (uring.h).
  * Threading: handlers run on any thread of the session. struct fs is immutable after the start,
  *            except what is tagged.
  * Failure:   functions return 0 or -errno; handlers turn them into the reply.
@@ -46,6 +47,7 @@ struct fs {
 	struct metrics *metrics;             /* [I] */
 	struct reaper *reaper;               /* [I] */
 	struct sched *sched;                 /* [I] NULL: nothing is served from a mount */
+	struct later *later;                 /* [I] */
 	struct virtual_table *virtual_nodes; /* [I] */
 	struct memory *memory;               /* [I] NULL: texts are not embedded */
 	struct fs_options options;           /* [I] */
@@ -66,6 +68,7 @@ struct op {
 	struct fs *fs;
 	uint64_t start_ns;
 	enum metrics_op kind;
+	struct uring *ring; /* that took it, if it is answered by another thread; NULL: it is not */
 };
 
 struct op op_begin(fuse_req_t req, enum metrics_op kind);
@@ -81,7 +84,11 @@ void op_reply_create(struct op *op, uint64_t ino, const struct names_inode *inod
 		     struct fuse_file_info *fi);
 void op_reply_negative(struct op *op);
 void op_reply_attr(struct op *op, uint64_t ino, const struct names_inode *inode);
-/* Ends the measurement for replies that are sent otherwise. */
+void op_reply_ioctl(struct op *op, int result, const void *data, size_t size);
+/* For replies that are sent otherwise: libfuse is called between op_sending() and op_sent(), unless
+ * nobody waits for the answer any more (-ENOTCONN); op_end() ends the request. */
+int op_sending(struct op *op);
+void op_sent(struct op *op);
 void op_end(struct op *op, int error);
 
 /* Request temporary of this thread, valid until the reply; NULL without memory. */

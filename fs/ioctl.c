@@ -10,6 +10,8 @@
 
 #include "fs/ioctl.h"
 #include "fs/label.h"
+#include "fs/later.h"
+#include "fs/search.h"
 #include "fs/virtual.h"
 #include "pool/frame.h"
 
@@ -164,8 +166,7 @@ OWN_FRAME static int answer_flags(struct op *op, uint64_t ino, unsigned command,
 		op_reply_error(op, err);
 		return 1;
 	}
-	fuse_reply_ioctl(op->req, 0, &value, out_size);
-	op_end(op, 0);
+	op_reply_ioctl(op, 0, &value, out_size);
 	return 1;
 }
 
@@ -184,8 +185,7 @@ OWN_FRAME static void answer_identity(struct op *op, uint64_t ino, size_t out_si
 	mneme_uuid(op->fs->engine, out.uuid);
 	if (!inode_read(op->fs, ino, &inode))
 		out.file_version = inode.version;
-	fuse_reply_ioctl(op->req, 0, &out, sizeof(out));
-	op_end(op, 0);
+	op_reply_ioctl(op, 0, &out, sizeof(out));
 }
 
 OWN_FRAME static void answer_stats(struct op *op, size_t out_size)
@@ -221,8 +221,7 @@ OWN_FRAME static void answer_stats(struct op *op, size_t out_size)
 	out.freeze_ns_last = in.freeze_ns_last;
 	out.freeze_ns_max = in.freeze_ns_max;
 	out.inodes_known = node_count(op->fs->nodes);
-	fuse_reply_ioctl(op->req, 0, &out, sizeof(out));
-	op_end(op, 0);
+	op_reply_ioctl(op, 0, &out, sizeof(out));
 }
 
 /* ---- the rest of our own ---- */
@@ -269,6 +268,40 @@ static int answer_data(struct op *op, uint64_t ino, unsigned number, void *data,
 	}
 }
 
+struct own {
+	uint64_t ino;
+	unsigned number;
+	const void *in;
+	size_t size;
+};
+
+static void own_run(struct op *op, const void *args)
+{
+	const struct own *own = args;
+	/* a copy of its own: aligned, and filled in place for the answer */
+	void *data = op_temporary(own->size);
+
+	if (!data) {
+		op_reply_error(op, -ENOMEM);
+		return;
+	}
+	memcpy(data, own->in, own->size);
+	int err = answer_data(op, own->ino, own->number, data, own->size);
+	if (err && !(err == -EUCLEAN && own->number == MNEME_IOC_NR_LOG_VERIFY)) {
+		op_reply_error(op, err);
+		return;
+	}
+	op_reply_ioctl(op, err, data, own->size); /* the kernel gives the caller both */
+}
+
+/* Others of this core are not to wait for it. */
+static int is_long(struct fs *fs, unsigned number)
+{
+	return number == MNEME_IOC_NR_COMPACT ||
+	       ((number == MNEME_IOC_NR_SEARCH || number == MNEME_IOC_NR_SEARCH_BATCH) &&
+		search_is_elsewhere(fs));
+}
+
 static void answer_own(struct op *op, uint64_t ino, unsigned command, const void *in,
 		       size_t in_size, size_t out_size)
 {
@@ -286,20 +319,9 @@ static void answer_own(struct op *op, uint64_t ino, unsigned command, const void
 		op_reply_error(op, -EINVAL);
 		return;
 	}
-	/* a copy of its own: aligned, and filled in place for the answer */
-	void *data = op_temporary(in_size);
-	if (!data) {
-		op_reply_error(op, -ENOMEM);
-		return;
-	}
-	memcpy(data, in, in_size);
-	int err = answer_data(op, ino, number, data, in_size);
-	if (err && !(err == -EUCLEAN && number == MNEME_IOC_NR_LOG_VERIFY)) {
-		op_reply_error(op, err);
-		return;
-	}
-	fuse_reply_ioctl(op->req, err, data, in_size); /* the kernel gives the caller both */
-	op_end(op, err);
+	struct own own = {ino, number, in, in_size};
+	if (!is_long(op->fs, number) || !later_run(op, own_run, &own, sizeof(own)))
+		own_run(op, &own);
 }
 
 static void handle_ioctl(fuse_req_t req, fuse_ino_t nodeid, unsigned command, void *arg,

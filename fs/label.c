@@ -41,12 +41,10 @@ static int label_set(struct op *op, const void *in, size_t in_size)
 
 static void reply(struct op *op, int err, const void *out, size_t size)
 {
-	if (err) {
+	if (err)
 		op_reply_error(op, err);
-		return;
-	}
-	fuse_reply_ioctl(op->req, 0, out, size);
-	op_end(op, 0);
+	else
+		op_reply_ioctl(op, 0, out, size);
 }
 
 static OWN_FRAME void label_get(struct op *op, size_t out_size)

@@ -8,6 +8,7 @@
 #include "core/memory/recall.h"
 #include "core/store/background.h"
 #include "fs/fs.h"
+#include "fs/later.h"
 #include "fs/scheduling.h"
 #include "fs/stack.h"
 #include "pool/alloc.h"
@@ -224,6 +225,18 @@ static void print_sched(struct text *text, struct fs *fs)
 	print_value(text, "sched_taken_back_total", "counter",
 		    "Times that they left it because requests had waited for a core.",
 		    (double)s.taken_back);
+}
+
+static void print_later(struct text *text, struct fs *fs)
+{
+	struct later_stats s;
+
+	later_read_stats(fs->later, &s);
+	print_value(text, "requests_waiting", "gauge",
+		    "Requests that wait in a thread of their own: for an embedder, a compaction.",
+		    s.now);
+	print_value(text, "requests_waited_total", "counter", "Requests that did.",
+		    (double)s.total);
 }
 
 static void print_sched_line(struct text *text, struct fs *fs)
@@ -474,6 +487,7 @@ int metrics_write_prometheus(struct fs *fs, char *buffer, size_t capacity, size_
 	print_value(&text, "stack_violations_total", "counter",
 		    "Of these, requests over the stack budget.", (double)stack_violations());
 	print_sched(&text, fs);
+	print_later(&text, fs);
 	print_engine(&text, fs);
 	print_bridge(&text, fs);
 	print_memory(&text, fs);

@@ -2,7 +2,7 @@
 /*
  * Purpose:   the frame of a request: begin, reply, measure (fs.h).
  * Invariants: the thread's arena is given back after the reply, never before. No thread is cancelled
- *            in a handler.
+ *            in a handler. What can be handed over (later.h) replies between op_sending() and op_sent().
  * Failure:   a reply that the kernel does not take (the request was interrupted, the mount is gone) is
  *            not an error of ours; references that it carried are taken back.
  */
@@ -11,6 +11,7 @@
 #include "fs/reaper.h"
 #include "fs/scheduling.h"
 #include "fs/stack.h"
+#include "fs/uring.h"
 #include "fs/virtual.h"
 
 #include <errno.h>
@@ -47,9 +48,23 @@ void *op_temporary(size_t size)
 	return arena ? arena_get(arena, size) : NULL;
 }
 
+int op_sending(struct op *op)
+{
+	return op->ring ? uring_enter(op->ring) : 0;
+}
+
+void op_sent(struct op *op)
+{
+	if (op->ring)
+		uring_leave(op->ring);
+}
+
 void op_reply_error(struct op *op, int error)
 {
-	fuse_reply_err(op->req, -error);
+	if (!op_sending(op)) {
+		fuse_reply_err(op->req, -error);
+		op_sent(op);
+	}
 	op_end(op, error);
 }
 
@@ -61,20 +76,38 @@ void op_reply_none(struct op *op)
 
 void op_reply_buffer(struct op *op, const void *data, size_t length)
 {
-	fuse_reply_buf(op->req, data, length);
+	if (!op_sending(op)) {
+		fuse_reply_buf(op->req, data, length);
+		op_sent(op);
+	}
 	op_end(op, 0);
 }
 
 void op_reply_write(struct op *op, size_t written)
 {
-	fuse_reply_write(op->req, written);
+	if (!op_sending(op)) {
+		fuse_reply_write(op->req, written);
+		op_sent(op);
+	}
 	op_end(op, 0);
 }
 
 void op_reply_xattr_size(struct op *op, size_t size)
 {
-	fuse_reply_xattr(op->req, size);
+	if (!op_sending(op)) {
+		fuse_reply_xattr(op->req, size);
+		op_sent(op);
+	}
 	op_end(op, 0);
+}
+
+void op_reply_ioctl(struct op *op, int result, const void *data, size_t size)
+{
+	if (!op_sending(op)) {
+		fuse_reply_ioctl(op->req, result, data, size);
+		op_sent(op);
+	}
+	op_end(op, result);
 }
 
 static double timeout_of(const struct fs *fs)

@@ -109,6 +109,10 @@ static int parse_embedder(struct fs_embedder *e, const char *option, const char 
 		return parse_number(value, 1, EMBEDDER_DIM_MAX, &e->dim)
 			       ? refuse(error, option, "say a number from 1 to 4096")
 			       : 0;
+	if (!strcmp(name, "embedder_timeout"))
+		return parse_number(value, 1, EMBEDDER_TIMEOUT_MAX, &e->timeout_s)
+			       ? refuse(error, option, "say seconds, from 1 to 3600")
+			       : 0;
 	if (!strcmp(name, "embedder") && choice(value, kinds) < 0)
 		return refuse(error, option, "say builtin, hash, http, command or none");
 	if (!strcmp(name, "embedder_key_file") && *value != '/')

@@ -5,6 +5,7 @@
 #include "fs/search.h"
 #include "fs/dentry.h"
 #include "fs/permission.h"
+#include "fs/uring.h"
 #include "pool/alloc.h"
 #include "pool/frame.h"
 
@@ -18,6 +19,11 @@ enum { OTHERS_MAX = 1024 };
 static int allow(void *arg, uint64_t ino, uint64_t directory)
 {
 	return permission_may_read(arg, ino, directory);
+}
+
+int search_is_elsewhere(struct fs *fs)
+{
+	return fs->memory && memory_asks_elsewhere(fs->memory);
 }
 
 int search_ask(struct op *op, uint64_t directory, struct request *r, unsigned limit,
@@ -35,6 +41,7 @@ int search_ask(struct op *op, uint64_t directory, struct request *r, unsigned li
 		err = search_walk(op, directory, r->like, &q->like);
 	if (err)
 		return err;
+	uring_flush();
 	permission_of(caller, op->fs, op->req);
 	if (q->like && !permission_may_read(caller, q->like, 0)) /* it was come by along a path */
 		return -EACCES;

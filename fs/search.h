@@ -18,6 +18,9 @@
 int search_ask(struct op *op, uint64_t directory, struct request *r, unsigned limit,
 	       struct memory_answer **out);
 
+/* 1: a search may have to wait for another process, for any time: it is handed over (later.h). */
+int search_is_elsewhere(struct fs *fs);
+
 /* The file that `path` leads to from `directory`, without following links. -EACCES where the caller may
  * not search a directory on it. Changes `path`. */
 int search_walk(struct op *op, uint64_t directory, char *path, uint64_t *ino);

@@ -12,6 +12,7 @@
 
 #include "fs/durability.h"
 #include "fs/fs.h"
+#include "fs/later.h"
 #include "fs/reaper.h"
 #include "fs/scheduling.h"
 #include "fs/virtual.h"
@@ -308,6 +309,7 @@ static void close_session(struct fs_session *session)
 	virtual_end(fs);
 	if (fs->session)
 		fuse_session_destroy(fs->session);
+	later_free(fs->later);
 	memory_close(fs->memory);
 	virtual_free(fs);
 	sched_free(fs->sched);
@@ -336,7 +338,8 @@ static int open_memory(struct fs *fs, const char *store, const char *mounted_at,
 						   .key_file = given(e->key_file),
 						   .key_env = given(e->key_env),
 						   .command = given(e->command),
-						   .dim = e->dim};
+						   .dim = e->dim,
+						   .timeout_ms = e->timeout_s * 1000};
 	struct memory_options options = {.store = store,
 					 .embedder = &embedder,
 					 .read_only = fs->options.read_only,
@@ -373,6 +376,8 @@ static int open_parts(struct fs *fs, const char *store, const char *mounted_at,
 		err = buffers_new(&config, &fs->buffers);
 	if (!err)
 		err = metrics_new(&fs->metrics);
+	if (!err)
+		err = later_new(&fs->later);
 	if (!err)
 		err = virtual_new(fs);
 	if (!err)

@@ -24,7 +24,10 @@ struct fs_embedder {
 	char url[256], model[128], key_file[256], key_env[64];
 	char command[384];
 	unsigned dim;
+	unsigned timeout_s; /* of one request */
 };
+
+enum { EMBEDDER_TIMEOUT_MAX = 3600 };
 
 /* Zeroed is the default. */
 struct fs_options {

@@ -25,6 +25,7 @@
 #include "fs/virtual.h"
 
 #include "fs/config.h"
+#include "fs/later.h"
 #include "fs/query.h"
 #include "fs/recall.h"
 #include "fs/saved.h"
@@ -503,17 +504,37 @@ void virtual_reply_node(struct op *op, struct vnode *made, int err)
 	entry.ino = made->ino;
 	entry.generation = 1;
 	attr_of(made, &entry.attr);
-	if (fuse_reply_entry(op->req, &entry) < 0)
+	err = op_sending(op);
+	if (!err) {
+		err = fuse_reply_entry(op->req, &entry);
+		op_sent(op);
+	}
+	if (err < 0)
 		virtual_forget(fs, made->ino, 1);
 	op_end(op, 0);
 }
 
-void virtual_lookup(struct op *op, uint64_t directory, const char *name)
+struct looked {
+	uint64_t directory;
+	const char *name;
+};
+
+static void lookup_run(struct op *op, const void *args)
 {
+	const struct looked *looked = args;
 	struct vnode *node = virtual_new_node();
-	int err = node ? virtual_make_node(op, directory, name, node) : -ENOMEM;
+	int err = node ? virtual_make_node(op, looked->directory, looked->name, node) : -ENOMEM;
 
 	virtual_reply_node(op, node, err);
+}
+
+void virtual_lookup(struct op *op, uint64_t directory, const char *name)
+{
+	struct looked looked = {directory, name};
+
+	if (!virtual_is(directory) || !search_is_elsewhere(op->fs) ||
+	    !later_run(op, lookup_run, &looked, sizeof(looked)))
+		lookup_run(op, &looked);
 }
 
 void virtual_getattr(struct op *op, uint64_t ino)
@@ -566,21 +587,38 @@ void virtual_setattr(struct op *op, uint64_t ino, const struct stat *attr, int v
 		virtual_getattr(op, ino);
 }
 
-void virtual_write(struct op *op, uint64_t ino, const void *data, size_t length, off_t offset)
+struct written {
+	uint64_t ino;
+	const void *data;
+	size_t length;
+	off_t offset;
+};
+
+static void write_run(struct op *op, const void *args)
 {
+	const struct written *w = args;
 	struct vnode node;
-	int err = virtual_borrow(op->fs, ino, &node);
+	int err = virtual_borrow(op->fs, w->ino, &node);
 
 	if (!err) {
-		err = node.query ? query_write(op, node.query, data, length, (uint64_t)offset)
-		      : node.kind == KIND_CONFIG ? virtual_config(op, &node, data, length)
+		err = node.query
+			      ? query_write(op, node.query, w->data, w->length, (uint64_t)w->offset)
+		      : node.kind == KIND_CONFIG ? virtual_config(op, &node, w->data, w->length)
 						 : -EPERM;
 		virtual_give_back(op->fs, &node);
 	}
 	if (err)
 		op_reply_error(op, err);
 	else
-		op_reply_write(op, length);
+		op_reply_write(op, w->length);
+}
+
+void virtual_write(struct op *op, uint64_t ino, const void *data, size_t length, off_t offset)
+{
+	struct written written = {ino, data, length, offset};
+
+	if (!search_is_elsewhere(op->fs) || !later_run(op, write_run, &written, sizeof(written)))
+		write_run(op, &written);
 }
 
 static void read_query(struct op *op, struct query *query, size_t size, off_t offset)

@@ -6,6 +6,7 @@
  * Threading: any handler thread.
  * Failure:   0 or -errno to the kernel: -ENODATA, -EEXIST, -ERANGE, -E2BIG, -EOPNOTSUPP (namespace).
  */
+#include "fs/later.h"
 #include "fs/search.h"
 #include "pool/alloc.h"
 #include "pool/frame.h"
@@ -85,27 +86,42 @@ static void get_and_reply(struct op *op, uint64_t ino, const char *name, size_t 
 	buffers_put(fs->buffers, buffer);
 }
 
+struct computed {
+	uint64_t ino;
+	const char *name; /* SEARCH_XATTR and which */
+	size_t size;
+};
+
 /* Attributes that are made when they are asked for. */
-static void get_computed(struct op *op, uint64_t ino, const char *which, const char *name,
-			 size_t size)
+static void computed_run(struct op *op, const void *args)
 {
+	const struct computed *c = args;
 	char *text = NULL;
 	size_t length = 0;
-	int err = search_xattr(op, ino, which, &text, &length);
+	int err = search_xattr(op, c->ino, c->name + sizeof(SEARCH_XATTR) - 1, &text, &length);
 
 	if (err == SEARCH_XATTR_OTHER) {
-		get_and_reply(op, ino, name, size);
+		get_and_reply(op, c->ino, c->name, c->size);
 		return;
 	}
-	if (!err && size && length > size)
+	if (!err && c->size && length > c->size)
 		err = -ERANGE;
 	if (err)
 		op_reply_error(op, err);
-	else if (!size)
+	else if (!c->size)
 		op_reply_xattr_size(op, length);
 	else
 		op_reply_buffer(op, text, length);
 	alloc_free(text);
+}
+
+static void get_computed(struct op *op, uint64_t ino, const char *name, size_t size)
+{
+	struct computed computed = {ino, name, size};
+
+	if (!search_is_elsewhere(op->fs) ||
+	    !later_run(op, computed_run, &computed, sizeof(computed)))
+		computed_run(op, &computed);
 }
 
 static void handle_getxattr(fuse_req_t req, fuse_ino_t nodeid, const char *name, size_t size)
@@ -116,7 +132,7 @@ static void handle_getxattr(fuse_req_t req, fuse_ino_t nodeid, const char *name,
 	if (virtual_is(ino))
 		virtual_getxattr(&op, ino, name, size);
 	else if (op.fs->memory && !strncmp(name, SEARCH_XATTR, sizeof(SEARCH_XATTR) - 1))
-		get_computed(&op, ino, name + sizeof(SEARCH_XATTR) - 1, name, size);
+		get_computed(&op, ino, name, size);
 	else
 		get_and_reply(&op, ino, name, size);
 }

@@ -37,6 +37,7 @@ static const char usage[] =
 	"vectors;\n"
 	"  embedder_key_file=F|embedder_key_env=VARIABLE   where its key is\n"
 	"  embedder_command=\"PROGRAM ...\"     command: a line of JSON in, a line of numbers out\n"
+	"  embedder_timeout=SECONDS            http, command: of one request (*10; it is tried twice)\n"
 	"  transport=auto*|uring|classic       FUSE over io_uring or /dev/fuse\n"
 	"  queue_depth=N threads=N             requests of a core's queue (*8), threads (*10)\n"
 	"  open=fast*|checked                  checked: open(2) of immutable and append-only "

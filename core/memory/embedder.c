@@ -242,6 +242,11 @@ const char *embedder_name(const struct embedder *e)
 	return e->name;
 }
 
+int embedder_is_elsewhere(const struct embedder *e)
+{
+	return e->way->is_elsewhere;
+}
+
 uint32_t embedder_dim(const struct embedder *e)
 {
 	return atomic_load_explicit(&e->dim, memory_order_relaxed);

@@ -58,6 +58,8 @@ void embedder_close(struct embedder *e);
 
 /* What makes vectors comparable: kind and model, e.g. "builtin:use-lite-en". */
 const char *embedder_name(const struct embedder *e);
+/* 1: a process other than this one embeds; it may take any time. */
+int embedder_is_elsewhere(const struct embedder *e);
 /* Dimensions, 0 while not known (http, command: until the first answer) and for `none`. */
 uint32_t embedder_dim(const struct embedder *e);
 /* Why this is `hash` though `builtin` was asked for, "" otherwise. */

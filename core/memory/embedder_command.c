@@ -300,6 +300,7 @@ static int command_embed(struct embedder *e, void *state, const char *const *tex
 
 const struct embedder_way embedder_way_command = {
 	.kind = "command",
+	.is_elsewhere = 1,
 	.open = command_open,
 	.close = command_close,
 	.worker_new = command_worker_new,

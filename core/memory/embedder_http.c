@@ -324,6 +324,7 @@ static int http_embed(struct embedder *e, void *state, const char *const *texts,
 
 const struct embedder_way embedder_way_http = {
 	.kind = "http",
+	.is_elsewhere = 1,
 	.open = http_open,
 	.close = http_close,
 	.worker_new = http_worker_new,

@@ -14,6 +14,7 @@
 /* One way of embedding. A worker's state is made on first use. */
 struct embedder_way {
 	const char *kind;
+	int is_elsewhere; /* another process embeds */
 	int (*open)(struct embedder *e, const struct embedder_settings *s, char *why);
 	void (*close)(struct embedder *e);
 	void *(*worker_new)(struct embedder *e);

@@ -83,6 +83,21 @@ int memory_sync(struct memory *mem, uint64_t inode)
 	return mem->read_only ? 0 : memory_work_sync(mem, inode);
 }
 
+int memory_is_behind(struct memory *mem, uint64_t inode)
+{
+	return inode ? memory_work_has(mem, inode) : memory_work_pending(mem) > 0;
+}
+
+int memory_asks_elsewhere(struct memory *mem)
+{
+	for (unsigned i = 0; i < mem->models.count; i++) {
+		const struct embedder *e = mem->models.all[i].embedder;
+		if (e && embedder_is_elsewhere(e))
+			return 1;
+	}
+	return 0;
+}
+
 void memory_release(struct memory *mem)
 {
 	memory_work_release(mem);

@@ -115,6 +115,10 @@ void memory_drop(struct memory *mem, uint64_t inode);
 /* Embeds the file now if it is pending (0: all pending files). Everything that was touched before is
  * searchable and its records are committed when it returns. */
 int memory_sync(struct memory *mem, uint64_t inode);
+/* 1: memory_sync() has something to wait for. */
+int memory_is_behind(struct memory *mem, uint64_t inode);
+/* 1: a search may have to wait for another process, which embeds its words. */
+int memory_asks_elsewhere(struct memory *mem);
 /* Ends all memory_sync() with -ECANCELED, now and from now on: what is pending is left for the next
  * open. */
 void memory_release(struct memory *mem);

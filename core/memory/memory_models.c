@@ -112,6 +112,8 @@ static int model_add(struct memory *mem, const char *name, struct embedder *e,
 	struct memory_model *m = &all->all[all->count++];
 	m->number = number;
 	m->embedder = e;
+	pthread_mutex_init(&m->asking, NULL);
+	questions_init(&m->questions);
 	snprintf(m->name, sizeof m->name, "%s", name);
 	int rc = noted_read(mem, number, &noted);
 	atomic_init(&m->is_noted, rc == 0);
@@ -426,6 +428,30 @@ int memory_model_collection(struct memory_model *m)
 	return m->vectors ? 0 : collection_new(&config, &m->vectors);
 }
 
+/* ---- questions ---- */
+
+int memory_model_ask(struct memory_model *m, const char *text, size_t length, float *vector, char *why)
+{
+	const uint32_t dim = memory_model_dim(m);
+	int rc = -EAGAIN;
+
+	if (questions_find(&m->questions, text, length, vector, dim))
+		return 0;
+	pthread_mutex_lock(&m->asking);
+	if (questions_find(&m->questions, text, length, vector, dim))
+		rc = 0;
+	else if (!memory_model_rests(m) &&
+		 (embedder_dim(m->embedder) == dim ||
+		  (embedder_probe(m->query, why) == 0 && embedder_dim(m->embedder) == dim)))
+		rc = embedder_embed(m->query, &text, &length, 1, vector, why);
+	if (rc == 0)
+		questions_keep(&m->questions, text, length, vector, dim);
+	else if (rc != -ECANCELED && rc != -EBADMSG && !memory_model_rests(m))
+		memory_model_failed(m, NULL);
+	pthread_mutex_unlock(&m->asking);
+	return rc;
+}
+
 /* ---- end ---- */
 
 void memory_models_stop(struct memory *mem)
@@ -443,6 +469,7 @@ void memory_models_close(struct memory *mem)
 		embedder_worker_free(m->work);
 		embedder_worker_free(m->query);
 		questions_free(&m->questions);
+		pthread_mutex_destroy(&m->asking);
 		embedder_close(m->embedder);
 		collection_free(m->vectors);
 	}

@@ -47,8 +47,9 @@ struct memory_model {
 	struct embedder_worker *work; /* of the jobs, as is the splitter */
 	struct passage_splitter *splitter;
 	char why[EMBEDDER_WHY];        /* of the jobs: of its last failure */
-	struct embedder_worker *query; /* [query] */
-	struct questions questions;    /* [query] */
+	pthread_mutex_t asking;        /* of a question to its embedder */
+	struct embedder_worker *query; /* [asking] */
+	struct questions questions;
 	struct collection *vectors;    /* [index] NULL: none */
 };
 
@@ -84,6 +85,9 @@ int memory_model_ready(struct memory *mem, struct memory_model *m, char *why);
 int memory_model_rests(const struct memory_model *m);
 void memory_model_failed(struct memory_model *m, const char *why); /* of a question: NULL */
 void memory_model_works(struct memory_model *m);
+/* The vector of a question, of its dimensions; `m` has an embedder. Who asks the same one takes turns; who
+ * asks another one, or none, does not wait for it. After a failure it rests. `why`: EMBEDDER_WHY bytes. */
+int memory_model_ask(struct memory_model *m, const char *text, size_t length, float *vector, char *why);
 /* Passages that have its vectors. [index] */
 uint64_t memory_model_rows(const struct memory_model *m);
 /* Its collection, made if need be; the dimensions are known. [index, writing] */

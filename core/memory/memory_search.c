@@ -110,31 +110,19 @@ static struct asked *asked_add(struct search *s, struct memory_model *m)
 static int asked_embed(struct search *s, struct memory_model *m, const char *text, size_t length,
 		       char *why)
 {
-	const uint32_t dim = memory_model_dim(m);
-	int rc = -EAGAIN;
-
 	if (!m->embedder || memory_model_rests(m)) {
 		s->unasked++;
-		return rc;
+		return -EAGAIN;
 	}
 	struct asked *a = asked_add(s, m);
 	if (!a)
 		return -ENOMEM;
-	if (questions_find(&m->questions, text, length, a->vector, dim))
-		return 0;
-	if (embedder_dim(m->embedder) == dim)
-		rc = embedder_embed(m->query, &text, &length, 1, a->vector, why);
-	else if (embedder_probe(m->query, why) == 0 && embedder_dim(m->embedder) == dim)
-		rc = embedder_embed(m->query, &text, &length, 1, a->vector, why);
-	if (rc == 0) {
-		questions_keep(&m->questions, text, length, a->vector, dim);
-		return 0;
+	int rc = memory_model_ask(m, text, length, a->vector, why);
+	if (rc < 0) {
+		alloc_free(a->vector);
+		s->asked_count--;
+		s->unasked++;
 	}
-	alloc_free(a->vector);
-	s->asked_count--;
-	s->unasked++;
-	if (rc != -ECANCELED && rc != -EBADMSG)
-		memory_model_failed(m, NULL);
 	return rc;
 }
 
@@ -235,22 +223,29 @@ static int is_listing(const struct memory_query *q)
 	return !q->like && !q->vector && !q->length && q->filters_count;
 }
 
-/* The query's vectors and words. `query` is held. */
+static int words_prepare(struct search *s)
+{
+	struct bench *bench = &s->mem->query;
+
+	pthread_mutex_lock(&bench->lock);
+	int rc = words_count(bench->words, s->query->text, s->query->length, &s->bag);
+	pthread_mutex_unlock(&bench->lock);
+	return rc;
+}
+
+/* The query's vectors and words. */
 static OWN_FRAME int query_prepare(struct search *s, uint32_t models)
 {
-	struct memory *mem = s->mem;
 	const struct memory_query *q = s->query;
+	int rc = q->text ? words_prepare(s) : 0;
 
-	if (q->text) {
-		int rc = words_count(mem->query.words, q->text, q->length, &s->bag);
-		if (rc < 0)
-			return rc;
-	}
+	if (rc < 0)
+		return rc;
 	if (q->vector || q->like)
 		return vector_prepare(s, models);
 	if (q->mode == MEMORY_LEXICAL || is_listing(q))
 		return 0;
-	int rc = text_embed(s, models, q->text, q->length);
+	rc = text_embed(s, models, q->text, q->length);
 	/* words remain */
 	return rc == -ENOMEM || q->mode == MEMORY_VECTOR || q->mode == MEMORY_SIMILAR ? rc : 0;
 }
@@ -623,9 +618,7 @@ static int search_run(struct search *s)
 	pthread_rwlock_rdlock(&mem->index);
 	uint32_t models = models_with_rows(mem);
 	pthread_rwlock_unlock(&mem->index);
-	pthread_mutex_lock(&mem->query.lock);
 	rc = query_prepare(s, models);
-	pthread_mutex_unlock(&mem->query.lock);
 	if (rc < 0)
 		return rc;
 	pthread_rwlock_rdlock(&mem->index);

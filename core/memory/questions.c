@@ -14,32 +14,48 @@ static void question_clear(struct question *kept)
 	memset(kept, 0, sizeof *kept);
 }
 
+void questions_init(struct questions *q)
+{
+	memset(q, 0, sizeof *q);
+	pthread_mutex_init(&q->lock, NULL);
+}
+
 void questions_free(struct questions *q)
 {
 	for (unsigned i = 0; i < QUESTIONS_MAX; i++)
 		question_clear(&q->kept[i]);
+	pthread_mutex_destroy(&q->lock);
+}
+
+/* [lock] */
+static struct question *find(struct questions *q, const char *text, size_t length)
+{
+	for (unsigned i = 0; i < QUESTIONS_MAX; i++) {
+		struct question *kept = &q->kept[i];
+		if (kept->text && kept->length == length && !memcmp(kept->text, text, length))
+			return kept;
+	}
+	return NULL;
 }
 
 int questions_find(struct questions *q, const char *text, size_t length, float *vector, uint32_t dim)
 {
-	for (unsigned i = 0; i < QUESTIONS_MAX; i++) {
-		struct question *kept = &q->kept[i];
-		if (!kept->text || kept->length != length || memcmp(kept->text, text, length))
-			continue;
+	pthread_mutex_lock(&q->lock);
+	struct question *kept = find(q, text, length);
+	if (kept) {
 		kept->used = ++q->clock;
 		memcpy(vector, kept->vector, dim * sizeof *vector);
-		return 1;
 	}
-	return 0;
+	pthread_mutex_unlock(&q->lock);
+	return kept != NULL;
 }
 
-void questions_keep(struct questions *q, const char *text, size_t length, const float *vector,
-		    uint32_t dim)
+/* In the place of the one not used for longest. [lock] */
+static void put(struct questions *q, const char *text, size_t length, const float *vector,
+		uint32_t dim)
 {
 	struct question *oldest = &q->kept[0];
 
-	if (length > QUESTIONS_LENGTH_MAX)
-		return;
 	for (unsigned i = 1; i < QUESTIONS_MAX; i++)
 		if (q->kept[i].used < oldest->used)
 			oldest = &q->kept[i];
@@ -54,4 +70,15 @@ void questions_keep(struct questions *q, const char *text, size_t length, const 
 	memcpy(oldest->vector, vector, dim * sizeof *vector);
 	oldest->length = length;
 	oldest->used = ++q->clock;
+}
+
+void questions_keep(struct questions *q, const char *text, size_t length, const float *vector,
+		    uint32_t dim)
+{
+	if (length > QUESTIONS_LENGTH_MAX)
+		return;
+	pthread_mutex_lock(&q->lock);
+	if (!find(q, text, length))
+		put(q, text, length, vector, dim);
+	pthread_mutex_unlock(&q->lock);
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   the vectors of the questions asked last: to ask one again costs no encoding.
- * Threading: the caller's lock.
+ * Threading: all functions are thread-safe.
  */
 #ifndef MNEME_CORE_MEMORY_QUESTIONS_H
 #define MNEME_CORE_MEMORY_QUESTIONS_H
 
+#include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,10 +20,12 @@ struct question {
 };
 
 struct questions {
+	pthread_mutex_t lock;
 	struct question kept[QUESTIONS_MAX];
 	uint64_t clock;
 };
 
+void questions_init(struct questions *q);
 void questions_free(struct questions *q);
 /* 1: `vector` is that of this text; 0: it is not known. All vectors are of one dimension. */
 int questions_find(struct questions *q, const char *text, size_t length, float *vector,
