@@ -85,9 +85,11 @@ int memory_model_ready(struct memory *mem, struct memory_model *m, char *why);
 int memory_model_rests(const struct memory_model *m);
 void memory_model_failed(struct memory_model *m, const char *why); /* of a question: NULL */
 void memory_model_works(struct memory_model *m);
-/* The vector of a question, of its dimensions; `m` has an embedder. Who asks the same one takes turns; who
- * asks another one, or none, does not wait for it. After a failure it rests. `why`: EMBEDDER_WHY bytes. */
-int memory_model_ask(struct memory_model *m, const char *text, size_t length, float *vector, char *why);
+/* The vector of a question, of its dimensions; `m` has an embedder. Who asks the same one takes turns;
+ * who asks another one, or none, does not wait for it. After a failure it rests. `why`: EMBEDDER_WHY
+ * bytes. */
+int memory_model_ask(struct memory_model *m, const char *text, size_t length, float *vector,
+		     char *why);
 /* Passages that have its vectors. [index] */
 uint64_t memory_model_rows(const struct memory_model *m);
 /* Its collection, made if need be; the dimensions are known. [index, writing] */
