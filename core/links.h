@@ -60,11 +60,12 @@ int links_write(struct mneme *m, struct mneme_txn *txn, uint64_t from, const str
 		const struct links *new);
 
 /* Before the keys of an inode without a name are removed: its links go, and those that led to it
- * lead nowhere. `each` gets whose they are: they are to be looked at again. */
+ * lead nowhere; those of core/edges.h go. `each` gets whose they are: they are to be looked at
+ * again. */
 typedef void links_each_from(void *arg, uint64_t from);
 int links_forget(struct mneme *m, uint64_t inode, links_each_from *each, void *arg);
 /* 1: there are links from or to it (or -errno). Inside of a transaction that holds its shard. */
-int links_any(struct mneme_txn *txn, uint64_t inode);
+int links_any(struct mneme_txn *txn, uint32_t shards, uint64_t inode);
 
 /* Who has this name in a label. 1: somebody has (or -errno). */
 int links_mentioned(struct mneme *m, const char *name, links_each_from *each, void *arg);

@@ -3,6 +3,7 @@
  * Purpose:   links.h: changing links, at both their ends.
  */
 #include "core/links.h"
+#include "core/edges.h"
 #include "pool/alloc.h"
 #include "pool/frame.h"
 
@@ -303,7 +304,10 @@ int links_forget(struct mneme *m, uint64_t inode, links_each_from *each, void *a
 	struct mneme_key first = names_key(inode, MNEME_TYPE_LINK);
 	struct mneme_key last = names_key(inode, MNEME_TYPE_BACKLINK + 1);
 	struct ends *ends = alloc_get(sizeof *ends);
-	int rc = ends ? -EAGAIN : -ENOMEM;
+	int rc = ends ? edges_forget(m, inode, each, arg) : -ENOMEM;
+
+	if (rc == 0)
+		rc = -EAGAIN;
 
 	while (rc == -EAGAIN) {
 		struct links own = {0};
@@ -333,10 +337,12 @@ static int any_take(void *arg, const struct mneme_key *key, const void *value, s
 	return 1;
 }
 
-int links_any(struct mneme_txn *txn, uint64_t inode)
+int links_any(struct mneme_txn *txn, uint32_t shards, uint64_t inode)
 {
 	struct mneme_key first = names_key(inode, MNEME_TYPE_LINK);
 	struct mneme_key last = names_key(inode, MNEME_TYPE_BACKLINK + 1);
 
-	return mneme_txn_scan(txn, &first, &last, 1, any_take, NULL);
+	int rc = mneme_txn_scan(txn, &first, &last, 1, any_take, NULL);
+
+	return rc == 0 ? edges_any(txn, shards, inode) : rc;
 }

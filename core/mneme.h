@@ -128,6 +128,7 @@ enum mneme_type {
 	MNEME_TYPE_WORDS = 0x48,
 	MNEME_TYPE_USE = 0x4c,        /* how often and when a memory was used */
 	MNEME_TYPE_LINK = 0x50,       /* sub: kind, place: where a file leads */
+	MNEME_TYPE_EDGE = 0x52,       /* sub: inode, kind, inode: links that nobody wrote */
 	MNEME_TYPE_BACKLINK = 0x54,   /* sub: inode, kind, place: what leads here */
 	MNEME_TYPE_MENTION = 0x56,    /* sub: name hash, inode that has it in a link */
 	MNEME_TYPE_COLLECTION = 0x58, /* settings of a directory */

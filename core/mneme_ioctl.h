@@ -206,7 +206,9 @@ struct mneme_ioc_links {
 #define MNEME_IOC_LINK_WIKI 2
 #define MNEME_IOC_LINK_MARKDOWN 3
 #define MNEME_IOC_LINK_SYMLINK 4
-#define MNEME_IOC_LINK_HARD 5 /* another name of this file */
+#define MNEME_IOC_LINK_HARD 5      /* another name of this file */
+#define MNEME_IOC_LINK_NEIGHBOUR 6 /* near by meaning: of a recall only, as is COACCESS */
+#define MNEME_IOC_LINK_COACCESS 7  /* used together */
 
 /* One link; the next one begins at the next multiple of 8 behind its data. data: the path of the
  * other end from the root of the mount, then the label as it is where the link comes from. */
@@ -244,7 +246,8 @@ struct mneme_ioc_recall {
 	__u32 nodes;       /* memories that may be reached, up to 32768; 4096 */
 	__u32 limit;       /* results, up to 1000; 20 */
 	__u32 deadline_us; /* up to a minute; none */
-	__u32 kinds;       /* of links: 1 << MNEME_IOC_LINK_EXPLICIT, ..., SYMLINK; all */
+	__u32 kinds;       /* of links: 1 << MNEME_IOC_LINK_EXPLICIT, ..., SYMLINK, and
+			    * NEIGHBOUR, COACCESS; 0: all */
 	__u32 direction;   /* MNEME_IOC_RECALL_OUT, ...; both */
 	__u32 flags;       /* from here on filled: MNEME_IOC_RECALL_NARROWED, ... */
 	__u32 count, more;

@@ -26,6 +26,8 @@
  *   (i, BACKLINK, from 8 BE, kind 1, place 8 BE)   empty: that link of `from` leads to i
  *   (s, MENTION, position 8 BE, i 8 BE)       empty: a label of i has a name with that position (without
  *                                             .md or .txt); s = position >> 8 mod shards
+ *   (s, EDGE, i 8 BE, kind 1, to 8 BE)       struct names_edge; s = shard of i
+ *   (s, EDGE, i 8 BE, kind | 0x80, from 8 BE) empty: that one of `from` leads to i; s = shard of i
  *   (s, ORPHAN, i 8 BE)                       empty; s = shard of i. i has no name, remove it when
  *                                             nobody has it open, at the latest at the next mount
  *
@@ -135,6 +137,22 @@ struct names_link {
 _Static_assert(sizeof(struct names_link) == 16, "link record");
 _Static_assert(offsetof(struct names_link, weight) == 8, "link record");
 
+/* Links that follow from how files are used, and what they mean. */
+enum names_edge_kind {
+	NAMES_EDGE_NEIGHBOUR = 1, /* near by meaning */
+	NAMES_EDGE_COACCESS = 2,  /* used together */
+	NAMES_EDGE_KINDS,
+};
+enum { NAMES_EDGE_BACK = 0x80, NAMES_EDGE_SUB = 17 };
+
+struct names_edge {
+	uint16_t weight; /* 1..NAMES_WEIGHT_ONE */
+	uint16_t reserved;
+	uint32_t count; /* how often they were used together */
+};
+_Static_assert(sizeof(struct names_edge) == 8, "edge record");
+_Static_assert(offsetof(struct names_edge, count) == 4, "edge record");
+
 struct names_use {
 	uint64_t count;
 	int64_t last_ns; /* since 1970, UTC */
@@ -220,6 +238,19 @@ static inline struct mneme_key names_key_mention(uint32_t shards, uint64_t posit
 				  .type = MNEME_TYPE_MENTION,
 				  .sub = sub,
 				  .sub_length = NAMES_MENTION_SUB};
+}
+
+/* `sub` has NAMES_EDGE_SUB bytes. */
+static inline struct mneme_key names_key_edge(uint32_t shards, uint64_t inode, uint8_t kind,
+					      uint64_t other, uint8_t *sub)
+{
+	names_put_be64(sub, inode);
+	sub[8] = kind;
+	names_put_be64(sub + 9, other);
+	return (struct mneme_key){.inode = inode & (shards - 1),
+				  .type = MNEME_TYPE_EDGE,
+				  .sub = sub,
+				  .sub_length = NAMES_EDGE_SUB};
 }
 
 /* Hash of a name as a position with discriminator 0 (SipHash-2-4 of Aumasson and Bernstein, keyed

@@ -33,6 +33,7 @@ static const struct setting {
 	{"learn", KIND_USE, MEMORY_SETTING_LEARN, "yes or no"},
 	{"decay", KIND_USE, MEMORY_SETTING_DECAY,
 	 "days (of a half-life, from 0.0007 to 36500), never or no"},
+	{"neighbours", KIND_USE, MEMORY_SETTING_NEIGHBOURS, "a number from 0 to 16"},
 };
 enum { SETTINGS = sizeof(settings) / sizeof(settings[0]) };
 
@@ -52,7 +53,8 @@ static const char *origin(struct fs *fs, uint64_t directory, const char *attribu
 }
 
 struct shown {
-	char number[16], embedder[32], learn[32], decay[32], standard[MEMORY_NAME_MAX + 32];
+	char number[16], embedder[32], learn[32], decay[32], near[32],
+		standard[MEMORY_NAME_MAX + 32];
 };
 
 int config_write_text(struct fs *fs, uint64_t directory, char **text, size_t *length)
@@ -73,6 +75,8 @@ int config_write_text(struct fs *fs, uint64_t directory, char **text, size_t *le
 	int is_hidden = memory_is_hidden(fs->memory, directory);
 	int is_chosen = memory_embedder_of(fs->memory, directory, s->embedder);
 	enum mneme_durability mode = durability_of(fs, &directory, 1);
+	int has_near =
+		memory_use_setting(fs->memory, directory, MEMORY_SETTING_NEIGHBOURS, s->near);
 	int learns = memory_use_setting(fs->memory, directory, MEMORY_SETTING_LEARN, s->learn);
 	int fades = memory_use_setting(fs->memory, directory, MEMORY_SETTING_DECAY, s->decay);
 	snprintf(s->standard, sizeof(s->standard), " of the mount (%s)",
@@ -89,7 +93,8 @@ int config_write_text(struct fs *fs, uint64_t directory, char **text, size_t *le
 		"embedder=%s  # of texts: %s%s\n"
 		"durability=%s  # of what is written: %s (the mount: %s)\n"
 		"learn=%s  # are uses counted: %s\n"
-		"decay=%s  # days until what is not used has faded by half: %s\n",
+		"decay=%s  # days until what is not used has faded by half: %s\n"
+		"neighbours=%s  # links to so many files near by meaning: %s\n",
 		s->number, origin(fs, directory, MEMORY_SETTING_DIM, dim != 0), metrics[metric],
 		origin(fs, directory, MEMORY_SETTING_METRIC, metric != VECTORS_COSINE),
 		is_hidden ? "no" : "yes", origin(fs, directory, NAMES_ROBOTS, is_hidden),
@@ -98,7 +103,8 @@ int config_write_text(struct fs *fs, uint64_t directory, char **text, size_t *le
 		origin(fs, directory, DURABILITY_ATTRIBUTE, mode != 0),
 		modes[fs->options.durability], learns ? s->learn : "no",
 		origin(fs, directory, MEMORY_SETTING_LEARN, learns), fades ? s->decay : "no",
-		origin(fs, directory, MEMORY_SETTING_DECAY, fades));
+		origin(fs, directory, MEMORY_SETTING_DECAY, fades), has_near ? s->near : "0",
+		origin(fs, directory, MEMORY_SETTING_NEIGHBOURS, has_near));
 	*length = n < TEXT ? (size_t)n : TEXT - 1;
 	return 0;
 }
@@ -155,7 +161,7 @@ static int line_parse(struct fs *fs, const char *text, size_t length, struct lin
 	if (!out->setting)
 		snprintf(why, CONFIG_WHY,
 			 "there is no setting '%.*s': dim, metric, index, embedder, durability, "
-			 "learn, decay",
+			 "learn, decay, neighbours",
 			 shown, text);
 	else if (!equals)
 		snprintf(why, CONFIG_WHY, "%s wants a value: %s=...", out->setting->name,

@@ -123,7 +123,7 @@ OWN_FRAME static int remove_rest_try(struct fs *fs, uint64_t ino, uint64_t most)
 	if (err && err != -ENOENT)
 		goto abort;
 	int has_record = !err;
-	err = links_any(txn, ino);
+	err = links_any(txn, mneme_shards(fs->engine), ino);
 	if (err) {
 		err = err > 0 ? -EBUSY : err;
 		goto abort;

@@ -113,11 +113,13 @@ static int kinds_take(uint32_t kinds, struct recall_query *q)
 	static const uint8_t types[] = {[MNEME_IOC_LINK_EXPLICIT] = GRAPH_EXPLICIT,
 					[MNEME_IOC_LINK_WIKI] = GRAPH_WIKI,
 					[MNEME_IOC_LINK_MARKDOWN] = GRAPH_MARKDOWN,
-					[MNEME_IOC_LINK_SYMLINK] = GRAPH_SYMLINK};
+					[MNEME_IOC_LINK_SYMLINK] = GRAPH_SYMLINK,
+					[MNEME_IOC_LINK_NEIGHBOUR] = GRAPH_NEIGHBOUR,
+					[MNEME_IOC_LINK_COACCESS] = GRAPH_COACCESS};
 
 	if (!kinds)
 		return 0;
-	if (kinds & 1 || kinds >> sizeof(types))
+	if (kinds & (1u | 1u << MNEME_IOC_LINK_HARD) || kinds >> sizeof(types))
 		return -EINVAL;
 	q->spread.types = 0;
 	for (unsigned k = 1; k < sizeof(types); k++)

@@ -293,8 +293,9 @@ static int is_setting(const char *name)
 static int is_of_use(const char *name)
 {
 	static const char *const names[] = {
-		MEMORY_PINNED,  MEMORY_CONFIDENCE, MEMORY_ACCESS_COUNT,  MEMORY_LAST_ACCESS,
-		MEMORY_CREATED, MEMORY_ACTIVATION, MEMORY_SETTING_LEARN, MEMORY_SETTING_DECAY};
+		MEMORY_PINNED,        MEMORY_CONFIDENCE,    MEMORY_ACCESS_COUNT,
+		MEMORY_LAST_ACCESS,   MEMORY_CREATED,       MEMORY_ACTIVATION,
+		MEMORY_SETTING_LEARN, MEMORY_SETTING_DECAY, MEMORY_SETTING_NEIGHBOURS};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (!strcmp(names[i], name))
@@ -311,6 +312,8 @@ static void memory_follow(struct fs *fs, const struct change *change)
 		fs_touch(fs, change->ino);
 	else if (is_setting(change->name))
 		memory_settings_changed(fs->memory);
+	else if (!strcmp(change->name, MEMORY_SETTING_NEIGHBOURS))
+		memory_neighbours_changed(fs->memory);
 	memory_changed(fs->memory);
 }
 

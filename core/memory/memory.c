@@ -75,6 +75,7 @@ void memory_drop(struct memory *mem, uint64_t inode)
 	memory_index_remove(mem, inode);
 	spaces_remove(mem->spaces, inode);
 	use_drop(mem, inode);
+	pending_remove(&mem->near_waiting, inode);
 	memory_changed(mem);
 }
 
@@ -344,6 +345,8 @@ int memory_open(struct mneme *engine, const struct memory_options *options, stru
 		rc = recall_start(mem);
 	if (rc == 0)
 		rc = use_start(mem);
+	if (rc == 0)
+		rc = together_start(mem);
 	if (rc == 0 && !mem->read_only)
 		rc = memory_fresh_start(mem);
 	if (rc == 0 && !mem->read_only)
@@ -368,6 +371,7 @@ void memory_close(struct memory *mem)
 	memory_fresh_stop(mem);
 	memory_work_stop(mem);
 	use_stop(mem);
+	together_stop(mem);
 	recall_stop(mem);
 	memory_watch_stop(mem);
 	memory_upkeep_stop(mem);

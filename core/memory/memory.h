@@ -133,13 +133,16 @@ typedef int memory_allow(void *arg, uint64_t inode, uint64_t directory);
 #define MEMORY_LAST_ACCESS "user.mneme.last_access"
 #define MEMORY_CREATED "user.mneme.created"
 #define MEMORY_ACTIVATION "user.mneme.activation"
-#define MEMORY_SETTING_LEARN "user.mneme.learn" /* "yes", "no" */
-#define MEMORY_SETTING_DECAY "user.mneme.decay" /* days of a half-life, "never", "no" */
+#define MEMORY_SETTING_LEARN "user.mneme.learn"           /* "yes", "no" */
+#define MEMORY_SETTING_DECAY "user.mneme.decay"           /* days of a half-life, "never", "no" */
+#define MEMORY_SETTING_NEIGHBOURS "user.mneme.neighbours" /* 0 .. 16 */
 /* Whether one of these may be set so: -EINVAL; -EPERM: it is computed. 0: it may be set now. */
 int memory_use_check(struct memory *mem, const char *name, const void *value, size_t length);
 /* What one of those of a file says. -ENODATA: nothing; -ENOENT: it is none of them. */
 int memory_use_describe(struct memory *mem, uint64_t inode, const char *name, char *text,
 			size_t size);
+/* After MEMORY_SETTING_NEIGHBOURS of a directory changed: the files follow. */
+void memory_neighbours_changed(struct memory *mem);
 /* 1: `value` (32 bytes) is what the inode or the nearest directory above sets. */
 int memory_use_setting(struct memory *mem, uint64_t inode, const char *name, char *value);
 
@@ -242,6 +245,7 @@ struct memory_query {
 	const void *caller;
 	size_t caller_length;
 	uint64_t deadline_ns; /* CLOCK_MONOTONIC; 0: none */
+	int uncounted;        /* 1: the answer is for nobody: it is no use of what is in it */
 };
 
 struct memory_result {

@@ -558,6 +558,8 @@ static int step_store(struct memory_job *j)
 						   j->count, j->vectors));
 	else if (rc == 0)
 		memory_index_remove(mem, j->inode);
+	if (rc == 0)
+		together_embedded(mem, j->inode);
 	return rc;
 }
 

@@ -11,6 +11,7 @@
 #include "core/memory/memory.h"
 #include "core/memory/memory_models.h"
 #include "core/memory/passages.h"
+#include "core/memory/together.h"
 #include "core/memory/use.h"
 #include "core/names.h"
 #include "core/search/collection.h"
@@ -127,9 +128,11 @@ struct memory {
 	struct memory_fresh fresh;
 	struct memory_snapshot snapshot;
 	struct memory_use use;
-	struct recall *recall;  /* [I] NULL while it is opened and closed */
-	uint64_t changes;       /* [index] how often a file was put or removed */
-	int is_loaded;          /* [I] the open got as far as that */
+	struct memory_together together;
+	struct pending near_waiting; /* whose neighbours are to be found */
+	struct recall *recall;       /* [I] NULL while it is opened and closed */
+	uint64_t changes;            /* [index] how often a file was put or removed */
+	int is_loaded;               /* [I] the open got as far as that */
 	_Atomic int has_errors; /* [A] some file could not be embedded: it is tried again at open */
 	_Atomic int mentions;   /* [A] some file has, or had, a link */
 	char mounted_at[MEMORY_PATH_MAX]; /* [I] "": nowhere */

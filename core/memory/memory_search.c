@@ -754,7 +754,8 @@ int memory_search(struct memory *mem, const struct memory_query *query, struct m
 				     answer_bytes(answer->count) + answer->paths_size);
 	}
 	if (rc == 0) {
-		use_note_answer(mem, query->like, answer);
+		if (!query->uncounted)
+			use_note_answer(mem, query->like, answer);
 		*out = answer;
 	}
 	alloc_free(key);

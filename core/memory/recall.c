@@ -8,7 +8,6 @@
 #include "core/memory/recall_inside.h"
 #include "core/memory/use.h"
 #include "pool/alloc.h"
-#include "pool/frame.h"
 
 #include <errno.h>
 #include <string.h>
@@ -212,17 +211,15 @@ static int run_wait(struct recall_run *run)
 }
 
 /* What was asked about, and what came of it, was used. */
-OWN_FRAME static void note(struct memory *mem, const struct recall_query *q,
-			   const struct recall_answer *answer)
+static void note(struct memory *mem, struct recall_run *run)
 {
-	uint64_t inodes[RECALL_SEEDS_MAX + USE_BEST];
 	unsigned count = 0;
 
-	for (uint32_t i = 0; i < q->count; i++)
-		inodes[count++] = q->from[i].id;
-	for (uint32_t i = 0; i < answer->count && i < USE_BEST; i++)
-		inodes[count++] = answer->results[i].inode;
-	use_note(mem, inodes, count);
+	for (uint32_t i = 0; i < run->query->count; i++)
+		run->used[count++] = run->query->from[i].id;
+	for (uint32_t i = 0; i < run->answer.count && i < USE_BEST; i++)
+		run->used[count++] = run->answer.results[i].inode;
+	use_note(mem, run->used, count);
 }
 
 int recall_ask(struct memory *mem, const struct recall_query *q, const struct recall_answer **out)
@@ -256,7 +253,7 @@ int recall_ask(struct memory *mem, const struct recall_query *q, const struct re
 	}
 	histogram_record(&recall->latency, bridge_now_ns() - begin);
 	if (!q->without_paths)
-		note(mem, q, &run->answer);
+		note(mem, run);
 	*out = &run->answer;
 	return 0;
 }

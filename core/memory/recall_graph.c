@@ -6,6 +6,7 @@
  *            is. What a merge could not do is done by reading all links again.
  * Threading: `merging` for a whole merge.
  */
+#include "core/edges.h"
 #include "core/memory/recall_inside.h"
 #include "core/store/background.h"
 #include "pool/alloc.h"
@@ -37,6 +38,9 @@ static int is_link(const struct link *link)
 	       link->weight <= NAMES_WEIGHT_ONE;
 }
 
+static const uint8_t edge_types[NAMES_EDGE_KINDS] = {
+	[NAMES_EDGE_NEIGHBOUR] = GRAPH_NEIGHBOUR, [NAMES_EDGE_COACCESS] = GRAPH_COACCESS};
+
 /* By target and kind, the strongest last: the graph believes the last one. */
 static int compare_links(const void *a, const void *b)
 {
@@ -56,6 +60,30 @@ static int file_load(struct recall *recall, uint64_t from, struct links *out)
 	if (rc == 0 && out->count)
 		qsort(out->list, out->count, sizeof out->list[0], compare_links);
 	return rc;
+}
+
+static int edges_tell(uint64_t from, const struct edges *edges, graph_take *take, void *arg)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; i < edges->count && rc == 0; i++) {
+		const struct edge *e = &edges->list[i];
+		struct graph_change change = {.link = {.from = from,
+						       .to = e->to,
+						       .weight = e->weight,
+						       .type = edge_types[e->kind]}};
+		if (e->weight && e->weight <= NAMES_WEIGHT_ONE)
+			rc = take(arg, &change);
+	}
+	return rc;
+}
+
+static int has_edge(const struct edges *edges, uint64_t to, uint8_t type)
+{
+	for (uint32_t i = 0; i < edges->count; i++)
+		if (edges->list[i].to == to && edge_types[edges->list[i].kind] == type)
+			return 1;
+	return 0;
 }
 
 static int file_tell(uint64_t from, const struct links *links, graph_take *take, void *arg)
@@ -94,17 +122,24 @@ static int file_merge(struct recall *recall, const struct graph *old, uint64_t f
 {
 	struct links links = {0};
 	uint32_t n = graph_find(old, from);
+	struct edges edges = {.count = 0};
 	int rc = file_load(recall, from, &links);
+
+	if (rc == 0)
+		rc = edges_load(recall->mem->engine, from, &edges);
 
 	for (uint32_t k = 0; rc == 0 && n != GRAPH_NONE && k < old->nodes[n].out_count; k++) {
 		const struct graph_edge *edge = graph_out(old, &old->nodes[n], k);
 		struct graph_change change = {
 			.link = {.from = from, .to = old->nodes[edge->to].id, .type = edge->type}};
-		if (!has_link(&links, change.link.to, edge->type))
+		if (!has_link(&links, change.link.to, edge->type) &&
+		    !has_edge(&edges, change.link.to, edge->type))
 			rc = graph_live_change(recall->live, &change);
 	}
 	if (rc == 0)
 		rc = file_tell(from, &links, live_take, recall->live);
+	if (rc == 0)
+		rc = edges_tell(from, &edges, live_take, recall->live);
 	links_fini(&links);
 	return rc;
 }
@@ -141,18 +176,21 @@ static int compare_files(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Every link has a name in its label, so the mentions know all files that have one. */
+/* Every link that is written has a name in its label, so the mentions know all files that have one. */
 static int source(void *arg, graph_take *take, void *take_arg)
 {
 	struct recall *recall = arg;
 	struct files files = {0};
 	int rc = links_mentions(recall->mem->engine, file_note, &files);
 
+	if (rc >= 0)
+		rc = edges_sources(recall->mem->engine, file_note, &files);
 	rc = rc < 0 ? rc : files.rc;
 	if (files.count)
 		qsort(files.list, files.count, sizeof files.list[0], compare_files);
 	for (size_t i = 0; i < files.count && rc == 0; i++) {
 		struct links links = {0};
+		struct edges edges = {.count = 0};
 		if (i && files.list[i] == files.list[i - 1])
 			continue;
 		if (atomic_load_explicit(&recall->mem->upkeep.stop, memory_order_relaxed))
@@ -161,6 +199,10 @@ static int source(void *arg, graph_take *take, void *take_arg)
 			rc = file_load(recall, files.list[i], &links);
 		if (rc == 0)
 			rc = file_tell(files.list[i], &links, take, take_arg);
+		if (rc == 0)
+			rc = edges_load(recall->mem->engine, files.list[i], &edges);
+		if (rc == 0)
+			rc = edges_tell(files.list[i], &edges, take, take_arg);
 		links_fini(&links);
 	}
 	alloc_free(files.list);

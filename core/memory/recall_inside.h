@@ -18,6 +18,7 @@ struct recall_run {
 	char *names;
 	size_t names_size, names_used;
 	char path[1 + MEMORY_PATH_MAX];
+	uint64_t used[RECALL_SEEDS_MAX + USE_BEST];
 	struct recall_answer answer;
 	int status, done; /* [lock] */
 	int is_busy;      /* [lock] it has an owner */

@@ -100,18 +100,18 @@ static int kind_take(struct recall_query *q, const json_t *value, char *why)
 	static const struct {
 		const char *name;
 		enum graph_type type;
-	} kinds[] = {{"explicit", GRAPH_EXPLICIT},
-		     {"wiki", GRAPH_WIKI},
-		     {"markdown", GRAPH_MARKDOWN},
-		     {"symlink", GRAPH_SYMLINK}};
+	} kinds[] = {{"explicit", GRAPH_EXPLICIT},   {"wiki", GRAPH_WIKI},
+		     {"markdown", GRAPH_MARKDOWN},   {"symlink", GRAPH_SYMLINK},
+		     {"neighbour", GRAPH_NEIGHBOUR}, {"coaccess", GRAPH_COACCESS}};
 	const char *text = json_string_value(value);
 
-	for (int i = 0; i < 4 && text; i++)
+	for (int i = 0; i < GRAPH_TYPES && text; i++)
 		if (!strcmp(kinds[i].name, text)) {
 			q->spread.types |= 1u << kinds[i].type;
 			return 0;
 		}
-	return refuse(why, "kinds are explicit, wiki, markdown and symlink%s%.80s",
+	return refuse(why,
+		      "kinds are explicit, wiki, markdown, symlink, neighbour and coaccess%s%.80s",
 		      text ? ", not " : "", text ? text : "");
 }
 

@@ -4,6 +4,7 @@
  */
 #include "core/memory/use.h"
 
+#include "core/edges.h"
 #include "core/memory/memory_inside.h"
 #include "core/store/background.h"
 #include "pool/alloc.h"
@@ -89,7 +90,10 @@ int memory_use_check(struct memory *mem, const char *name, const void *value, si
 		return strcmp(text, "1") ? -EINVAL : 0;
 	if (!strcmp(name, MEMORY_CONFIDENCE))
 		return number_parse(text, 0, 1, &number);
-	if (!strcmp(name, MEMORY_SETTING_LEARN) ? !is_yes_or_no(text) : decay_parse(text, &number))
+	if (!strcmp(name, MEMORY_SETTING_LEARN) ? !is_yes_or_no(text)
+	    : !strcmp(name, MEMORY_SETTING_NEIGHBOURS)
+		    ? number_parse(text, 0, EDGES_MAX, &number) || number != floor(number)
+		    : decay_parse(text, &number))
 		return -EINVAL;
 	if (is_on(mem))
 		return 0;
@@ -144,7 +148,7 @@ static uint32_t slot_of(const struct use_entry *table, uint64_t inode)
 	return at;
 }
 
-/* [lock] 1: the first one that waits. */
+/* [lock] 1: it counts. */
 static int entry_count(struct memory_use *use, uint64_t inode, int64_t now)
 {
 	if (!use->waiting)
@@ -160,20 +164,20 @@ static int entry_count(struct memory_use *use, uint64_t inode, int64_t now)
 	}
 	if (e->inode && now >= e->last_ns && now - e->last_ns < USE_ONCE_MS * 1000000ll)
 		return 0;
-	int is_first = !use->count;
 	use->count += !e->inode;
 	e->inode = inode;
 	e->count++;
 	e->last_ns = now;
 	use->counted++;
-	return is_first;
+	return 1;
 }
 
-void use_note(struct memory *mem, const uint64_t *inodes, unsigned count)
+OWN_FRAME void use_note(struct memory *mem, const uint64_t *inodes, unsigned count)
 {
 	struct memory_use *use = &mem->use;
+	uint64_t together[TOGETHER_BEST];
 	int64_t now = now_real_ns();
-	int is_first = 0;
+	unsigned best = 0, counted = 0;
 
 	if (!is_on(mem) || !use->alarm)
 		return;
@@ -181,11 +185,15 @@ void use_note(struct memory *mem, const uint64_t *inodes, unsigned count)
 		if (!learns(mem, inodes[i]))
 			continue;
 		pthread_mutex_lock(&use->lock);
-		is_first |= entry_count(use, inodes[i], now);
+		counted += (unsigned)entry_count(use, inodes[i], now);
 		pthread_mutex_unlock(&use->lock);
+		if (best < TOGETHER_BEST)
+			together[best++] = inodes[i];
 	}
-	if (is_first)
-		bridge_periodic_at(use->alarm, bridge_now_ns() + USE_WRITE_S * 1000000000ull);
+	if (!counted) /* all of it is the question of a moment ago */
+		return;
+	together_note(mem, together, best);
+	bridge_periodic_at(use->alarm, bridge_now_ns() + USE_WRITE_S * 1000000000ull);
 }
 
 OWN_FRAME void use_note_answer(struct memory *mem, uint64_t asked,
@@ -336,6 +344,7 @@ static void write_waiting(void *arg, int status)
 	if (table)
 		table_write(mem, table);
 	alloc_free(table);
+	together_write(mem);
 }
 
 int use_start(struct memory *mem)

@@ -107,6 +107,10 @@ static const char *key_has(const struct mneme_key *key, const void *value, size_
 		return sub_names(key, 0, memory) ? "a link from it" : NULL;
 	case MNEME_TYPE_MENTION:
 		return sub_names(key, 8, memory) ? "a name in a link of it" : NULL;
+	case MNEME_TYPE_EDGE:
+		return sub_names(key, 0, memory) || sub_names(key, 9, memory)
+			       ? "a link of use or meaning of it"
+			       : NULL;
 	case MNEME_TYPE_ORPHAN:
 		return sub_names(key, 0, memory) ? "a note that it is to be removed" : NULL;
 	default:

@@ -154,12 +154,34 @@ static void see_mention(struct names_check *n, const struct names_row *row)
 		   "a name is watched for that is in no link");
 }
 
+/* It is there at both ends, and both are files. */
+static void see_edge(struct names_check *n, const struct names_row *row)
+{
+	uint8_t sub[NAMES_EDGE_SUB];
+
+	if (row->key.sub_length == NAMES_EDGE_SUB) {
+		uint64_t inode = names_get_be64(row->sub), other = names_get_be64(row->sub + 9);
+		uint8_t kind = row->sub[8] & ~NAMES_EDGE_BACK;
+		struct mneme_key end =
+			names_key_edge(n->shards, other, row->sub[8] ^ NAMES_EDGE_BACK, inode, sub);
+		size_t length = row->sub[8] & NAMES_EDGE_BACK ? 0 : sizeof(struct names_edge);
+		if (kind && kind < NAMES_EDGE_KINDS && row->value_length == length &&
+		    (inode & (n->shards - 1)) == row->key.inode && names_has(n, &end) &&
+		    has_record(n, inode) && has_record(n, other))
+			return;
+	}
+	names_find(n, REPAIR(n, names_delete(n, &row->key)),
+		   "a link of use or meaning has one end only");
+}
+
 void check_links_row(struct names_check *n, const struct names_row *row)
 {
 	if (n->records_only)
 		return;
 	if (row->key.type == MNEME_TYPE_MENTION)
 		see_mention(n, row);
+	else if (row->key.type == MNEME_TYPE_EDGE)
+		see_edge(n, row);
 	else if (row->key.type == MNEME_TYPE_LINK)
 		see_link(n, row);
 	else if (row->key.type == MNEME_TYPE_BACKLINK)

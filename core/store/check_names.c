@@ -318,7 +318,7 @@ static void see_row(struct names_check *n, const struct names_row *row)
 	if (row->key.inode < n->shards) {
 		if (row->key.type == MNEME_TYPE_ORPHAN)
 			see_orphan(n, row);
-		else if (row->key.type == MNEME_TYPE_MENTION)
+		else if (row->key.type == MNEME_TYPE_MENTION || row->key.type == MNEME_TYPE_EDGE)
 			check_links_row(n, row);
 		return;
 	}

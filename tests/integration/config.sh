@@ -44,7 +44,7 @@ check wrong_metric refused 'metric wants cosine, dot or l2' metric=l3
 check wrong_dim refused 'dim wants a number of dimensions from 1 to 4096' dim=0
 check wrong_index refused 'index wants yes or no' index=maybe
 check no_value refused 'dim wants a value' dim
-check unknown refused "there is no setting 'colour': dim, metric, index, embedder, durability, learn, decay" colour=red
+check unknown refused "there is no setting 'colour': dim, metric, index, embedder, durability, learn, decay, neighbours" colour=red
 check wrong_embedder refused 'embedder wants builtin, hash, http, command or none' embedder=other
 check durability refused 'durability wants buffered or strict' durability=memory
 check strict eval 'mneme config -C vectors durability=strict && shows vectors "durability=strict  # .*set here"'
