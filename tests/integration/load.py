@@ -18,8 +18,8 @@ def write(path, chance):
             os.fsync(f.fileno())
 
 
-def map_write(path, chance):
-    with open(path, "r+b") as f:
+def map_write(path, chance):  # a file that nobody makes shorter: that would be a SIGBUS
+    with open(path + ".map", "ab+") as f:
         os.ftruncate(f.fileno(), 40000)
         with mmap.mmap(f.fileno(), 40000) as m:
             at = chance.randrange(39000)
