@@ -3,6 +3,7 @@
 #ifndef MNEME_CORE_SEARCH_INDEX_PRIVATE_H
 #define MNEME_CORE_SEARCH_INDEX_PRIVATE_H
 
+#include "core/search/index/vgraph.h"
 #include "core/search/index/index.h"
 #include "core/search/index/partitions.h"
 
@@ -10,7 +11,8 @@ enum { INDEX_RERANK_MAX = 1 << 20 };
 
 struct index {
 	enum index_kind kind;
-	struct partitions *partitions; /* NULL where the kind is flat */
+	struct partitions *partitions; /* of that kind, or NULL */
+	struct vgraph *graph;          /* the same */
 	struct index_level levels[INDEX_LEVELS];
 };
 
