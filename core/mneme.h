@@ -241,6 +241,10 @@ MNEME_EXPORT int mneme_txn_scan(struct mneme_txn *txn, const struct mneme_key *f
 /* Applies and logs everything, frees the transaction whatever it returns. -EAGAIN: a read value
  * changed meanwhile, nothing was applied. */
 MNEME_EXPORT int mneme_txn_commit(struct mneme_txn *txn, enum mneme_durability durability);
+/* The same without waiting for the disk. *lsn is 0, or the position that mneme_sync_to() has to reach
+ * before the changes are as durable as `durability` says; others may see them before that. */
+MNEME_EXPORT int mneme_txn_commit_async(struct mneme_txn *txn, enum mneme_durability durability,
+					uint64_t *lsn);
 MNEME_EXPORT void mneme_txn_abort(struct mneme_txn *txn); /* accepts NULL */
 
 /* Runs `body` in an optimistic transaction and commits, again after -EAGAIN with jittered

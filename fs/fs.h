@@ -85,6 +85,11 @@ void op_reply_create(struct op *op, uint64_t ino, const struct names_inode *inod
 void op_reply_negative(struct op *op);
 void op_reply_attr(struct op *op, uint64_t ino, const struct names_inode *inode);
 void op_reply_ioctl(struct op *op, int result, const void *data, size_t size);
+/* Waits for what this request has committed and that its answer may not precede; the replies above that a
+ * change can end with do that themselves. */
+int op_settle(struct op *op);
+/* A commit of this thread has to be durable before the answer; outside of a request, now. */
+int op_commit(struct fs *fs, uint64_t lsn);
 /* For replies that are sent otherwise: libfuse is called between op_sending() and op_sent(), unless
  * nobody waits for the answer any more (-ENOTCONN); op_end() ends the request. */
 int op_sending(struct op *op);

@@ -67,8 +67,11 @@ int fs_commit(struct fs *fs, struct mneme_txn *txn, enum mneme_durability durabi
 	      const uint64_t *inodes, unsigned count)
 {
 	uint64_t seen = reaper_removals(fs->reaper);
-	int err = mneme_txn_commit(txn, durability ? durability : wanted);
+	uint64_t wait_for;
+	int err = mneme_txn_commit_async(txn, durability ? durability : wanted, &wait_for);
 
+	if (!err && wait_for)
+		err = op_commit(fs, wait_for);
 	if (err)
 		return after_deletions(fs, err, seen);
 	uint64_t lsn = mneme_lsn_last(fs->engine);

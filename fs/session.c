@@ -181,8 +181,8 @@ static int kernel_has_uring(void)
 	return value == 'Y';
 }
 
-/* Each change waits for the disk then, in the thread that took the request. A ring has one for each
- * core, so there would be no group of changes to write at once. */
+/* Each change waits for the disk then. A ring has one thread for each core, and to hand the answers over
+ * (op.c) costs more than to wait in one of many: 16 clients get 0.78 of the files. */
 static int requests_wait(const struct fs_session *session)
 {
 	return session->fs.options.durability == MNEME_DURABILITY_STRICT;

@@ -28,7 +28,7 @@ struct uring {
 	pthread_mutex_t mutex;
 	pthread_cond_t changed;
 	_Atomic unsigned callers; /* [A] who waits to be let in */
-	unsigned held;            /* requests */
+	_Atomic unsigned held;    /* [A] requests; changed under the mutex */
 	int is_open;              /* its thread stands still and lets others in */
 	int is_taken;             /* one is in */
 	int is_over;              /* its thread has ended */
@@ -150,6 +150,12 @@ void uring_flush(void)
 		library_submit(own->ring);
 }
 
+int uring_has_more(void)
+{
+	return own && (atomic_load_explicit(&own->held, memory_order_relaxed) ||
+		       io_uring_cq_ready(own->ring) > 1);
+}
+
 void uring_hold(struct uring *u, void (*hurry)(void *), void *arg)
 {
 	pthread_mutex_lock(&u->mutex);
@@ -229,6 +235,11 @@ struct uring *uring_of_thread(void)
 
 void uring_flush(void)
 {
+}
+
+int uring_has_more(void)
+{
+	return 0;
 }
 
 void uring_hold(struct uring *u, void (*hurry)(void *), void *arg)

@@ -15,7 +15,8 @@
  *
  * Invariants: a ring is submitted to by its own thread only. A handler that has answered neither waits
  *            nor tells the kernel anything before it returns: its answer may still be in the queue.
- * Threading: uring_of_thread(), uring_flush() and uring_hold(): the ring's thread. The others: any other.
+ * Threading: uring_of_thread(), uring_flush(), uring_has_more() and uring_hold(): the ring's thread. The
+ *            others: any other.
  * Failure:   where libfuse's calls do not come here (another libfuse, no rings) there is no ring of a
  *            thread, and nothing can be held.
  * Source:    io_uring_enter(2), IORING_OP_MSG_RING; Documentation/filesystems/fuse-io-uring.rst of Linux.
@@ -29,6 +30,8 @@ struct uring;
 struct uring *uring_of_thread(void);
 /* Sends the answers of this thread that are still in its queue: before something that takes long. */
 void uring_flush(void);
+/* 1: more requests have come to this thread than the one that it serves. */
+int uring_has_more(void);
 /* One request more stays open after its handler. When the ring's thread ends, `hurry` is called there: it
  * lets those end soon that work on such requests. */
 void uring_hold(struct uring *ring, void (*hurry)(void *), void *arg);

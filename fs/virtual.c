@@ -493,6 +493,8 @@ void virtual_reply_node(struct op *op, struct vnode *made, int err)
 	struct fuse_entry_param entry;
 
 	if (!err)
+		err = op_settle(op);
+	if (!err)
 		err = publish(fs->virtual_nodes, made);
 	if (err) {
 		if (made)

@@ -717,16 +717,11 @@ int commit_make_room(struct mneme *m, int why)
 	return rc;
 }
 
-int commit_finish(struct mneme *m, enum mneme_durability durability, uint64_t lsn)
+void commit_done(struct mneme *m, uint64_t lsn)
 {
 	last_commit.lsn = lsn;
 	last_commit.heap = m->heap.number;
 	background_poke(m);
-	if (durability != MNEME_DURABILITY_STRICT || !lsn)
-		return 0;
-	int rc;
-	LAYER(log, rc = mneme_sync_to(m, lsn));
-	return rc;
 }
 
 uint64_t mneme_lsn_last(const struct mneme *m)
@@ -753,9 +748,14 @@ int commit_single(struct mneme *m, struct commit_op *op, enum mneme_durability a
 		rc = commit_apply(m, op, 1, 0, durability != MNEME_DURABILITY_MEMORY, &lsn);
 		lock_write_done(&s->lock);
 		if (rc == 0)
-			return commit_finish(m, durability, lsn);
+			break;
 	} while ((rc == -EAGAIN || rc == -ENOBUFS || rc == -EINPROGRESS ||
 		  (rc == -ENOSPC && !commit_gives_up(++full))) &&
 		 (rc = commit_make_room(m, rc)) == 0);
+	if (rc < 0)
+		return rc;
+	commit_done(m, lsn);
+	if (durability == MNEME_DURABILITY_STRICT && lsn)
+		LAYER(log, rc = mneme_sync_to(m, lsn));
 	return rc;
 }

@@ -60,8 +60,8 @@ static inline int commit_durability_is_known(enum mneme_durability durability)
 /* How many there were since the open, logged or not: another number after each. It is counted before the
  * locks are given up. */
 uint64_t commit_count(struct mneme *m);
-/* After unlocking: waits as the durability says, and wakes the background where it is due. */
-int commit_finish(struct mneme *m, enum mneme_durability durability, uint64_t lsn);
+/* After unlocking: notes the position for mneme_lsn_last(), and wakes the background where it is due. */
+void commit_done(struct mneme *m, uint64_t lsn);
 /* Lock, apply, unlock, finish for operations of one shard, with room made as needed. */
 int commit_single(struct mneme *m, struct commit_op *op, enum mneme_durability durability);
 

@@ -473,8 +473,9 @@ static int commit_try(struct mneme_txn *txn, enum mneme_durability durability, u
 	return rc;
 }
 
-int mneme_txn_commit(struct mneme_txn *txn, enum mneme_durability asked)
+int mneme_txn_commit_async(struct mneme_txn *txn, enum mneme_durability asked, uint64_t *wait_for)
 {
+	*wait_for = 0;
 	if (!txn)
 		return -EINVAL;
 	if (!commit_durability_is_known(asked)) {
@@ -514,7 +515,22 @@ int mneme_txn_commit(struct mneme_txn *txn, enum mneme_durability asked)
 	}
 	int wrote = txn->count != 0;
 	txn_give(txn);
-	return rc == 0 && wrote ? commit_finish(m, durability, lsn) : rc;
+	if (rc < 0 || !wrote)
+		return rc;
+	commit_done(m, lsn);
+	*wait_for = durability == MNEME_DURABILITY_STRICT ? lsn : 0;
+	return 0;
+}
+
+int mneme_txn_commit(struct mneme_txn *txn, enum mneme_durability asked)
+{
+	struct mneme *m = txn ? txn->m : NULL;
+	uint64_t wait_for;
+	int rc = mneme_txn_commit_async(txn, asked, &wait_for);
+
+	if (rc == 0 && wait_for)
+		LAYER(log, rc = mneme_sync_to(m, wait_for));
+	return rc;
 }
 
 void mneme_txn_abort(struct mneme_txn *txn)

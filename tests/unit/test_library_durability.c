@@ -384,6 +384,31 @@ START_TEST(test_last_position_is_of_the_store_that_is_asked)
 }
 END_TEST
 
+START_TEST(test_an_async_commit_says_what_to_wait_for)
+{
+	const enum mneme_durability asked[] = {MNEME_DURABILITY_MEMORY, MNEME_DURABILITY_BUFFERED,
+					       MNEME_DURABILITY_STRICT};
+	struct mneme_key key = {.inode = 8, .type = MNEME_TYPE_USER};
+	struct mneme_txn *txn;
+	uint64_t lsn = 7;
+
+	ck_assert_int_eq(mneme_txn_commit_async(NULL, 0, &lsn), -EINVAL);
+	ck_assert_uint_eq(lsn, 0);
+	for (int i = 0; i < 3; i++) {
+		ck_assert_int_eq(mneme_txn_begin(m, 0, &txn), 0);
+		ck_assert_int_eq(mneme_txn_put(txn, &key, &asked[i], sizeof asked[i]), 0);
+		ck_assert_int_eq(mneme_txn_commit_async(txn, asked[i], &lsn), 0);
+		ck_assert_int_eq(lsn != 0, asked[i] == MNEME_DURABILITY_STRICT);
+	}
+	ck_assert_uint_eq(lsn, mneme_lsn_last(m));
+	ck_assert_int_eq(mneme_sync_to(m, lsn), 0);
+	ck_assert_uint_ge(mneme_lsn_durable(m), lsn);
+	ck_assert_int_eq(mneme_txn_begin(m, 0, &txn), 0); /* nothing in it */
+	ck_assert_int_eq(mneme_txn_commit_async(txn, MNEME_DURABILITY_STRICT, &lsn), 0);
+	ck_assert_uint_eq(lsn, 0);
+}
+END_TEST
+
 static void put_at_the_largest_inode(void)
 {
 	struct mneme_key key = {.inode = UINT64_MAX, .type = MNEME_TYPE_USER};
@@ -411,4 +436,5 @@ UNIT_MAIN_WITH("library_durability", directory_make, directory_remove,
 	       test_mixed_durabilities_in_several_shards_cost_few_checkpoints,
 	       test_a_copy_of_another_log_proves_nothing,
 	       test_last_position_is_of_the_store_that_is_asked,
+	       test_an_async_commit_says_what_to_wait_for,
 	       test_inodes_that_are_given_out_are_not_the_engines)
