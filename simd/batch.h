@@ -136,20 +136,6 @@ static int64_t sum_i64(const int64_t *values, size_t n)
 
 #include "simd/bitmap.h"
 
-static uint32_t pq4_near(const uint8_t *codes, size_t m, const uint8_t *lut, const float *adds,
-			 const float *scales, const struct simd_line *line, float *out)
-{
-	uint16_t sums[32];
-
-	pq4_scan(codes, 1, m, lut, sums);
-	for (int v = 0; v < 32; v++) {
-		float product = line->step * (float)sums[v] + line->offset;
-		out[v] = line->base + adds[v] + scales[v] * product;
-		out[v + 32] = INFINITY;
-	}
-	return (uint32_t)MASK64_F32(out, SIMD_LT, line->bar);
-}
-
 #define KERNEL_SET(form, type)                                                                     \
 	{                                                                                          \
 		form##_l2_##type, form##_dot_##type, form##_cos_##type                             \
@@ -167,4 +153,4 @@ static uint32_t pq4_near(const uint8_t *codes, size_t m, const uint8_t *lut, con
 	.minmax_f32 = minmax_f32, .minmax_i64 = minmax_i64, .sum_f32 = sum_f32,                    \
 	.sum_i64 = sum_i64, .bitmap_count = bitmap_count, .bitmap_and = bitmap_and,                \
 	.bitmap_or = bitmap_or, .bitmap_andnot = bitmap_andnot, .pq4_scan = pq4_scan,              \
-	.pq4_near = pq4_near, .b1_planes = b1_planes
+	.b1_planes = b1_planes

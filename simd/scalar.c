@@ -204,21 +204,6 @@ static void pq4_scan(const uint8_t *codes, size_t blocks, size_t m, const uint8_
 	}
 }
 
-static uint32_t pq4_near(const uint8_t *codes, size_t m, const uint8_t *lut, const float *adds,
-			 const float *scales, const struct simd_line *line, float *out)
-{
-	uint16_t sums[32];
-	uint32_t near = 0;
-
-	pq4_scan(codes, 1, m, lut, sums);
-	for (size_t v = 0; v < 32; v++) {
-		float product = line->step * (float)sums[v] + line->offset;
-		out[v] = line->base + adds[v] + scales[v] * product;
-		near |= (uint32_t)(out[v] < line->bar) << v;
-	}
-	return near;
-}
-
 static void b1_planes(const void *query, size_t planes, const void *base, size_t stride,
 		      const uint32_t *ids, size_t count, size_t bytes, uint32_t *out)
 {
@@ -265,6 +250,5 @@ const struct simd_kernels simd_kernels_scalar = {
 	.bitmap_or = bitmap_or,
 	.bitmap_andnot = bitmap_andnot,
 	.pq4_scan = pq4_scan,
-	.pq4_near = pq4_near,
 	.b1_planes = b1_planes,
 };

@@ -68,11 +68,6 @@ typedef void simd_block_fn(const void *queries, size_t query_stride, size_t quer
 			   const void *rows, size_t row_stride, size_t row_count, size_t dim,
 			   float *out, size_t out_stride);
 
-/* How the sums of pq4_near() become estimates. */
-struct simd_line {
-	float step, offset, base, bar;
-};
-
 /* What one level offers. */
 struct simd_kernels {
 	enum simd_level level;
@@ -113,15 +108,9 @@ struct simd_kernels {
 	 * 32 vectors a block. A block holds, for each of the m <= 256 sub-quantizers, 16 bytes:
 	 * byte i has the code of vector i in its low nibble and of vector i + 16 in its high one.
 	 * `lut` has 16 bytes for each sub-quantizer. out[32 * block + v] = sum over s of lut[16 * s
-	 * + code]. m may be greater where the bytes of `lut` are so small that no sum passes 65535. */
+	 * + code]. */
 	void (*pq4_scan)(const uint8_t *codes, size_t blocks, size_t m, const uint8_t *lut,
 			 uint16_t *out);
-	/* One such block as the neighbours of a vertex, whose sums stand for distances: out[v] =
-	 * line->base + adds[v] + scales[v] * (line->step * sum + line->offset), to within 8 u of the
-	 * terms' magnitudes. Returns a bit for each of the 32 that is below line->bar; `out` has room
-	 * for 64. */
-	uint32_t (*pq4_near)(const uint8_t *codes, size_t m, const uint8_t *lut, const float *adds,
-			     const float *scales, const struct simd_line *line, float *out);
 
 	/* Inner products of 1-bit codes with a query of `planes` <= 8 bits an element (RaBitQ,
 	 * SIGMOD 2024): out[i] = sum over p of 2^p * popcount(code i & plane p). A code and a plane

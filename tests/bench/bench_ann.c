@@ -283,22 +283,19 @@ static void ours_search(void *index, const float *query, unsigned effort, unsign
 		ids[i] = i < count ? hits[i].row : UINT32_MAX;
 }
 
-/* Fills the figures of one kind, swept and by its own settings. */
-static void ours_run(enum index_kind kind, const char *name)
+static void ours_run(void)
 {
 	static const unsigned efforts[] = {1,  2,  3,   4,   6,   8,   12,  16,  24,   32,  48,
 					   64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536};
 	static const unsigned reranks[] = {20, 40, 80, 160, 320, 640};
-	static const unsigned widths[] = {12,  16,  20,  26,  32,  40,  50,  64,  80,   100, 128,
-					  160, 200, 256, 320, 400, 512, 640, 800, 1024, 1600};
 	struct result *r = &results[results_count++], *self = &results[results_count++];
-	struct index_options options = {.kind = kind, .threads = bench.threads};
+	struct index_options options = {.kind = INDEX_PARTITIONS, .threads = bench.threads};
 	struct index_stats stats;
 	struct vectors_stats vstats;
 	struct index *ix;
 
-	snprintf(r->name, sizeof(r->name), "ours, %s", name);
-	snprintf(self->name, sizeof(self->name), "ours, %s, own settings", name);
+	snprintf(r->name, sizeof(r->name), "ours, partitions");
+	snprintf(self->name, sizeof(self->name), "ours, settings of its own");
 	bench.v = collection(bench.half ? VECTORS_F16 : VECTORS_F32);
 	double start = seconds_now();
 	if (index_build(bench.v, &options, &ix))
@@ -307,11 +304,7 @@ static void ours_run(enum index_kind kind, const char *name)
 	index_get_stats(ix, &stats);
 	vectors_get_stats(bench.v, &vstats);
 	r->bytes = self->bytes = (double)(stats.bytes + vstats.bytes) / (double)bench.count;
-	for (unsigned e = 0; stats.kind == INDEX_GRAPH && e < sizeof(widths) / sizeof(*widths); e++)
-		if (setting_run(r, ours_search, ix, widths[e], 1) > .995)
-			break;
-	for (unsigned k = 0; stats.kind != INDEX_GRAPH && k < sizeof(reranks) / sizeof(*reranks);
-	     k++)
+	for (unsigned k = 0; k < sizeof(reranks) / sizeof(*reranks); k++)
 		for (unsigned e = 0; e < sizeof(efforts) / sizeof(*efforts); e++)
 			if (setting_run(r, ours_search, ix, efforts[e], reranks[k]) > .995)
 				break;
@@ -425,10 +418,7 @@ int main(int argc, char **argv)
 	parallel_run(bench.query_count, 16, bench.threads, truth_body, exact);
 	vectors_free(exact);
 	if (!bench.only || !strcmp(bench.only, "ours"))
-		for (unsigned i = 0; i < 2; i++)
-			ours_run(i ? INDEX_GRAPH : INDEX_PARTITIONS, i ? "graph" : "partitions");
-	if (bench.only && !strcmp(bench.only, "graph"))
-		ours_run(INDEX_GRAPH, "graph");
+		ours_run();
 	for (const struct ann_peer *p = ann_peers; bench.peers && p->name; p++)
 		if (!bench.only || !strcmp(bench.only, p->name))
 			peer_run(p);

@@ -3,7 +3,6 @@
 #include "core/search/collection.h"
 #include "core/search/flat.h"
 #include "core/search/index/index.h"
-#include "core/search/index/vgraph.h"
 #include "core/search/quant/kmeans.h"
 #include "core/search/quant/pq4.h"
 #include "pool/alloc.h"
@@ -25,13 +24,6 @@ enum { ROWS = 4000 };
 enum { ROWS = 12000 };
 #endif
 enum { DIM = 30, CENTRES = 150, K = 10 };
-
-/* Loop tests run for each of these. A graph takes longer to build. */
-static const struct {
-	enum index_kind kind;
-	unsigned rows;
-} kinds[] = {{INDEX_PARTITIONS, ROWS}, {INDEX_GRAPH, ROWS / 8}};
-enum { KINDS = 2 };
 
 static uint64_t seed = 99;
 static char directory[64];
@@ -81,9 +73,9 @@ static struct vectors *filled(enum vectors_metric metric, enum vectors_type type
 	return v;
 }
 
-static struct index *built(const struct vectors *v, unsigned threads, enum index_kind kind)
+static struct index *built(const struct vectors *v, unsigned threads)
 {
-	struct index_options options = {.kind = kind, .threads = threads, .probes = 60};
+	struct index_options options = {.kind = INDEX_PARTITIONS, .threads = threads, .probes = 60};
 	struct index *ix;
 
 	ck_assert_int_eq(index_build(v, &options, &ix), 0);
@@ -201,90 +193,12 @@ START_TEST(test_kmeans_finds_separated_clusters)
 }
 END_TEST
 
-START_TEST(test_rotation_keeps_products_and_spreads_what_is_in_one_place)
-{
-	static const uint32_t dims[] = {16, 112, 128, 784};
-
-	for (unsigned i = 0; i < sizeof(dims) / sizeof(*dims); i++) {
-		uint32_t dim = dims[i];
-		float *a = alloc_aligned(64, 2ull * dim * sizeof(*a));
-		float *b = alloc_aligned(64, 2ull * dim * sizeof(*b));
-		struct rotation r;
-		double before = 0, after = 0, most = 0;
-		ck_assert_int_eq(rotation_init(&r, dim), 0);
-		for (uint32_t d = 0; d < dim; d++) {
-			a[d] = random_normal();
-			b[d] = random_normal();
-			before += a[d] * b[d];
-		}
-		rotation_apply(&r, a);
-		rotation_apply(&r, b);
-		for (uint32_t d = 0; d < dim; d++)
-			after += a[d] * b[d];
-		ck_assert_double_eq_tol(before, after, 1e-5 * dim);
-		memset(a, 0, dim * sizeof(*a));
-		a[random_u32() % dim] = 1;
-		rotation_apply(&r, a);
-		for (uint32_t d = 0; d < dim; d++)
-			most = fabsf(a[d]) > most ? fabsf(a[d]) : most;
-		ck_assert_double_lt(most, dim > 16 ? .7 : 1);
-		rotation_free(&r);
-		alloc_free(a);
-		alloc_free(b);
-	}
-}
-END_TEST
-
-START_TEST(test_graph_codes_estimate_distances_without_bias)
-{
-	enum { COUNT = 200 };
-	struct vectors *v = filled(VECTORS_L2, VECTORS_F32, COUNT);
-	struct index_options options = {.threads = 2};
-	float query[DIM], rotated[2 * 32], buffer[DIM];
-	double bias = 0, square = 0;
-	unsigned count = 0;
-	struct vgraph *g;
-
-	ck_assert_int_eq(vgraph_build(v, &options, &g), 0);
-	ck_assert_uint_eq(g->padded, 32);
-	for (uint32_t row = 0; row < COUNT; row++) {
-		uint8_t *block = vgraph_block(g, row);
-		random_vector(query);
-		vgraph_rotate(g, query, rotated);
-		double base = simd_pair(SIMD_F32, SIMD_L2, query, vectors_row(v, row), DIM);
-		for (unsigned i = 0; i < VGRAPH_DEGREE; i++) {
-			uint32_t id = vgraph_ids(block)[i] & ~VGRAPH_SPARE;
-			if (vgraph_ids(block)[i] == VGRAPH_NONE)
-				continue;
-			double product = 0, exact = simd_pair(SIMD_F32, SIMD_L2, query,
-							      vectors_row_f32(v, id, buffer), DIM);
-			for (unsigned d = 0; d < g->padded; d++) {
-				unsigned two = block[VGRAPH_CODES + d / 4 * 16 + i % 16];
-				unsigned bits = i < 16 ? two & 15 : two >> 4;
-				product += bits >> d % 4 & 1 ? rotated[d] : -rotated[d];
-			}
-			double off = base + vgraph_adds(block)[i] +
-				     vgraph_scales(block)[i] * product - exact;
-			bias += off / exact;
-			square += off / exact * (off / exact);
-			count++;
-		}
-	}
-	ck_assert_uint_gt(count, COUNT * VGRAPH_DEGREE / 2);
-	/* the deviation of one estimate is about |r| |q - v| / sqrt(dim), so some tenths here */
-	ck_assert_double_lt(fabs(bias / count), .03);
-	ck_assert_double_lt(sqrt(square / count), .35);
-	vgraph_free(g);
-	vectors_free(v);
-}
-END_TEST
-
 START_TEST(test_index_reaches_the_recall_that_it_is_asked_for)
 {
 	for (int metric = VECTORS_COSINE; metric <= VECTORS_L2; metric++) {
-		struct vectors *v = filled(metric, metric == VECTORS_L2 ? VECTORS_F16 : VECTORS_F32,
-					   kinds[_i].rows);
-		struct index *ix = built(v, 1 + metric % 2, kinds[_i].kind);
+		struct vectors *v =
+			filled(metric, metric == VECTORS_L2 ? VECTORS_F16 : VECTORS_F32, ROWS);
+		struct index *ix = built(v, 1 + metric % 2);
 		float measured;
 		/* 600 answers: three deviations of a binomial are 0.037 at .90, 0.012 at .99;
 		 * the probes that chose the setting have the same spread */
@@ -316,12 +230,11 @@ END_TEST
 
 START_TEST(test_index_follows_inserts_and_deletes)
 {
-	unsigned rows = kinds[_i].rows;
-	struct vectors *v = filled(VECTORS_COSINE, VECTORS_F32, rows);
-	struct index *ix = built(v, 2, kinds[_i].kind), *clean;
+	struct vectors *v = filled(VECTORS_COSINE, VECTORS_F32, ROWS);
+	struct index *ix = built(v, 2), *clean;
 	struct index_stats before, after;
 
-	for (unsigned i = 0; i < rows; i++) {
+	for (unsigned i = 0; i < ROWS; i++) {
 		float vector[DIM];
 		uint32_t row;
 		random_vector(vector);
@@ -334,11 +247,9 @@ START_TEST(test_index_follows_inserts_and_deletes)
 	ck_assert_int_eq(index_clean(ix, v, &clean), 0);
 	index_get_stats(ix, &before);
 	index_get_stats(clean, &after);
-	ck_assert_uint_eq(before.rows, 2 * rows);
-	if (kinds[_i].kind == INDEX_PARTITIONS) {
-		ck_assert_uint_eq(after.rows, v->rows.count - v->rows.dead_count);
-		ck_assert_uint_lt(after.bytes, before.bytes);
-	}
+	ck_assert_uint_eq(before.rows, 2 * ROWS);
+	ck_assert_uint_eq(after.rows, v->rows.count - v->rows.dead_count);
+	ck_assert_uint_lt(after.bytes, before.bytes);
 	ck_assert_double_ge(recall(clean, v, .95f, NULL, 60), .88);
 	index_free(ix);
 	index_free(clean);
@@ -354,17 +265,16 @@ static int accept_some(void *arg, uint64_t owner, uint32_t part)
 START_TEST(test_index_filters_at_any_selectivity)
 {
 	static const unsigned one_of[] = {1, 2, 10, 100, 1000};
-	unsigned rows = kinds[_i].rows;
-	struct vectors *v = filled(VECTORS_L2, VECTORS_F32, rows);
-	struct index *ix = built(v, 2, kinds[_i].kind);
+	struct vectors *v = filled(VECTORS_L2, VECTORS_F32, ROWS);
+	struct index *ix = built(v, 2);
 	uint64_t bitmap[(ROWS + 63) / 64];
 
 	for (unsigned i = 0; i < sizeof(one_of) / sizeof(*one_of); i++) {
 		unsigned step = one_of[i];
-		struct search_filter by_row = {.bitmap = bitmap, .bitmap_rows = rows};
+		struct search_filter by_row = {.bitmap = bitmap, .bitmap_rows = ROWS};
 		struct search_filter by_owner = {.accept = accept_some, .arg = &step};
 		memset(bitmap, 0, sizeof(bitmap));
-		for (uint32_t row = 0; row < rows; row += step)
+		for (uint32_t row = 0; row < ROWS; row += step)
 			bitmap[row / 64] |= 1ull << row % 64;
 		ck_assert_double_ge(recall(ix, v, .95f, &by_row, 30), .88);
 		ck_assert_double_ge(recall(ix, v, .95f, &by_owner, 30), .88);
@@ -379,9 +289,8 @@ END_TEST
 
 START_TEST(test_index_stops_at_the_deadline)
 {
-	unsigned rows = kinds[_i].rows;
-	struct vectors *v = filled(VECTORS_L2, VECTORS_F32, rows);
-	struct index *ix = built(v, 2, kinds[_i].kind);
+	struct vectors *v = filled(VECTORS_L2, VECTORS_F32, ROWS);
+	struct index *ix = built(v, 2);
 	struct search_filter filter = {.deadline_ns = 1};
 	float vector[DIM] = {0};
 	struct index_query query = {.vector = vector, .limit = K, .filter = &filter};
@@ -421,8 +330,8 @@ static void check_same_answers(const struct index *a, const struct index *b,
 
 START_TEST(test_index_saved_and_mapped_is_the_same)
 {
-	struct vectors *v = filled(VECTORS_COSINE, VECTORS_F32, kinds[_i].rows);
-	struct index *ix = built(v, 2, kinds[_i].kind), *loaded, *bad;
+	struct vectors *v = filled(VECTORS_COSINE, VECTORS_F32, ROWS);
+	struct index *ix = built(v, 2), *loaded, *bad;
 	struct io *io;
 	uint64_t position, size;
 	struct io_file *file;
@@ -490,9 +399,8 @@ END_TEST
 
 START_TEST(test_index_survives_lack_of_memory)
 {
-	struct vectors *v =
-		filled(VECTORS_L2, VECTORS_F32, kinds[_i].kind == INDEX_GRAPH ? 40 : 300);
-	struct index_options options = {.kind = kinds[_i].kind, .cells = 4, .probes = 2};
+	struct vectors *v = filled(VECTORS_L2, VECTORS_F32, 300);
+	struct index_options options = {.kind = INDEX_PARTITIONS, .cells = 4, .probes = 2};
 	struct index *ix = NULL;
 	int rc = -ENOMEM;
 	float vector[DIM] = {0};
@@ -652,15 +560,13 @@ int main(void)
 	tcase_set_timeout(tc, 240);
 	tcase_add_test(tc, test_pq4_tables_give_the_products_of_decoded_codes);
 	tcase_add_test(tc, test_kmeans_finds_separated_clusters);
-	tcase_add_test(tc, test_rotation_keeps_products_and_spreads_what_is_in_one_place);
-	tcase_add_test(tc, test_graph_codes_estimate_distances_without_bias);
-	tcase_add_loop_test(tc, test_index_reaches_the_recall_that_it_is_asked_for, 0, KINDS);
+	tcase_add_test(tc, test_index_reaches_the_recall_that_it_is_asked_for);
 	tcase_add_test(tc, test_index_auto_is_flat_when_small);
-	tcase_add_loop_test(tc, test_index_follows_inserts_and_deletes, 0, KINDS);
-	tcase_add_loop_test(tc, test_index_filters_at_any_selectivity, 0, KINDS);
-	tcase_add_loop_test(tc, test_index_stops_at_the_deadline, 0, KINDS);
-	tcase_add_loop_test(tc, test_index_saved_and_mapped_is_the_same, 0, KINDS);
-	tcase_add_loop_test(tc, test_index_survives_lack_of_memory, 0, KINDS);
+	tcase_add_test(tc, test_index_follows_inserts_and_deletes);
+	tcase_add_test(tc, test_index_filters_at_any_selectivity);
+	tcase_add_test(tc, test_index_stops_at_the_deadline);
+	tcase_add_test(tc, test_index_saved_and_mapped_is_the_same);
+	tcase_add_test(tc, test_index_survives_lack_of_memory);
 	tcase_add_test(tc, test_collection_builds_aside_while_it_changes);
 	tcase_add_test(tc, test_collection_build_can_be_canceled);
 	tcase_add_test(tc, test_collection_keeps_what_it_has_when_a_build_fails);

@@ -14,15 +14,7 @@
 #include <math.h>
 #include <string.h>
 
-enum {
-	PROBES = 100,
-	PROBE_LIMIT = 10,
-	RETRIES = 3,
-	EFFORTS = 28,
-	RERANKS = 8,
-	WIDTH_MAX = 1 << 14,
-	RETRY_MOST = 16
-};
+enum { PROBES = 100, PROBE_LIMIT = 10, RETRIES = 3, EFFORTS = 28, RERANKS = 8 };
 
 static const float wanted_levels[INDEX_LEVELS] = {.90f, .95f, .99f};
 
@@ -38,12 +30,6 @@ static double cost_exact(const struct vectors *v)
 	return 30 + 0.06 * (double)v->stride;
 }
 
-/* A visited vertex costs waiting for its block and its row. */
-static double cost_walk(const struct vgraph *g, const struct vectors *v, uint32_t width)
-{
-	return 1.3 * width * (100 + 0.1 * (double)g->block_bytes + cost_exact(v));
-}
-
 static double cost_of(const struct partitions *p, const struct vectors *v, uint32_t cells,
 		      uint32_t rerank)
 {
@@ -55,20 +41,13 @@ void index_free(struct index *ix)
 	if (!ix)
 		return;
 	partitions_free(ix->partitions);
-	vgraph_free(ix->graph);
 	alloc_free(ix);
 }
 
 /* ---- how far a search goes ---- */
 
-struct effort {
-	uint32_t cells, rerank; /* of a graph: the width of the beam, and 0 */
-	uint32_t wanted;        /* of a graph: vertices to be visited that pass the filter */
-	uint64_t allowed;       /* rows that live and are in the filter's bitmap */
-	int is_exact;
-};
-
-static void effort_of(const struct index *ix, const struct index_query *query, struct effort *out)
+static void effort_of(const struct index *ix, const struct index_query *query, uint32_t *cells,
+		      uint32_t *rerank)
 {
 	float wanted = query->recall > 0 ? query->recall : wanted_levels[1];
 	unsigned i = 0, sure = query->sure ? query->sure : query->limit;
@@ -77,37 +56,18 @@ static void effort_of(const struct index *ix, const struct index_query *query, s
 		i++;
 	double more = wanted > ix->levels[i].wanted ? 2 : 1; /* beyond the last level */
 	double wide = sure > PROBE_LIMIT ? (double)sure / PROBE_LIMIT : 1;
-	out->cells = (uint32_t)ceil(ix->levels[i].cells * more * sqrt(wide));
-	out->rerank = (uint32_t)ceil(ix->levels[i].rerank * more * wide);
+	*cells = (uint32_t)ceil(ix->levels[i].cells * more * sqrt(wide));
+	*rerank = (uint32_t)ceil(ix->levels[i].rerank * more * wide);
 	if (query->cells)
-		out->cells = query->cells;
+		*cells = query->cells;
 	if (query->rerank)
-		out->rerank = query->rerank;
-	uint32_t least = query->limit + query->limit / 4;
-	if (out->rerank < least)
-		out->rerank = least;
-	if (ix->graph && out->cells < least)
-		out->cells = least;
-}
-
-static uint64_t index_rows(const struct index *ix)
-{
-	return ix->graph ? ix->graph->rows : ix->partitions->rows;
-}
-
-static uint32_t cells_most(const struct index *ix)
-{
-	uint32_t rows = ix->graph ? ix->graph->rows : 0;
-
-	return ix->partitions ? ix->partitions->cells : rows < WIDTH_MAX ? rows : WIDTH_MAX;
-}
-
-static void effort_limit(const struct index *ix, struct effort *e)
-{
-	if (e->cells > cells_most(ix))
-		e->cells = cells_most(ix);
-	if (e->rerank > index_rows(ix))
-		e->rerank = (uint32_t)index_rows(ix);
+		*rerank = query->rerank;
+	if (*rerank < query->limit + query->limit / 4)
+		*rerank = query->limit + query->limit / 4;
+	if (*cells > ix->partitions->cells)
+		*cells = ix->partitions->cells;
+	if (*rerank > ix->partitions->rows)
+		*rerank = (uint32_t)ix->partitions->rows;
 }
 
 /* Living rows that the filter's bitmap allows. */
@@ -124,60 +84,20 @@ static uint64_t rows_allowed(const struct vectors *v, const struct search_filter
 	return sum;
 }
 
-static double effort_cost(const struct index *ix, const struct vectors *v, const struct effort *e)
+/* The nearest of a share of the rows lie further out: as many cells more. Returns 1 when an exact
+ * scan of the allowed rows is cheaper. */
+static int effort_widen(const struct index *ix, const struct vectors *v,
+			const struct search_filter *f, uint32_t *cells, uint32_t rerank)
 {
-	return ix->graph ? cost_walk(ix->graph, v, e->cells)
-			 : cost_of(ix->partitions, v, e->cells, e->rerank);
-}
-
-/* The nearest of a share of the rows lie further out: as many cells more. An exact scan of the
- * allowed rows may be cheaper. */
-static void effort_widen(const struct index *ix, const struct vectors *v,
-			 const struct search_filter *f, struct effort *e)
-{
-	uint64_t alive = v->rows.count - v->rows.dead_count;
-	uint64_t all = ix->graph ? ix->graph->rows : alive; /* a walk goes over dead ones too */
-
-	e->wanted = e->cells;
-	e->allowed = f && f->bitmap ? rows_allowed(v, f) : alive;
-	double share = all ? (double)e->allowed / (double)all : 0;
-	double wanted = share > 0 ? e->cells / share : cells_most(ix);
-	e->is_exact = wanted > cells_most(ix) && ix->graph;
-	e->cells = (uint32_t)(wanted < cells_most(ix) ? wanted : cells_most(ix));
-	e->is_exact |= (double)e->allowed * cost_exact(v) < effort_cost(ix, v, e);
-}
-
-/* What a filter refuses near the query cannot be known before: further then, and at last
- * everywhere. */
-static void effort_retry(const struct index *ix, const struct vectors *v, unsigned try,
-			 uint32_t passed, struct effort *e)
-{
-	uint64_t factor = 4;
-
-	e->is_exact = try == RETRIES ||
-		      (e->cells >= cells_most(ix) && (ix->graph || e->rerank >= index_rows(ix)));
-	if (ix->graph) {
-		factor = passed ? e->wanted / passed + 1ull : RETRY_MOST;
-		factor = factor < RETRY_MOST ? factor : RETRY_MOST;
-	}
-	e->cells =
-		e->cells < cells_most(ix) / factor ? e->cells * (uint32_t)factor : cells_most(ix);
-	e->rerank = e->rerank < index_rows(ix) / 4 ? e->rerank * 4 : (uint32_t)index_rows(ix);
-	if (ix->graph && (double)e->allowed * cost_exact(v) < effort_cost(ix, v, e))
-		e->is_exact = 1;
-}
-
-/* Whether enough was found for the recall that was chosen. */
-static int is_enough(const struct index *ix, const struct index_query *query,
-		     const struct effort *e, unsigned found, uint32_t passed)
-{
-	unsigned sure = query->sure && query->sure < query->limit ? query->sure : query->limit;
-
-	if (!ix->graph)
-		return found >= sure || !query->filter || !query->filter->accept;
-	if (e->allowed <= sure && found >= e->allowed)
-		return 1;
-	return found >= sure && passed + passed / 2 >= e->wanted;
+	if (!f || !f->bitmap)
+		return 0;
+	uint64_t allowed = rows_allowed(v, f), alive = v->rows.count - v->rows.dead_count;
+	double share = alive ? (double)allowed / (double)alive : 0;
+	double wanted = share > 0 ? *cells / share : ix->partitions->cells;
+	if (wanted > ix->partitions->cells)
+		wanted = ix->partitions->cells;
+	*cells = (uint32_t)wanted;
+	return (double)allowed * cost_exact(v) < cost_of(ix->partitions, v, *cells, rerank);
 }
 
 static int query_finite(const struct vectors *v, const float *query)
@@ -188,51 +108,45 @@ static int query_finite(const struct vectors *v, const float *query)
 	return 1;
 }
 
-/* `apart`: a row of a graph that is to be as if it were not there, or ROWS_NONE. */
-static int search_apart(const struct index *ix, const struct vectors *v,
-			const struct index_query *query, uint32_t apart, struct search_hit *hits,
-			unsigned *count, int *partial)
+int index_search(const struct index *ix, const struct vectors *v, const struct index_query *query,
+		 struct search_hit *hits, unsigned *count, int *partial)
 {
 	struct search_heap heap = {.hits = hits, .limit = query->limit};
-	struct effort e = {.is_exact = ix->kind == INDEX_FLAT || query->recall >= 1};
-	uint32_t passed = 0;
-	int rc = 0;
+	unsigned enough = query->sure && query->sure < query->limit ? query->sure : query->limit;
+	uint32_t cells, rerank;
+	int unused, rc = 0;
 
+	if (!partial)
+		partial = &unused;
 	*partial = 0;
 	*count = 0;
 	if (!query_finite(v, query->vector))
 		return -EINVAL;
-	if (!e.is_exact) {
-		effort_of(ix, query, &e);
-		effort_limit(ix, &e);
-		effort_widen(ix, v, query->filter, &e);
+	int exact = ix->kind == INDEX_FLAT || query->recall >= 1;
+	if (!exact) {
+		effort_of(ix, query, &cells, &rerank);
+		exact = effort_widen(ix, v, query->filter, &cells, rerank);
 	}
-	for (unsigned try = 0; !e.is_exact; try++) {
+	for (unsigned try = 0; !exact; try++) {
 		heap.count = 0;
-		if (ix->graph)
-			rc = vgraph_search(ix->graph, v, query->vector, e.cells, apart,
-					   query->filter, &heap, partial, &passed);
-		else
-			rc = partitions_search(ix->partitions, v, query->vector, e.cells, e.rerank,
-					       query->filter, &heap, partial);
-		if (rc || *partial || is_enough(ix, query, &e, heap.count, passed))
+		rc = partitions_search(ix->partitions, v, query->vector, cells, rerank,
+				       query->filter, &heap, partial);
+		/* A filter that refuses much leaves too few: look further, then everywhere. */
+		if (rc || *partial || heap.count >= enough || !query->filter ||
+		    !query->filter->accept)
 			break;
-		effort_retry(ix, v, try, passed, &e);
+		exact = try == RETRIES ||
+			(cells == ix->partitions->cells && rerank >= ix->partitions->rows);
+		cells = cells * 4 < ix->partitions->cells ? cells * 4 : ix->partitions->cells;
+		rerank = rerank * 4ull < ix->partitions->rows ? rerank * 4
+							      : (uint32_t)ix->partitions->rows;
 	}
-	if (e.is_exact)
+	if (exact)
 		return flat_search(v, query->vector, query->filter, query->limit, hits, count,
 				   partial);
 	search_heap_finish(&heap);
 	*count = heap.count;
 	return rc;
-}
-
-int index_search(const struct index *ix, const struct vectors *v, const struct index_query *query,
-		 struct search_hit *hits, unsigned *count, int *partial)
-{
-	int unused;
-
-	return search_apart(ix, v, query, ROWS_NONE, hits, count, partial ? partial : &unused);
 }
 
 /* ---- measuring ---- */
@@ -302,10 +216,9 @@ static int probes_recall(const struct index *ix, const struct vectors *v, const 
 		const struct probe *probe = &s->probes[i];
 		struct index_query query = *how;
 		unsigned count, good = 0;
-		int partial;
 		query.vector = s->vectors + (size_t)i * v->config.dim;
 		query.limit = PROBE_LIMIT + 1;
-		int rc = search_apart(ix, v, &query, probe->row, hits, &count, &partial);
+		int rc = index_search(ix, v, &query, hits, &count, NULL);
 		if (rc)
 			return rc;
 		for (unsigned k = 0; k < count; k++)
@@ -345,12 +258,6 @@ static unsigned steps_fill(uint32_t first, uint32_t most, uint32_t *steps, unsig
 	return count;
 }
 
-/* What a sample shows is uncertain, and the best of many settings is flattered by it. */
-static double recall_enough(float wanted, unsigned probes)
-{
-	return wanted + 0.5 * sqrt(wanted * (1 - wanted) / (probes + 1));
-}
-
 /* For one level: the cheapest pair of cells and rerank that reaches it. More cells need fewer
  * candidates, so the search walks along that border. */
 static int level_find(struct index *ix, const struct vectors *v, const struct probes *s,
@@ -359,7 +266,9 @@ static int level_find(struct index *ix, const struct vectors *v, const struct pr
 	uint32_t efforts[EFFORTS], reranks[RERANKS];
 	unsigned efforts_count = steps_fill(1, ix->partitions->cells, efforts, EFFORTS),
 		 reranks_count;
-	double enough = recall_enough(level->wanted, s->count);
+	/* What a sample shows is uncertain, and the best of many settings is flattered by it. */
+	double enough =
+		level->wanted + 0.5 * sqrt(level->wanted * (1 - level->wanted) / (s->count + 1));
 	double best = INFINITY;
 	int rc = 0;
 
@@ -392,27 +301,6 @@ static int level_find(struct index *ix, const struct vectors *v, const struct pr
 	return rc;
 }
 
-/* For one level: the narrowest beam that reaches it. */
-static int width_find(struct index *ix, const struct vectors *v, const struct probes *s,
-		      struct index_level *level)
-{
-	uint32_t widths[EFFORTS];
-	unsigned count = steps_fill(12, cells_most(ix), widths, EFFORTS);
-	double enough = recall_enough(level->wanted, s->count);
-	int rc = 0;
-
-	for (unsigned i = 0; !rc && i < count; i++) {
-		struct index_query how = {.cells = widths[i]};
-		if (parallel_is_canceled())
-			return -ECANCELED;
-		level->cells = widths[i];
-		rc = probes_recall(ix, v, s, &how, &level->measured);
-		if (level->measured >= enough)
-			break;
-	}
-	return rc;
-}
-
 static int levels_measure(struct index *ix, const struct vectors *v, unsigned wanted)
 {
 	struct probes *s;
@@ -422,8 +310,7 @@ static int levels_measure(struct index *ix, const struct vectors *v, unsigned wa
 		return rc;
 	for (unsigned i = 0; !rc && i < INDEX_LEVELS; i++) {
 		ix->levels[i].wanted = wanted_levels[i];
-		rc = ix->graph ? width_find(ix, v, s, &ix->levels[i])
-			       : level_find(ix, v, s, &ix->levels[i]);
+		rc = level_find(ix, v, s, &ix->levels[i]);
 	}
 	probes_free(s);
 	return rc;
@@ -446,13 +333,9 @@ int index_build(const struct vectors *v, const struct index_options *options, st
 	if (ix->kind == INDEX_AUTO)
 		ix->kind = v->rows.count - v->rows.dead_count < INDEX_FLAT_ROWS ? INDEX_FLAT
 										: INDEX_PARTITIONS;
-	if (ix->kind == INDEX_GRAPH && v->config.metric == VECTORS_DOT)
-		ix->kind = INDEX_PARTITIONS;
 	if (ix->kind == INDEX_PARTITIONS)
 		rc = partitions_build(v, options, &ix->partitions);
-	else if (ix->kind == INDEX_GRAPH)
-		rc = vgraph_build(v, options, &ix->graph);
-	if (!rc && ix->kind != INDEX_FLAT)
+	if (!rc && ix->kind == INDEX_PARTITIONS)
 		rc = levels_measure(ix, v, options->probes);
 	parallel_cancel_by(NULL);
 	if (rc)
@@ -464,9 +347,7 @@ int index_build(const struct vectors *v, const struct index_options *options, st
 
 int index_add(struct index *ix, const struct vectors *v, uint32_t row)
 {
-	if (ix->graph)
-		return vgraph_add(ix->graph, v, row);
-	return ix->partitions ? partitions_add(ix->partitions, v, row) : 0;
+	return ix->kind == INDEX_PARTITIONS ? partitions_add(ix->partitions, v, row) : 0;
 }
 
 int index_clean(const struct index *ix, const struct vectors *v, struct index **out)
@@ -478,11 +359,8 @@ int index_clean(const struct index *ix, const struct vectors *v, struct index **
 		return -ENOMEM;
 	*to = *ix;
 	to->partitions = NULL;
-	to->graph = NULL;
-	if (ix->partitions)
+	if (ix->kind == INDEX_PARTITIONS)
 		rc = partitions_clean(ix->partitions, v, &to->partitions);
-	if (ix->graph)
-		rc = vgraph_copy(ix->graph, v, &to->graph);
 	if (rc)
 		index_free(to);
 	else
@@ -495,12 +373,6 @@ void index_get_stats(const struct index *ix, struct index_stats *out)
 	const struct partitions *p = ix->partitions;
 
 	*out = (struct index_stats){.kind = ix->kind, .bytes = sizeof(*ix)};
-	memcpy(out->levels, ix->levels, sizeof(out->levels));
-	if (ix->graph) {
-		out->rows = ix->graph->rows;
-		out->cells = ix->graph->entries_count;
-		out->bytes += vgraph_bytes(ix->graph);
-	}
 	if (!p)
 		return;
 	out->rows = p->rows;
@@ -508,4 +380,5 @@ void index_get_stats(const struct index *ix, struct index_stats *out)
 	out->bytes += sizeof(*p) + p->memory_bytes + p->added_bytes +
 		      p->cells * (p->dim * 4ull + 4 + 2 * sizeof(struct cell)) +
 		      (PQ4_VALUES + 1ull) * p->dim * 4;
+	memcpy(out->levels, ix->levels, sizeof(out->levels));
 }

@@ -4,8 +4,6 @@
  *              flat        no index: an exact scan (flat.h)
  *              partitions  the rows fall into cells around centroids; 4-bit codes of what is left
  *                          to the centroid are scanned 32 at a time; the best are compared exactly
- *              graph       rows linked to their neighbours, whose 1-bit codes lie beside the links;
- *                          not for the metric dot, where it is partitions
  *              auto        flat below INDEX_FLAT_ROWS, partitions above
  * Invariants: an index refers to rows of the collection that it was built on; dead rows are never
  *            returned. Rows that it was not told of (index_add()) are not found. Scores returned
@@ -22,7 +20,7 @@
 
 enum { INDEX_FLAT_ROWS = 20000 };
 
-enum index_kind { INDEX_AUTO, INDEX_FLAT, INDEX_PARTITIONS, INDEX_GRAPH };
+enum index_kind { INDEX_AUTO, INDEX_FLAT, INDEX_PARTITIONS };
 
 /* Zero means the default. */
 struct index_options {
@@ -42,8 +40,7 @@ int index_build(const struct vectors *v, const struct index_options *options, st
 void index_free(struct index *ix); /* accepts NULL */
 /* Tells the index of a new row. */
 int index_add(struct index *ix, const struct vectors *v, uint32_t row);
-/* A new index of the same training without dead rows, for the same collection; a graph keeps them.
- * Reads only. */
+/* A new index of the same training without dead rows, for the same collection. Reads only. */
 int index_clean(const struct index *ix, const struct vectors *v, struct index **out);
 
 struct index_query {
@@ -53,7 +50,7 @@ struct index_query {
 	 * best of what was looked at on the way. */
 	unsigned sure;
 	float recall; /* wanted recall@10, by what was measured; 0: 0.95; >= 1: exact */
-	/* Overrides what `recall` chooses, when not 0. Of a graph, `cells` is the width of the beam. */
+	/* Overrides what `recall` chooses, when not 0. */
 	uint32_t cells, rerank;
 	const struct search_filter *filter; /* may be NULL */
 };
@@ -70,8 +67,8 @@ struct index_level {
 
 struct index_stats {
 	enum index_kind kind;
-	uint64_t rows, cells; /* of a graph: where searches begin */
-	uint64_t bytes;       /* of codes, centroids and tables */
+	uint64_t rows, cells;
+	uint64_t bytes; /* of codes, centroids and tables */
 	struct index_level levels[INDEX_LEVELS];
 };
 void index_get_stats(const struct index *ix, struct index_stats *out);
@@ -80,7 +77,7 @@ void index_get_stats(const struct index *ix, struct index_stats *out);
 int index_measure(const struct index *ix, const struct vectors *v, float recall, unsigned probes,
 		  float *measured);
 
-/* Writes what lives, cleaned; of a graph all, for walks go over the dead too. */
+/* Writes what lives, cleaned. */
 int index_save(const struct index *ix, const struct vectors *v, struct io *io, const char *name,
 	       uint64_t position);
 /* Maps the file. -EUCLEAN also when it does not fit the collection. Rows put after the save are to

@@ -12,15 +12,8 @@
  *         aligned to 64: the cells' regions (partitions.h), one behind the other, each with as many
  *         blocks as its rows need
  *
- *         kind graph (C entries; G: vertices; the zero is the number of vertices with edges):
- *         u32 entry x C
- *         aligned to 64: f32 mean x dim
- *         aligned to 64: f32 row x C x dim, of the entries
- *         aligned to 64: blocks (vgraph.h) x G, rounded up to a multiple of VGRAPH_CHUNK
- *
  * Invariants: loading accepts only groups and rows within bounds, finite training, and slots whose
- *            rows exist in the collection; codes may be any. The regions are used in place. Of a
- *            graph it accepts only edges to vertices that there are.
+ *            rows exist in the collection; codes may be any. The regions are used in place.
  */
 #include "core/search/index/index_private.h"
 #include "core/search/file.h"
@@ -48,18 +41,6 @@ static void partitions_write(struct search_writer *w, const struct partitions *p
 		search_writer_put(w, p->built[c].data, cell_bytes(&p->pq, p->built[c].blocks));
 }
 
-static void graph_write(struct search_writer *w, const struct vgraph *g)
-{
-	search_writer_put(w, g->entries, g->entries_count * sizeof(*g->entries));
-	search_writer_align(w, 64);
-	search_writer_put(w, g->mean, g->dim * sizeof(*g->mean));
-	search_writer_align(w, 64);
-	search_writer_put(w, g->entries_rows, (size_t)g->entries_count * g->dim * sizeof(float));
-	search_writer_align(w, 64);
-	for (uint32_t i = 0; i < vgraph_region_bytes(g, g->count) / g->block_bytes; i++)
-		search_writer_put(w, vgraph_block(g, i), g->block_bytes);
-}
-
 int index_save(const struct index *ix, const struct vectors *v, struct io *io, const char *name,
 	       uint64_t position)
 {
@@ -76,16 +57,10 @@ int index_save(const struct index *ix, const struct vectors *v, struct io *io, c
 	p = clean;
 	uint32_t head[] = {ix->kind,         p ? p->dim : 0,       p ? p->metric : 0,
 			   p ? p->cells : 0, p ? p->pq.groups : 0, 0};
-	const struct vgraph *g = ix->graph;
-	uint32_t graph_head[] = {ix->kind,          g ? g->dim : 0,
-				 g ? g->metric : 0, g ? g->entries_count : 0,
-				 g ? g->count : 0,  g ? g->rows : 0};
-	search_writer_put(&w, g ? graph_head : head, sizeof(head));
+	search_writer_put(&w, head, sizeof(head));
 	search_writer_put(&w, ix->levels, sizeof(ix->levels));
 	if (p)
 		partitions_write(&w, p);
-	if (g)
-		graph_write(&w, g);
 	rc = search_writer_close(&w, index_magic, INDEX_FORMAT, position, 0);
 out:
 	partitions_free(clean);
@@ -184,72 +159,6 @@ static int partitions_read(struct search_reader *r, const struct vectors *v, con
 	return rc;
 }
 
-static int edges_check(uint8_t *block, uint32_t count)
-{
-	const uint32_t *ids = vgraph_ids(block);
-	unsigned edges = 0;
-
-	while (edges < VGRAPH_DEGREE && ids[edges] != VGRAPH_NONE)
-		if ((ids[edges++] & ~VGRAPH_SPARE) >= count)
-			return -EUCLEAN;
-	for (unsigned i = edges; i < VGRAPH_DEGREE; i++)
-		if (ids[i] != VGRAPH_NONE || !(vgraph_adds(block)[i] >= VGRAPH_NEVER) ||
-		    vgraph_scales(block)[i] != 0)
-			return -EUCLEAN; /* no walk takes such a slot */
-	return 0;
-}
-
-static int graph_fill(struct search_reader *r, struct vgraph *g, const uint8_t *entries)
-{
-	memcpy(g->entries, entries, g->entries_count * sizeof(*g->entries));
-	for (uint32_t i = 0; i < g->entries_count; i++)
-		if (g->entries[i] >= g->count)
-			return -EUCLEAN;
-	search_reader_align(r, 64);
-	int rc = floats_copy(r, g->mean, g->dim);
-	search_reader_align(r, 64);
-	if (!rc)
-		rc = floats_copy(r, g->entries_rows, (size_t)g->entries_count * g->dim);
-	for (uint32_t i = 0; !rc && i < vgraph_region_bytes(g, g->count) / g->block_bytes; i++)
-		rc = edges_check(vgraph_block(g, i), g->count);
-	return rc;
-}
-
-/* Where the blocks begin is known before there is a graph. */
-static int graph_read(struct search_reader *r, const struct vectors *v, const uint32_t *head,
-		      struct vgraph **out)
-{
-	uint32_t entries_count = head[3], count = head[4];
-	struct vgraph *g;
-
-	if (head[1] != v->config.dim || head[2] != v->config.metric ||
-	    v->config.metric == VECTORS_DOT || !entries_count ||
-	    entries_count > VGRAPH_ENTRIES_MAX || count > v->rows.count || head[5] > count)
-		return -EUCLEAN;
-	const uint8_t *entries = search_reader_take(r, entries_count * 4ull);
-	struct search_reader ahead = *r;
-	search_reader_align(&ahead, 64);
-	search_reader_take(&ahead, head[1] * 4ull);
-	search_reader_align(&ahead, 64);
-	search_reader_take(&ahead, (uint64_t)entries_count * head[1] * 4);
-	search_reader_align(&ahead, 64);
-	uint64_t bytes = ahead.length - ahead.at;
-	const uint8_t *blocks = search_reader_take(&ahead, bytes);
-	if (!blocks || !bytes)
-		return -EUCLEAN;
-	int rc = vgraph_new(v, count, blocks, &g);
-	if (rc)
-		return rc;
-	g->entries_count = entries_count;
-	g->rows = head[5];
-	rc = vgraph_region_bytes(g, count) == bytes ? graph_fill(r, g, entries) : -EUCLEAN;
-	if (rc)
-		vgraph_free(g);
-	else
-		*out = g;
-	return rc;
-}
-
 static int levels_read(struct search_reader *r, struct index *ix)
 {
 	const void *from = search_reader_take(r, sizeof(ix->levels));
@@ -279,8 +188,6 @@ static int body_read(struct search_reader *r, const struct vectors *v, struct in
 	ix->kind = head[0];
 	if (!rc && ix->kind == INDEX_PARTITIONS)
 		rc = partitions_read(r, v, head, &ix->partitions);
-	else if (!rc && ix->kind == INDEX_GRAPH)
-		rc = graph_read(r, v, head, &ix->graph);
 	else if (!rc && (ix->kind != INDEX_FLAT || r->at != r->length))
 		rc = -EUCLEAN;
 	if (rc)
@@ -302,8 +209,6 @@ int index_load(struct io *io, const char *name, const struct vectors *v, struct 
 	*position = r.position;
 	if (!rc && (*out)->partitions)
 		(*out)->partitions->file = r;
-	else if (!rc && (*out)->graph)
-		(*out)->graph->file = r;
 	else
 		search_reader_close(&r);
 	return rc;

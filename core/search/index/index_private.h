@@ -3,7 +3,6 @@
 #ifndef MNEME_CORE_SEARCH_INDEX_PRIVATE_H
 #define MNEME_CORE_SEARCH_INDEX_PRIVATE_H
 
-#include "core/search/index/vgraph.h"
 #include "core/search/index/index.h"
 #include "core/search/index/partitions.h"
 
@@ -11,8 +10,7 @@ enum { INDEX_RERANK_MAX = 1 << 20 };
 
 struct index {
 	enum index_kind kind;
-	struct partitions *partitions; /* of that kind, or NULL */
-	struct vgraph *graph;          /* the same */
+	struct partitions *partitions; /* NULL where the kind is flat */
 	struct index_level levels[INDEX_LEVELS];
 };
 
