@@ -11,7 +11,7 @@
 #include <linux/fs.h>
 #include <string.h>
 
-static_assert(FS_LABEL_MAX == FSLABEL_MAX - 1, "a label and its end");
+_Static_assert(FS_LABEL_MAX == FSLABEL_MAX - 1, "a label and its end");
 
 static const struct mneme_key label_key = {
 	.type = MNEME_TYPE_COLLECTION, .sub = "label", .sub_length = 5};

@@ -45,6 +45,45 @@ check it_lasts grep -q '^durability=strict .*set above' "$mnt/strict/below/.mnem
 store_unmount
 check store_is_whole store_check
 
+# Many at once: their answers are handed over to other threads, and none comes before the disk has it.
+client() # NUMBER: says what it has made
+{
+	local i d=$mnt/strict/client-$1
+	mkdir "$d" || return
+	for i in $(seq 1000); do
+		echo "$i of $1" >"$d/new" && mv "$d/new" "$d/$i" && echo "$i" >>"$work/said-$1" || return
+	done 2>/dev/null
+}
+said_is_there()
+{
+	local k i
+	for k in $(seq 16); do
+		for i in $(cat "$work/said-$k"); do
+			echo "$i of $k" | cmp - "$mnt/strict/client-$k/$i" || return 1
+		done
+	done
+	wc -l "$work"/said-*
+}
+store_mount durability=memory
+clients=
+for k in $(seq 16); do
+	: >"$work/said-$k"
+	client "$k" &
+	clients="$clients $!"
+done
+for i in $(seq 600); do
+	[ "$(cat "$work"/said-* | wc -l)" -lt 800 ] || break
+	sleep 0.1
+done
+store_kill
+# shellcheck disable=SC2086 # a list
+wait $clients
+store_mount durability=memory
+check many_at_once said_is_there
+check many_have_made_some test "$(cat "$work"/said-* | wc -l)" -ge 800
+store_unmount
+check store_is_whole_after_many store_check
+
 # Beside a buffered mount; and what is refused.
 store_mount durability=buffered
 made_strict() { echo strict >"$mnt/strict/now" && [ "$(log_waits)" = 0.0 ]; }
