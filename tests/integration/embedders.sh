@@ -129,7 +129,7 @@ store_unmount
 check store_is_whole store_check
 
 # ---- the end of a mount while somebody waits for a slow embedder ----
-store_mount "transport=classic,$(program 2)" # with io_uring a file's state waits behind the fsync of its core
+store_mount "$(program 2)"
 for i in $(seq 30); do echo "Stone $i is early." >"$mnt/other/$i.md"; done
 sync "$mnt/other" &
 waiting=$!

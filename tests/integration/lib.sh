@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Purpose:   what the scripts with a real mount share. A script sources this file, makes a store,
 #            mounts it, and prints "ok NAME", "FAIL NAME: why" or "skipped: NAME: why".
-#            MNEME_TEST_ON=tmpfs mounts a tmpfs in its place: a test that fails there is wrong.
+#            MNEME_TEST_OPTIONS are mount options for all mounts; MNEME_TEST_ON=tmpfs mounts a tmpfs in its place: a test that fails there is wrong.
 # Invariants: everything lies below $work; when the script ends, however it does, its mount is gone
 #            and its daemon has ended.
 export LC_ALL=C
@@ -103,7 +103,7 @@ store_mount()
 		mountpoint -q "$mnt" || mount -t tmpfs test "$mnt"
 		return
 	fi
-	mnemefs "$store" "$mnt" -f -o "allow_other,default_permissions,dev,suid${1:+,$1}" \
+	mnemefs "$store" "$mnt" -f -o "allow_other,default_permissions,dev,suid${MNEME_TEST_OPTIONS:+,$MNEME_TEST_OPTIONS}${1:+,$1}" \
 		>>"$work/daemon.log" 2>&1 </dev/null 3>&- &
 	daemon=$!
 	for i in $(seq 600); do

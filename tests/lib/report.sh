@@ -18,6 +18,9 @@ lanes_used=0
 export MNEME_TEST_RUN=""
 export MNEME_TEST_TMP=""
 
+uring_switch=/sys/module/fuse/parameters/enable_uring
+uring_was_off=0
+
 run_begin()
 {
 	if [ "$list" = 1 ]; then return; fi
@@ -29,6 +32,10 @@ run_begin()
 	trap run_clean EXIT
 	trap 'echo "interrupted" >&2; exit 130' INT
 	trap 'echo "terminated" >&2; exit 143' TERM HUP
+	# FUSE over io_uring, which many kernels have and have off, for as long as the tests take.
+	if [ "$(cat "$uring_switch" 2>/dev/null)" = N ] && echo Y 2>/dev/null >"$uring_switch"; then
+		uring_was_off=1
+	fi
 }
 
 # Mounts below a directory, innermost first.
@@ -87,6 +94,7 @@ run_clean()
 	kill_tagged "$MNEME_TEST_RUN"
 	clean_below "$MNEME_TEST_TMP"
 	chattr -R -i -a "$MNEME_TEST_TMP" 2>/dev/null
+	[ "$uring_was_off" = 0 ] || echo N >"$uring_switch"
 	rm -rf --one-file-system "$MNEME_TEST_TMP"
 }
 

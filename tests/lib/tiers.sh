@@ -12,13 +12,38 @@ build_tree()
 	shift 2
 	if [ ! -f "$dir/build.ninja" ]; then
 		rm -rf "$dir"
-		meson setup "$dir" "$source_dir" "$@" >"$log" 2>&1 9>&- || { build_failed "$name" "$log"; return 1; }
+		get_libfuse
+		# shellcheck disable=SC2086 # a list of options
+		meson setup "$dir" "$source_dir" $libfuse_options "$@" >"$log" 2>&1 9>&- || { build_failed "$name" "$log"; return 1; }
 	fi
 	[ "$list" = 0 ] || return 0
 	# In the background, so that a signal is heard at once; the lanes go on meanwhile.
 	# shellcheck disable=SC2046 # a list of targets
 	ninja -j"$jobs" -C "$dir" $("$targets" "$dir") >"$log" 2>&1 9>&- &
 	wait $! || { build_failed "$name" "$log"; return 1; }
+}
+
+# FUSE over io_uring wants a newer libfuse than most distributions have; where it cannot be had the mounts
+# are tested over /dev/fuse alone, and conformance/uring says why.
+get_libfuse()
+{
+	[ -z "${libfuse_options+set}" ] || return 0
+	libfuse_options=
+	[ "$list" = 0 ] || return 0
+	if ! pkg-config --atleast-version=3.18 fuse3 &&
+		"$source_dir/mount-tools/get-libfuse" "$build_root/libfuse" >"$build_root/libfuse.log" 2>&1 9>&-; then
+		libfuse_options=-Dlibfuse_prefix=$build_root/libfuse
+	fi
+}
+
+# Why mounts here are not over io_uring; nothing: they are.
+no_uring()
+{
+	if ! nm -D --defined-only "$bin_dir/mnemefs" | grep -q io_uring_submit_and_wait; then
+		tail -n 1 "$build_root/libfuse.log" 2>/dev/null || echo "libfuse is older than 3.18"
+	elif [ "$(cat "$uring_switch" 2>/dev/null)" != Y ]; then
+		echo "the kernel has no FUSE over io_uring, or it is off and not ours to turn on"
+	fi
 }
 
 build_failed()
@@ -200,6 +225,13 @@ tier_conformance()
 	run_test conformance/control 300 "$here/integration/conformance/run" control
 	can_mount conformance || return
 	run_test conformance/mount 600 "$here/integration/conformance/run" mount
+	local why=""
+	[ "$list" = 1 ] || why=$(no_uring)
+	if [ -n "$why" ]; then
+		wanted conformance/uring && report_skip conformance/uring "$why"
+		return
+	fi
+	MNEME_TEST_OPTIONS=transport=classic run_test conformance/classic 600 "$here/integration/conformance/run" mount
 }
 
 tier_programs()
