@@ -459,6 +459,8 @@ struct mneme_forgotten {
 	uint64_t marks;     /* that were sought in them */
 	uint64_t shared;    /* not sought: another memory holds the same bytes */
 	uint64_t shared_by; /* one that does: its number, or that of a pair's shard */
+	uint32_t unknown;   /* 1: the store has no trace that it ever gave out that number */
+	uint32_t reserved;
 };
 /* Looks for a memory in a store that nobody has open for writing (-EBUSY else): for records that are
  * its own or name it, in use or not, in the tree and the log; for its words and vectors in the index

@@ -41,7 +41,8 @@ static const char usage[] =
 	"  -v    say what was looked at\n"
 	"  --forgotten WHAT\n"
 	"        if the store is sound: prove that a memory is forgotten. WHAT is its number, or\n"
-	"        the file that mneme forget --receipt wrote: then its bytes are sought, too\n"
+	"        the file that mneme forget --receipt wrote: then its bytes are sought, too.\n"
+	"        Status 4: it is not forgotten; 8: the store never gave out that number\n"
 	"  -h, --help\n"
 	"  -V, --version\n\n"
 	"Without -n, -y, -p it asks on a terminal, and changes nothing elsewhere.\n"
@@ -204,13 +205,16 @@ static int prove(struct run *run, const struct mneme_receipt *receipt)
 	if (seen.findings)
 		printf("%s: memory %llu is not forgotten: %llu findings\n", run->store, memory,
 		       (unsigned long long)seen.findings);
+	else if (seen.unknown)
+		printf("%s: nothing is proven: the store never gave out the number %llu\n",
+		       run->store, memory);
 	else
 		printf("%s: memory %llu is forgotten: no record, passage, vector, word or link of "
 		       "it "
 		       "in %llu keys, none of %llu marks in %llu bytes\n",
 		       run->store, memory, (unsigned long long)seen.keys,
 		       (unsigned long long)seen.marks, (unsigned long long)seen.bytes);
-	return seen.findings ? EXIT_UNCORRECTED : EXIT_CLEAN;
+	return seen.findings ? EXIT_UNCORRECTED : seen.unknown ? EXIT_OPERATION : EXIT_CLEAN;
 }
 
 /* A number, of any store and without marks. 0: it is none. */

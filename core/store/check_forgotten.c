@@ -426,11 +426,20 @@ static int compressed_look(struct look *l)
 	return rc;
 }
 
+/* The other side of mneme_inode_new(). */
+static int is_given_out(struct mneme *m, uint64_t inode)
+{
+	struct shard *s = store_shard(m, inode);
+
+	return inode / m->shard_count < atomic_load_explicit(&s->inode_next, memory_order_relaxed);
+}
+
 int check_forgotten(struct forgotten *f, struct io *io, struct mneme *engine)
 {
 	struct look l = {.f = f, .io = io};
 	int rc = receipt_seeker_init(&l.seeker, f->receipt);
 
+	f->result->unknown = !is_given_out(engine, f->receipt->memory);
 	l.shared = alloc_zeroed(f->receipt->count + 1, 1);
 	l.piece = alloc_aligned(FMT_PAGE_SIZE, PIECE + FMT_PAGE_SIZE);
 	if (rc == 0 && (!l.shared || !l.piece))

@@ -84,10 +84,13 @@ proven()
 		status 0 fsck.mnemefs -n --forgotten "$work/brief" "$store" &&
 		status 0 fsck.mnemefs -n --forgotten "$work/twins" "$store" && says 'others hold the same' && says "memory $twin is"
 }
+# A number that was never given out proves nothing.
+never() { status 8 fsck.mnemefs -n --forgotten 99999999 "$store" && says 'never gave out' && ! says 'is forgotten'; }
 no_receipt() { status 8 fsck.mnemefs -n --forgotten "$0" "$store" && says 'no receipt'; }
 store_unmount
 check proven proven
 check no_receipt no_receipt
+check never_given_out never
 store_mount
 check rest_is_there eval "text 'clerk 7' | cmp - '$mnt/notes/stays7.md' && grep -q stays7 '$mnt/.mneme/search/clerk 7.txt'"
 
