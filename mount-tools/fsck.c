@@ -209,9 +209,9 @@ static int prove(struct run *run, const struct mneme_receipt *receipt)
 		printf("%s: nothing is proven: the store never gave out the number %llu\n",
 		       run->store, memory);
 	else
-		printf("%s: memory %llu is forgotten: no record, passage, vector, word or link of "
-		       "it "
-		       "in %llu keys, none of %llu marks in %llu bytes\n",
+		printf("%s: memory %llu is forgotten: no record, passage, vector or word of it, "
+		       "and no link that leads to it, in %llu keys, none of %llu marks in %llu "
+		       "bytes; its name in other files is not sought\n",
 		       run->store, memory, (unsigned long long)seen.keys,
 		       (unsigned long long)seen.marks, (unsigned long long)seen.bytes);
 	return seen.findings ? EXIT_UNCORRECTED : seen.unknown ? EXIT_OPERATION : EXIT_CLEAN;

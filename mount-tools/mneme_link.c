@@ -53,34 +53,26 @@ static int fail(const char *path, int err)
 
 /* ---- reading ---- */
 
-struct entry {
-	struct mneme_ioc_link_entry head;
-	char path[PATH_MAX], label[PATH_MAX];
-};
-
-/* 0: go on. */
-typedef int each_entry(void *arg, const struct entry *entry);
-
-static int block_each(const struct mneme_ioc_links *links, each_entry *each, void *arg)
+static int block_each(const struct mneme_ioc_links *links, link_each_entry *each, void *arg)
 {
-	static struct entry entry;
+	static struct mneme_ioc_link_entry head;
+	static char path[PATH_MAX], label[PATH_MAX];
+	const struct link_entry entry = {&head, path, label};
 	int status = 0;
 
 	for (__u32 i = 0, at = 0; i < links->count && !status; i++) {
-		memcpy(&entry.head, links->data + at, sizeof(entry.head));
-		const char *path = (const char *)links->data + at + sizeof(entry.head);
-		snprintf(entry.path, sizeof(entry.path), "%.*s", entry.head.path_length, path);
-		snprintf(entry.label, sizeof(entry.label), "%.*s", entry.head.label_length,
-			 path + entry.head.path_length);
-		at += (__u32)((sizeof(entry.head) + entry.head.path_length +
-			       entry.head.label_length + 7) &
+		memcpy(&head, links->data + at, sizeof(head));
+		const char *bytes = (const char *)links->data + at + sizeof(head);
+		snprintf(path, sizeof(path), "%.*s", head.path_length, bytes);
+		snprintf(label, sizeof(label), "%.*s", head.label_length, bytes + head.path_length);
+		at += (__u32)((sizeof(head) + head.path_length + head.label_length + 7) &
 			      ~(size_t)7);
 		status = each(arg, &entry);
 	}
 	return status;
 }
 
-static int links_each(const struct file *f, each_entry *each, void *arg)
+int link_each(int fd, link_each_entry *each, void *arg)
 {
 	static union {
 		struct mneme_ioc_links links;
@@ -93,17 +85,29 @@ static int links_each(const struct file *f, each_entry *each, void *arg)
 		memset(&block.links, 0, sizeof(block.links));
 		block.links.version = MNEME_IOC_VERSION;
 		block.links.first = first;
-		if (ioctl(f->fd, MNEME_IOC_SIZED(MNEME_IOC_NR_LINKS, sizeof(block)), &block))
-			return fail(f->said, errno);
+		if (ioctl(fd, MNEME_IOC_SIZED(MNEME_IOC_NR_LINKS, sizeof(block)), &block))
+			return -errno;
 		status = block_each(&block.links, each, arg);
 		first += block.links.count;
 	} while (!status && block.links.more && block.links.count);
 	return status;
 }
 
+static int links_each(const struct file *f, link_each_entry *each, void *arg)
+{
+	int status = link_each(f->fd, each, arg);
+
+	return status < 0 ? fail(f->said, -status) : status;
+}
+
 /* ---- listing ---- */
 
-static const char *const kinds[] = {"", "explicit", "wiki", "markdown", "symlink", "hard"};
+const char *link_kind(unsigned kind)
+{
+	static const char *const kinds[] = {"?", "explicit", "wiki", "markdown", "symlink", "hard"};
+
+	return kinds[kind <= MNEME_IOC_LINK_HARD ? kind : 0];
+}
 
 struct listing {
 	const char *root;
@@ -118,22 +122,22 @@ static json_t *bytes(const char *text)
 	return string ? string : json_null();
 }
 
-static int show(void *arg, const struct entry *e)
+static int show(void *arg, const struct link_entry *e)
 {
 	struct listing *l = arg;
-	const char *kind = e->head.kind <= MNEME_IOC_LINK_HARD ? kinds[e->head.kind] : "?";
+	const char *kind = link_kind(e->head->kind);
 
 	l->count++;
 	if (l->array) {
 		json_array_append_new(
-			l->array, json_pack("{s:b, s:s, s:f, s:o, s:o}", "back", e->head.back,
-					    "kind", kind, "weight", (double)e->head.weight, "path",
-					    e->head.inode ? bytes(e->path) : json_null(), "label",
+			l->array, json_pack("{s:b, s:s, s:f, s:o, s:o}", "back", e->head->back,
+					    "kind", kind, "weight", (double)e->head->weight, "path",
+					    e->head->inode ? bytes(e->path) : json_null(), "label",
 					    bytes(e->label)));
 		return 0;
 	}
-	printf("%s %-8s %.3f  ", e->head.back ? "<-" : "->", kind, (double)e->head.weight);
-	if (e->head.inode) {
+	printf("%s %-8s %.3f  ", e->head->back ? "<-" : "->", kind, (double)e->head->weight);
+	if (e->head->inode) {
 		answer_put(l->root);
 		putchar('/');
 		answer_put(e->path);
@@ -168,14 +172,14 @@ struct wanted {
 };
 
 /* Finds an explicit link to a file: 1 ends the search. */
-static int find(void *arg, const struct entry *e)
+static int find(void *arg, const struct link_entry *e)
 {
 	struct wanted *w = arg;
-	int same = w->inode ? e->head.inode == w->inode : !strcmp(e->label, w->said);
+	int same = w->inode ? e->head->inode == w->inode : !strcmp(e->label, w->said);
 
-	if (e->head.back || !same)
+	if (e->head->back || !same)
 		return 0;
-	if (e->head.kind != MNEME_IOC_LINK_EXPLICIT) {
+	if (e->head->kind != MNEME_IOC_LINK_EXPLICIT) {
 		w->others++;
 		return 0;
 	}

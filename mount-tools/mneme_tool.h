@@ -74,6 +74,21 @@ int compact_mount(const char *directory, struct mneme_ioc_compact *out);
 /* Says what had to stay; TOOL_FOUND: nothing. */
 int compact_conclude(const struct mneme_ioc_compact *done);
 
+/* ---- links ---- */
+
+/* An end of a link of a file, as MNEME_IOC_LINKS has it. Valid during the call. */
+struct mneme_ioc_link_entry;
+struct link_entry {
+	const struct mneme_ioc_link_entry *head;
+	const char *path, *label; /* NUL-terminated; the path is from the mount's root */
+};
+/* 0: go on. */
+typedef int link_each_entry(void *arg, const struct link_entry *entry);
+/* The links of an open file, in both directions. -errno, or what `each` returned. */
+int link_each(int fd, link_each_entry *each, void *arg);
+/* The name of a MNEME_IOC_LINK_... */
+const char *link_kind(unsigned kind);
+
 /* ---- answers ---- */
 
 /* Asks below `directory`, and prints as the options say. Takes `request` over. */

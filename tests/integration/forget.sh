@@ -76,13 +76,96 @@ check another_receipt_is_not_overwritten eval "status 2 mneme forget --receipt '
 check several_names mneme forget --receipt "$work/twins" "$mnt/notes/twin.md" "$mnt/twin.hard"
 check short mneme forget --receipt "$work/brief" "$mnt/notes/short.md"
 
+# A name that is given twice is one name.
+echo 'known under two names' >"$mnt/notes/once.md"
+ln "$mnt/notes/once.md" "$mnt/notes/once.hard"
+check a_name_counts_once eval "status 2 mneme forget '$mnt/notes/once.md' '$mnt/notes/../notes/once.md' && says 'has 1 other names' && [ -e '$mnt/notes/once.md' ]"
+check a_name_may_be_given_twice eval "status 0 mneme forget '$mnt/notes/once.md' '$mnt/notes/./once.md' '$mnt/notes/once.hard' && [ ! -e '$mnt/notes/once.md' ] && [ ! -e '$mnt/notes/once.hard' ]"
+
+# What may not be removed is seen before anything is.
+mkdir "$mnt/kept"
+text keeper >"$mnt/kept/kept.md"
+text fellow >"$mnt/fellow.md"
+refused() # WORD COMMAND...: before it for the prefix of mneme
+{
+	local word=$1
+	shift
+	status 2 "$@" mneme forget --receipt "$work/refused" "$mnt/fellow.md" "$mnt/kept/kept.md" && says "$word" &&
+		says 'nothing was forgotten' && [ -e "$mnt/fellow.md" ] && [ ! -e "$work/refused" ]
+}
+flagged() # FLAG FILE
+{
+	local rc=0
+	chattr "+$1" "$2" || return 1
+	refused 'chattr -' || rc=1
+	chattr "-$1" "$2"
+	return $rc
+}
+check immutable_is_seen flagged i "$mnt/kept/kept.md"
+check append_only_is_seen flagged a "$mnt/kept/kept.md"
+check immutable_directory_is_seen flagged i "$mnt/kept"
+check append_only_directory_is_seen flagged a "$mnt/kept"
+# The owner of the root directory may compact, but not write everywhere.
+by_owner() # MODE WORD
+{
+	local rc=0
+	chmod "$1" "$mnt/kept"
+	chown 12345 "$mnt" "$mnt/fellow.md"
+	refused "$2" setpriv --reuid=12345 --regid=12345 --clear-groups env "PATH=$PATH" || rc=1
+	chown 0 "$mnt" "$mnt/fellow.md"
+	return $rc
+}
+check write_permission_is_seen by_owner 755 'Permission denied'
+check sticky_directory_is_seen by_owner 1777 'sticky'
+
+# What cannot be removed all the same is said, and is not in the receipt. A mount on a file keeps its name.
+half()
+{
+	local rc=0 fellow kept
+	fellow=$(number "$mnt/fellow.md")
+	kept=$(number "$mnt/kept/kept.md")
+	mount --bind "$mnt/kept/kept.md" "$mnt/kept/kept.md" || return 1
+	{ status 2 mneme forget --receipt "$work/half" "$mnt/fellow.md" "$mnt/kept/kept.md" && says "^forgotten: .*/fellow.md (memory $fellow)" &&
+		says "^not forgotten: .*/kept.md (memory $kept): .*busy" && [ "$(grep '^memory' "$work/half")" = "memory $fellow" ]; } || rc=1
+	umount "$mnt/kept/kept.md"
+	[ -e "$mnt/kept/kept.md" ] && [ ! -e "$mnt/fellow.md" ] && return $rc
+}
+none()
+{
+	local rc=0
+	ln "$mnt/kept/kept.md" "$mnt/kept/second" && mount --bind "$mnt/kept/kept.md" "$mnt/kept/kept.md" || return 1
+	{ status 2 mneme forget --receipt "$work/none" "$mnt/kept/second" "$mnt/kept/kept.md" && says '^not forgotten: .*/kept.md .*busy' &&
+		says '^not forgotten: .*/second .*the name is removed, but .*/kept.md stays' && [ ! -e "$work/none" ]; } || rc=1
+	umount "$mnt/kept/kept.md"
+	return $rc
+}
+check half_is_said half
+check nothing_has_no_receipt none
+
+# Links to it that were made as attributes go with it; who names it in a text is told.
+echo 'The alchemist counts his coins.' >"$mnt/notes/zorkmid.md"
+echo 'Nothing in here.' >"$mnt/linking.md"
+echo 'As in [[notes/zorkmid]].' >"$mnt/naming.md"
+mneme link "$mnt/linking.md" "$mnt/notes/zorkmid.md" 0.5
+zorkmid=$(number "$mnt/notes/zorkmid.md")
+linked()
+{
+	getfattr -d "$mnt/linking.md" 2>/dev/null | grep -q zorkmid || return 1
+	status 0 mneme forget --receipt "$work/linked" "$mnt/notes/zorkmid.md" && says 'link removed: .*/linking.md' && says 'names it yet: .*/naming.md (wiki)' &&
+		! getfattr -d "$mnt/linking.md" 2>/dev/null | grep zorkmid
+}
+check links_go_with_it linked
+many() { status 2 mneme forget $(seq 257) && says 'at most 256' && mneme --help | grep -q 'at most 256'; }
+check limit_is_said many
+
 proven()
 {
 	status 0 fsck.mnemefs -n --forgotten "$goes" "$store" && says "memory $goes is forgotten" &&
 		status 0 fsck.mnemefs -n --forgotten "$work/receipt" "$store" && says 'none of [1-9][0-9]* marks' &&
 		status 0 fsck.mnemefs -n --forgotten "$deleted" "$store" &&
 		status 0 fsck.mnemefs -n --forgotten "$work/brief" "$store" &&
-		status 0 fsck.mnemefs -n --forgotten "$work/twins" "$store" && says 'others hold the same' && says "memory $twin is"
+		status 0 fsck.mnemefs -n --forgotten "$work/twins" "$store" && says 'others hold the same' && says "memory $twin is" &&
+		status 0 fsck.mnemefs -n --forgotten "$work/linked" "$store" && says "memory $zorkmid is" && says 'name in other files is not sought'
 }
 # A number that was never given out proves nothing.
 never() { status 8 fsck.mnemefs -n --forgotten 99999999 "$store" && says 'never gave out' && ! says 'is forgotten'; }
