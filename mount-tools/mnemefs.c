@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   the daemon: mounts a store and serves it. As mount.mnemefs or mount.fuse.mnemefs it is the
- *            helper of mount(8) (`mount -t mnemefs STORE DIR`, fstab).
+ *            helper of mount(8) (`mount -t mnemefs STORE DIR`, fstab); as umount.mnemefs or
+ *            umount.fuse.mnemefs that of umount(8) (umount.h).
  * Invariants: without -f the command returns when the mount is usable, or with its error: the child
  *            reports through a pipe. The process forks before it has threads.
  * Failure:   exit 1 and a sentence; exit 2: usage. As the helper of mount(8): 1 usage, 32 failure.
  */
 #include "fs/session.h"
+#include "mount-tools/umount.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +21,8 @@
 static const char usage[] =
 	"usage: mnemefs STORE DIR [-f] [-o option,...]\n"
 	"       mount.mnemefs STORE DIR [-sfnv] [-o option,...]     (called by mount(8))\n"
+	"       umount.mnemefs DIR [-flnrv]     (called by umount(8); waits until the store is "
+	"closed)\n"
 	"Mounts the store STORE (made with mkfs.mnemefs) on the directory DIR. umount DIR ends "
 	"it.\n\n"
 	"  -f, --foreground   stay in the foreground\n"
@@ -37,7 +41,8 @@ static const char usage[] =
 	"vectors;\n"
 	"  embedder_key_file=F|embedder_key_env=VARIABLE   where its key is\n"
 	"  embedder_command=\"PROGRAM ...\"     command: a line of JSON in, a line of numbers out\n"
-	"  embedder_timeout=SECONDS            http, command: of one request (*10; it is tried twice)\n"
+	"  embedder_timeout=SECONDS            http, command: of one request (*10; it is tried "
+	"twice)\n"
 	"  transport=auto*|uring|classic       FUSE over io_uring or /dev/fuse\n"
 	"  queue_depth=N threads=N             requests of a core's queue (*8), threads (*10)\n"
 	"  open=fast*|checked                  checked: open(2) of immutable and append-only "
@@ -198,8 +203,10 @@ int main(int argc, char **argv)
 {
 	struct arguments args = {.helper = is_helper(argv[0])};
 	struct mneme_error error = {""};
-	int status = parse(argc, argv, &args);
 
+	if (umount_is_called(argv[0]))
+		return umount_main(argc, argv);
+	int status = parse(argc, argv, &args);
 	if (status >= 0)
 		return status;
 	if (args.options.remount) {

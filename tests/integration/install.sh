@@ -13,7 +13,8 @@ installed()
 	[ -n "$pc" ] || { echo "no libmneme.pc"; return 1; }
 	# As if it were installed there for good: the file names the prefix of the build.
 	sed -i "s|^prefix=.*|prefix=$prefix|" "$pc"
-	for program in bin/mneme sbin/mnemefs sbin/mkfs.mnemefs sbin/fsck.mnemefs; do
+	for program in bin/mneme sbin/mnemefs sbin/mkfs.mnemefs sbin/fsck.mnemefs \
+		sbin/mount.mnemefs sbin/umount.mnemefs sbin/umount.fuse.mnemefs; do
 		[ -x "$prefix/$program" ] || { echo "no $program"; return 1; }
 	done
 }

@@ -140,6 +140,80 @@ remount_at_once() # umount(8) returns before the daemon has closed the store
 }
 check remount_at_once remount_at_once
 
+# The helper of umount(8): when it returns the daemon has closed the store.
+ln -s "$(command -v mnemefs)" "$work/umount.mnemefs"
+many_files()
+{
+	mkdir -p "$mnt/many"
+	seq 2000 | (cd "$mnt/many" && split -l 1 -a 4 -d - "$1")
+}
+copy_has_all() # PREFIX: of a copy of the store that is made at once
+{
+	local n
+	cp -a "$store" "$work/copy" && mnemefs "$work/copy" "$mnt" -o memory=off || return 1
+	n=$(cat "$mnt/many/$1"* | sort -n | uniq | wc -l)
+	"$work/umount.mnemefs" "$mnt" && rm -r "$work/copy" && echo "$n files" && [ "$n" = 2000 ]
+}
+helper_waits() # PREFIX OPTIONS ARGUMENT...
+{
+	local prefix=$1 options=$2
+	shift 2
+	mnemefs "$store" "$mnt" -o "memory=off,durability=memory$options" && many_files "$prefix" || return 1
+	"$work/umount.mnemefs" "$mnt" "$@" && copy_has_all "$prefix"
+}
+fuser_waits() # the way of the documents after another umount
+{
+	mnemefs "$store" "$mnt" -o memory=off,durability=memory && many_files later &&
+		fuser -s "$store/lock" && umount "$mnt" || return 1
+	while fuser -s "$store/lock"; do sleep 0.1; done
+	copy_has_all later
+}
+lazily() # the daemon cannot end: a file is open
+{
+	store_mount
+	exec 7<"$mnt/file"
+	timeout 20 "$work/umount.mnemefs" -l "$mnt" || return 1
+	! is_mounted && daemon_runs || return 1
+	exec 7<&-
+	daemon_wait 600
+}
+busy_is_said()
+{
+	local status
+	"$work/umount.mnemefs" "$1" 7<"$mnt/file" >"$work/said" 2>&1
+	status=$?
+	cat "$work/said"
+	[ $status = 32 ] && grep -q busy "$work/said" && is_mounted
+}
+busy_becomes_read_only()
+{
+	"$work/umount.mnemefs" -r "$mnt" 7<"$mnt/file" && says_no read-only touch "$mnt/no"
+}
+copy_of_the_mount_goes_alone() # the daemon goes on
+{
+	mkdir -p "$work/bound"
+	mount --bind "$mnt/many" "$work/bound" && timeout 20 "$work/umount.mnemefs" -v "$work/bound" &&
+		[ "$(cat "$mnt/file")" = content ] && daemon_runs
+}
+check umount_helper_waits helper_waits plain ""
+check umount_helper_waits_whatever_the_source helper_waits source ,fsname=elsewhere -v
+check umount_helper_waits_when_forced helper_waits forced "" -f
+if command -v fuser >/dev/null; then
+	check fuser_waits fuser_waits
+fi
+check umount_helper_wants_a_mount says_no 'no mnemefs is mounted' "$work/umount.mnemefs" "$work/plain"
+check umount_helper_wants_ours says_no 'no mnemefs is mounted' "$work/umount.mnemefs" /proc
+check umount_helper_lazily lazily
+store_mount
+check umount_helper_of_a_bind copy_of_the_mount_goes_alone
+check umount_helper_says_busy busy_is_said "$mnt"
+check umount_helper_read_only busy_becomes_read_only
+store_unmount
+store_mount
+kill -KILL "$daemon"
+daemon_wait 50
+check umount_helper_of_a_dead_mount timeout 20 "$work/umount.mnemefs" "$mnt"
+
 if command -v mount.mnemefs >/dev/null; then
 	by_mount()
 	{
