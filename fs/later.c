@@ -155,7 +155,8 @@ int later_run(struct op *op, void (*run)(struct op *op, const void *args), const
 	job->op = *op;
 	job->op.ring = ring;
 	job->run = run;
-	memcpy(job->args, args, size);
+	if (size)
+		memcpy(job->args, args, size);
 	job->next = NULL;
 	*later->last = job;
 	later->last = &job->next;

@@ -15,7 +15,7 @@
 #include "fs/fs.h"
 
 /* As many requests can wait at once, of all cores. */
-enum { LATER_MAX = 128, LATER_ARGS = 512 };
+enum { LATER_MAX = 512, LATER_ARGS = 512 };
 
 struct later_stats {
 	uint64_t total; /* requests that were handed over */

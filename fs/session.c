@@ -44,8 +44,9 @@ struct fs_session {
 	int uring; /* asked for */
 	int mounted;
 	pthread_t main; /* runs the loop */
-	pthread_t signals;
+	pthread_t signals, ender;
 	int has_signals;    /* the thread runs */
+	int has_ender;      /* of the thread for signals; after its end: of who closes */
 	_Atomic int ending; /* [A] the loop is over */
 };
 
@@ -307,8 +308,11 @@ static void close_session(struct fs_session *session)
 		fuse_session_unmount(fs->session);
 	reaper_free(fs->reaper); /* it notifies the session */
 	virtual_end(fs);
+	session_to_end = NULL;
 	if (fs->session)
 		fuse_session_destroy(fs->session);
+	if (session->has_ender) /* nothing of the mount can hold it now */
+		pthread_join(session->ender, NULL);
 	later_free(fs->later);
 	memory_close(fs->memory);
 	virtual_free(fs);
@@ -511,26 +515,33 @@ const char *fs_session_describe(const struct fs_session *session)
 
 static void on_end(int signal_number)
 {
-	fuse_session_exit(session_to_end);
+	if (session_to_end) /* this thread empties it before the session goes */
+		fuse_session_exit(session_to_end);
 }
 
-/* Lets the kernel write back what is dirty, then takes the mount away. Who waits in an fsync until all is
- * embedded would keep it: they get what is durable, the next mount embeds the rest. */
-static void end_mount(struct fs_session *session)
+/* Lets the kernel write back what is dirty, then takes the mount away. Who waits for an embedder would
+ * keep it: they get what is durable or what words find, the next mount embeds the rest. This makes
+ * requests of the mount itself, which may wait behind others. */
+static void *end_mount(void *arg)
 {
-	int fd = open(session->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct fs_session *session = arg;
 
+	if (session->fs.memory)
+		memory_release(session->fs.memory);
+	int fd = open(session->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd >= 0) {
 		syncfs(fd);
 		close(fd);
 	}
-	if (session->fs.memory)
-		memory_release(session->fs.memory);
+	/* acquire: pairs with the release in stop_signals() */
+	if (atomic_load_explicit(&session->ending, memory_order_acquire))
+		return NULL;
 	if (geteuid() == 0 && umount2(session->directory, 0) == 0)
-		return; /* the loop sees the end of the connection */
+		return NULL; /* the loop sees the end of the connection */
 	if (geteuid() == 0)
 		umount2(session->directory, MNT_DETACH);
 	pthread_kill(session->main, SIGUSR1);
+	return NULL;
 }
 
 static void *signals_main(void *arg)
@@ -548,8 +559,8 @@ static void *signals_main(void *arg)
 		/* acquire: pairs with the release in fs_session_run() */
 		if (atomic_load_explicit(&session->ending, memory_order_acquire))
 			break;
-		if (polite)
-			end_mount(session);
+		if (polite && !pthread_create(&session->ender, NULL, end_mount, session))
+			session->has_ender = 1;
 		else
 			pthread_kill(session->main, SIGUSR1);
 	}

@@ -2,7 +2,7 @@
 /*
  * Purpose:   virtual.h: the table of nodes, and the names below `.mneme`.
  *
- *   inode number: VIRTUAL_BIT | serial << 12 | slot; the serial grows with each use of a slot
+ *   node number: VIRTUAL_BIT | serial << 12 | slot; the serial grows with each use of a slot
  *
  *   D/.mneme/metrics, stats                     in the root directory only
  *   D/.mneme/status                             what is searchable
@@ -77,6 +77,7 @@ int virtual_new(struct fs *fs)
 	pthread_mutex_init(&table->telling, NULL);
 	for (unsigned i = 0; i < VIRTUAL_NODES; i++)
 		table->nodes[i].next_free = i + 1;
+	table->begun_ns = fs_now();
 	fs->virtual_nodes = table;
 	return 0;
 }
@@ -358,7 +359,7 @@ static int publish(struct virtual_table *table, struct vnode *node)
 static void attr_of(const struct vnode *node, struct stat *out)
 {
 	memset(out, 0, sizeof(*out));
-	out->st_ino = node->ino;
+	out->st_ino = node->shown;
 	int is_writable = node->kind == KIND_SEARCH || (node->saved && node->kind == KIND_RESULTS);
 	out->st_mode = is_writable                ? S_IFDIR | 0777 /* saved.c asks who */
 		       : is_directory(node->kind) ? S_IFDIR | 0555
@@ -455,6 +456,16 @@ static int make_below(struct op *op, const struct vnode *above, const char *name
 	}
 }
 
+/* The inode number that stat(2) gives to a name: the same at each lookup, by which cp(1) knows that the
+ * file which it opens is the one that it saw. `above`: that of its directory. */
+static uint64_t shown_number(const struct fs *fs, uint64_t above, const char *name)
+{
+	uint64_t mixed = names_position(fs->hash_key, name, strlen(name)) ^
+			 above * UINT64_C(0x9e3779b97f4a7c15);
+
+	return VIRTUAL_BIT | (mixed & (VIRTUAL_BIT - 1));
+}
+
 /* Makes what `name` in `directory` is. */
 int virtual_make_node(struct op *op, uint64_t directory, const char *name, struct vnode *node)
 {
@@ -462,17 +473,22 @@ int virtual_make_node(struct op *op, uint64_t directory, const char *name, struc
 
 	if (!above)
 		return -ENOMEM;
-	node->above = directory;
 	if (!virtual_is(directory)) {
 		node->kind = KIND_ROOT;
-		node->home = directory;
+		node->above = node->home = directory;
+		node->shown = shown_number(op->fs, directory, name);
+		node->made_ns = op->fs->virtual_nodes->begun_ns;
 		return virtual_is_name(name) ? 0 : -ENOENT;
 	}
 	int err = virtual_borrow(op->fs, directory, above);
 	if (err)
 		return err;
 	node->home = above->home;
+	node->above = above->shown;
+	node->shown = shown_number(op->fs, above->shown, name);
 	err = make_below(op, above, name, node);
+	if (above->kind == KIND_ROOT)
+		node->made_ns = op->fs->virtual_nodes->begun_ns;
 	virtual_give_back(op->fs, above);
 	return err;
 }
@@ -705,7 +721,9 @@ static size_t list_into(struct op *op, const struct vnode *node, char *buffer, s
 			break;
 		memset(&entry, 0, sizeof(entry));
 		entry.attr.st_mode = mode;
-		entry.attr.st_ino = i == 0 ? node->ino : i == 1 ? node->above : node->ino + 1;
+		entry.attr.st_ino = i == 0   ? node->shown
+				    : i == 1 ? node->above
+					     : shown_number(op->fs, node->shown, name);
 		size_t needed = plus ? fuse_add_direntry_plus(op->req, buffer + used, size - used,
 							      name, &entry, i + 1)
 				     : fuse_add_direntry(op->req, buffer + used, size - used, name,

@@ -2,7 +2,8 @@
 /*
  * Purpose:   the hidden `.mneme`: directories and files that are made when they are looked up. Found by
  *            lookup, never listed by its parent.
- * Invariants: every lookup makes a node of its own, with an inode number that is not used again and
+ * Invariants: every lookup makes a node of its own, with a number that is not used again (stat(2) gives
+ *            another one, which stays) and
  *            a text that stays as it is until the kernel forgets it: so the page cache needs no
  *            invalidation and a reader sees one picture, although files are opened without a message.
  *            Names and attributes of these nodes are never cached by the kernel.

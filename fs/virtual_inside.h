@@ -33,8 +33,9 @@ enum kind {
 
 struct vnode {
 	enum kind kind;
-	uint64_t ino;
-	uint64_t above;    /* inode of the directory that it was found in */
+	uint64_t ino;      /* of the kernel: another one at each lookup */
+	uint64_t shown;    /* the inode number that stat(2) gives: of its path, the same at each lookup */
+	uint64_t above;    /* that of the directory that it was found in */
 	uint64_t home;     /* the real directory that `.mneme` was looked up in */
 	uint64_t lookups;  /* by the kernel */
 	unsigned borrowed; /* by handlers; free when both are 0 */
@@ -57,6 +58,7 @@ struct virtual_table {
 	pthread_mutex_t mutex;
 	unsigned free; /* first free slot, VIRTUAL_NODES: none */
 	uint64_t serial;
+	int64_t begun_ns; /* [I] the time of all that is no answer: tar(1) looks whether it changes */
 	pthread_mutex_t telling; /* who polls; taken before `mutex` */
 	int ended;               /* [telling] there is no session to tell through */
 	struct vnode nodes[VIRTUAL_NODES];

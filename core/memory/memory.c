@@ -102,6 +102,7 @@ int memory_asks_elsewhere(struct memory *mem)
 void memory_release(struct memory *mem)
 {
 	memory_work_release(mem);
+	memory_models_stop(mem);
 }
 
 /* ---- states ---- */

@@ -120,7 +120,7 @@ int memory_is_behind(struct memory *mem, uint64_t inode);
 /* 1: a search may have to wait for another process, which embeds its words. */
 int memory_asks_elsewhere(struct memory *mem);
 /* Ends all memory_sync() with -ECANCELED, now and from now on: what is pending is left for the next
- * open. */
+ * open. Nothing is asked of an embedder any more: searches find by words. */
 void memory_release(struct memory *mem);
 
 /* Non-zero: the caller may read that file by a name in that directory. */

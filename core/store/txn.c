@@ -145,7 +145,9 @@ int txn_key_compare(const struct mneme_key *a, const struct mneme_key *b)
 		return a->inode < b->inode ? -1 : 1;
 	if (a->type != b->type)
 		return a->type < b->type ? -1 : 1;
-	struct page_key x = {a->sub, a->sub_length}, y = {b->sub, b->sub_length};
+	/* the key of an inode has no rest, and may say so by NULL */
+	struct page_key x = {a->sub ? a->sub : "", a->sub_length},
+			y = {b->sub ? b->sub : "", b->sub_length};
 	return page_key_compare(x, y);
 }
 

@@ -265,6 +265,23 @@ stumble()
 	rm -rf "$tree" && rsync -aX "$mnt/" "$tree/" && diff -r "$mnt" "$tree" && rm -r a && [ ! -e a ]
 }
 check no_tool_stumbles stumble
+# Who names them gets them: with cp, which compares a name with what it opens, and tar, which looks again.
+named()
+{
+	local f
+	mkdir "$work/named" && cd "$mnt/.mneme" || return 1
+	for f in config status query metrics stats search/kestrel.txt search/kestrel.json near/one.txt \
+		recall/one.txt vector/one.npy; do
+		cp "$f" "$work/named/${f//\//-}" || return 1
+	done
+	grep -q one "$work/named/search-kestrel.txt" && cp -a . "$work/named/all" &&
+		cp -a search/kestrel "$work/named/links" && ls "$work/named/links" | grep -q '^001 ' &&
+		tar cf "$work/named.tar" . && rsync -a ./ "$work/named/all/" &&
+		[ "$(stat -c %i status)" = "$(stat -c %i status)" ] &&
+		[ "$(stat -c %i search)" = "$(find . -maxdepth 1 -name search -printf %i)" ]
+}
+check who_names_them_gets_them named
+cd /
 
 # ---- mounting again ----
 cd /

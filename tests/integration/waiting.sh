@@ -123,9 +123,9 @@ ended any
 check more_than_a_queue_holds eval 'others_go_on && sync "$mnt"'
 
 # A mount that ends while they wait.
-starts 2
+starts 12
 kill -TERM "$daemon"
-daemon_wait 600
+daemon_wait 300
 check ends_on_sigterm [ "$daemon_status" = 0 ]
 ended any
 rm "$work/held"
