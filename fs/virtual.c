@@ -615,15 +615,16 @@ struct written {
 static void write_run(struct op *op, const void *args)
 {
 	const struct written *w = args;
-	struct vnode node;
-	int err = virtual_borrow(op->fs, w->ino, &node);
+	struct vnode *node = op_temporary(sizeof(*node)); /* not on a handler's stack */
+	int err = node ? virtual_borrow(op->fs, w->ino, node) : -ENOMEM;
 
 	if (!err) {
-		err = node.query
-			      ? query_write(op, node.query, w->data, w->length, (uint64_t)w->offset)
-		      : node.kind == KIND_CONFIG ? virtual_config(op, &node, w->data, w->length)
-						 : -EPERM;
-		virtual_give_back(op->fs, &node);
+		err = node->query ? query_write(op, node->query, w->data, w->length,
+						(uint64_t)w->offset)
+		      : node->kind == KIND_CONFIG
+			      ? virtual_config(op, node, w->data, w->length)
+			      : -EPERM;
+		virtual_give_back(op->fs, node);
 	}
 	if (err)
 		op_reply_error(op, err);
