@@ -12,6 +12,7 @@
 #include "pool/check.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 
 enum { DEAD_ROWS_LEAST = 1024 };
@@ -26,6 +27,7 @@ struct collection_build {
 	struct vectors view;
 	struct vectors *vectors; /* the result */
 	struct index *index;
+	const _Atomic int *cancel; /* NULL: nobody does */
 };
 
 int collection_adopt(struct vectors *v, struct index *ix, struct collection **out)
@@ -178,6 +180,7 @@ int collection_build_begin(const struct collection *c, struct collection_build *
 int collection_build_run(struct collection_build *b, unsigned threads, const _Atomic int *cancel)
 {
 	struct index_options options = {.threads = threads, .cancel = cancel};
+	b->cancel = cancel;
 	int rc = vectors_compact(&b->view, &b->vectors);
 
 	return rc ? rc : index_build(b->vectors, &options, &b->index);
@@ -206,7 +209,9 @@ static int changes_bring(const struct vectors *from, struct collection_build *b)
 			vectors_delete_part(b->vectors, old->owners[row], old->parts[row]);
 	for (uint32_t row = b->view.rows.count; !rc && row < old->count; row++) {
 		uint32_t to;
-		if (rows_is_dead(old, row))
+		if (b->cancel && atomic_load_explicit(b->cancel, memory_order_relaxed))
+			rc = -ECANCELED;
+		if (rc || rows_is_dead(old, row))
 			continue;
 		rc = vectors_put(b->vectors, old->owners[row], old->parts[row], from->versions[row],
 				 vectors_row_f32(from, row, buffer), &to);

@@ -47,8 +47,8 @@ void collection_seal_end(struct collection *c, struct vectors_seal *seal, int er
  * since it was trained, or a third of all rows is dead. */
 int collection_wants_build(const struct collection *c);
 int collection_build_begin(const struct collection *c, struct collection_build **out);
-/* Takes seconds where there are many rows. `threads` to build with. Once *cancel (may be NULL) is not 0,
- * soon -ECANCELED. */
+/* Takes seconds where there are many rows. `threads` to build with. Once *cancel (may be NULL; valid
+ * until build_end()) is not 0, soon -ECANCELED, there too. */
 int collection_build_run(struct collection_build *b, unsigned threads, const _Atomic int *cancel);
 /* Brings what changed meanwhile, and goes over to the result. Frees the build, also after an error
  * of build_run() (`error` != 0: nothing else is done) and of its own: then all stays as it was. */

@@ -520,6 +520,16 @@ START_TEST(test_collection_build_can_be_canceled)
 	ck_assert_int_eq(collection_build_end(c, build, -ECANCELED), -ECANCELED);
 	ck_assert_ptr_null(collection_index(c));
 	check_collection(c, truth, 1);
+	/* while it takes in what came meanwhile, which may be much */
+	cancel = 0;
+	ck_assert_int_eq(collection_build_begin(c, &build), 0);
+	ck_assert_int_eq(collection_build_run(build, 2, &cancel), 0);
+	for (unsigned i = 0; i < 100; i++)
+		both_put(c, truth, 90000 + i, 0);
+	cancel = 1;
+	ck_assert_int_eq(collection_build_end(c, build, 0), -ECANCELED);
+	ck_assert_ptr_null(collection_index(c));
+	check_collection(c, truth, 1);
 	collection_free(c);
 	vectors_free(truth);
 }
