@@ -286,20 +286,11 @@ int edges_sources(struct mneme *m, edges_each *each, void *arg)
 	return rc;
 }
 
-static int any_take(void *arg, const struct mneme_key *key, const void *value, size_t length)
-{
-	(void)arg;
-	(void)key;
-	(void)value;
-	(void)length;
-	return 1;
-}
-
 int edges_any(struct mneme_txn *txn, uint32_t shards, uint64_t inode)
 {
 	uint8_t sub[2][8];
 	struct mneme_key range[2];
 
 	range_of(shards, inode, sub, range);
-	return mneme_txn_scan(txn, &range[0], &range[1], 1, any_take, NULL);
+	return names_any(txn, &range[0], &range[1]);
 }

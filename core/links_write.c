@@ -328,21 +328,12 @@ int links_forget(struct mneme *m, uint64_t inode, links_each_from *each, void *a
 	return rc;
 }
 
-static int any_take(void *arg, const struct mneme_key *key, const void *value, size_t length)
-{
-	(void)arg;
-	(void)key;
-	(void)value;
-	(void)length;
-	return 1;
-}
-
 int links_any(struct mneme_txn *txn, uint32_t shards, uint64_t inode)
 {
 	struct mneme_key first = names_key(inode, MNEME_TYPE_LINK);
 	struct mneme_key last = names_key(inode, MNEME_TYPE_BACKLINK + 1);
 
-	int rc = mneme_txn_scan(txn, &first, &last, 1, any_take, NULL);
+	int rc = names_any(txn, &first, &last);
 
 	return rc == 0 ? edges_any(txn, shards, inode) : rc;
 }

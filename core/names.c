@@ -71,3 +71,17 @@ uint64_t names_position(const uint8_t key[16], const char *name, size_t length)
 
 	return position ? position : NAMES_POSITION_FIRST;
 }
+
+static int any_take(void *arg, const struct mneme_key *key, const void *value, size_t length)
+{
+	(void)arg;
+	(void)key;
+	(void)value;
+	(void)length;
+	return 1;
+}
+
+int names_any(struct mneme_txn *txn, const struct mneme_key *first, const struct mneme_key *last)
+{
+	return mneme_txn_scan(txn, first, last, 1, any_take, NULL);
+}

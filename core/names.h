@@ -253,6 +253,9 @@ static inline struct mneme_key names_key_edge(uint32_t shards, uint64_t inode, u
 				  .sub_length = NAMES_EDGE_SUB};
 }
 
+/* 1: the transaction sees a key from `first` on and before `last`. */
+int names_any(struct mneme_txn *txn, const struct mneme_key *first, const struct mneme_key *last);
+
 /* Hash of a name as a position with discriminator 0 (SipHash-2-4 of Aumasson and Bernstein, keyed
  * with the store's uuid, so that nobody can prepare names that collide). */
 uint64_t names_position(const uint8_t key[16], const char *name, size_t length);

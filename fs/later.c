@@ -71,8 +71,7 @@ void later_free(struct later *later)
 void later_read_stats(struct later *later, struct later_stats *out)
 {
 	pthread_mutex_lock(&later->mutex);
-	*out = (struct later_stats){
-		.total = later->total, .now = later->now, .threads = later->count};
+	*out = (struct later_stats){.total = later->total, .now = later->now};
 	pthread_mutex_unlock(&later->mutex);
 }
 

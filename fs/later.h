@@ -20,7 +20,6 @@ enum { LATER_MAX = 512, LATER_ARGS = 512 };
 struct later_stats {
 	uint64_t total; /* requests that were handed over */
 	uint32_t now;   /* of these, not answered yet */
-	uint32_t threads;
 };
 
 int later_new(struct later **out);

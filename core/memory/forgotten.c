@@ -13,28 +13,14 @@
 #include "core/search/vectors.h"
 #include "core/store/check_forgotten.h"
 #include "core/store/io_posix.h"
+#include "core/store/store.h"
 #include "pool/alloc.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 enum { HOLDER_SIZE = 160, MODELS_MAX = 64 };
-
-static int refuse(struct mneme_error *error, int rc, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-static int refuse(struct mneme_error *error, int rc, const char *format, ...)
-{
-	va_list list;
-
-	if (error) {
-		va_start(list, format);
-		vsnprintf(error->message, sizeof error->message, format, list);
-		va_end(list);
-	}
-	return rc;
-}
 
 /* ---- index files ---- */
 
@@ -143,13 +129,14 @@ static int look(struct forgotten *f, struct io *io, const char *directory,
 	mneme_uuid(engine, uuid);
 	if (memcmp(uuid, f->receipt->uuid, sizeof uuid) &&
 	    memcmp(any, f->receipt->uuid, sizeof any))
-		rc = refuse(error, -ESTALE, "the receipt is of another store");
+		rc = store_refuse(error, -ESTALE, "the receipt is of another store");
 	if (rc == 0) {
 		rc = check_forgotten(f, io, engine);
 		if (rc == 0)
 			rc = indexes_look(f, io);
 		if (rc < 0)
-			refuse(error, rc, "the store cannot be looked through: %s", strerror(-rc));
+			store_refuse(error, rc, "the store cannot be looked through: %s",
+				     strerror(-rc));
 	}
 	mneme_close(engine);
 	return rc;
@@ -170,13 +157,13 @@ int mneme_check_forgotten(const char *directory, const struct mneme_receipt *rec
 		return -EINVAL;
 	int rc = io_posix_new(directory, 0, &io);
 	if (rc < 0)
-		return refuse(error, rc, "%s: %s", directory, strerror(-rc));
+		return store_refuse(error, rc, "%s: %s", directory, strerror(-rc));
 	rc = io_posix_lock_out_writers(io, "lock", holder, sizeof holder);
 	if (rc < 0)
-		refuse(error, rc,
-		       rc == -EBUSY ? "the store is in use by %s; unmount it there first"
-				    : "the lock file cannot be used%s",
-		       holder);
+		store_refuse(error, rc,
+			     rc == -EBUSY ? "the store is in use by %s; unmount it there first"
+					  : "the lock file cannot be used%s",
+			     holder);
 	if (rc == 0)
 		rc = look(&f, io, directory, error);
 	io->ops->destroy(io);

@@ -12,8 +12,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { RETRY_S = 30 };
+enum { RETRY_S = 30, PAUSE_US = 1000 };
 
 /* A model that has no text any more lets its vectors go. [index, writing] */
 static void empty_free(struct memory *mem, struct memory_model *m)
@@ -42,6 +43,15 @@ static int model_build(struct memory *mem, struct memory_model *m, int always)
 	if (!build)
 		return rc;
 	rc = collection_build_run(build, 1, &mem->upkeep.stop);
+	/* in pieces, beside searches: after a large import it is more than what the index was built of */
+	for (int more = 1; rc == 0 && more;) {
+		pthread_rwlock_rdlock(&mem->index);
+		more = collection_build_follow(build, m->vectors);
+		pthread_rwlock_unlock(&mem->index);
+		rc = more < 0 ? more : 0;
+		if (more > 0)
+			usleep(PAUSE_US); /* who changes the index gets his turn */
+	}
 	pthread_rwlock_wrlock(&mem->index);
 	rc = collection_build_end(m->vectors, build, rc);
 	memory_expire(mem);

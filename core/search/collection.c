@@ -15,7 +15,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-enum { DEAD_ROWS_LEAST = 1024 };
+enum { DEAD_ROWS_LEAST = 1024, FOLLOW_ROWS = 256 };
 
 struct collection {
 	struct vectors *vectors;
@@ -28,6 +28,11 @@ struct collection_build {
 	struct vectors *vectors; /* the result */
 	struct index *index;
 	const _Atomic int *cancel; /* NULL: nobody does */
+	uint32_t trained;          /* rows that the index was built of */
+	/* Rows of the collection up to here are in the result; of these, a bit for each that is not,
+	 * as it is dead. */
+	uint32_t followed;
+	uint64_t *gone;
 };
 
 int collection_adopt(struct vectors *v, struct index *ix, struct collection **out)
@@ -170,20 +175,13 @@ int collection_build_begin(const struct collection *c, struct collection_build *
 	struct collection_build *b = alloc_zeroed(1, sizeof(*b));
 	int rc = b ? view_make(c->vectors, &b->view) : -ENOMEM;
 
-	if (rc)
+	if (rc) {
 		alloc_free(b);
-	else
-		*out = b;
-	return rc;
-}
-
-int collection_build_run(struct collection_build *b, unsigned threads, const _Atomic int *cancel)
-{
-	struct index_options options = {.threads = threads, .cancel = cancel};
-	b->cancel = cancel;
-	int rc = vectors_compact(&b->view, &b->vectors);
-
-	return rc ? rc : index_build(b->vectors, &options, &b->index);
+		return rc;
+	}
+	b->followed = b->view.rows.count;
+	*out = b;
+	return 0;
 }
 
 /* The index of a small collection is not kept: there is nothing in it. */
@@ -191,6 +189,7 @@ static void index_settle(struct collection_build *b)
 {
 	struct index_stats stats;
 
+	b->trained = b->vectors->rows.count;
 	index_get_stats(b->index, &stats);
 	if (stats.kind != INDEX_FLAT)
 		return;
@@ -198,28 +197,82 @@ static void index_settle(struct collection_build *b)
 	b->index = NULL;
 }
 
-static int changes_bring(const struct vectors *from, struct collection_build *b)
+int collection_build_run(struct collection_build *b, unsigned threads, const _Atomic int *cancel)
 {
-	const struct rows *old = &from->rows;
-	float *buffer = alloc_get(from->config.dim * sizeof(*buffer));
-	int rc = buffer ? 0 : -ENOMEM;
+	struct index_options options = {.threads = threads, .cancel = cancel};
 
-	for (uint32_t row = 0; !rc && row < b->view.rows.count; row++)
-		if (rows_is_dead(old, row) && !rows_is_dead(&b->view.rows, row))
-			vectors_delete_part(b->vectors, old->owners[row], old->parts[row]);
-	for (uint32_t row = b->view.rows.count; !rc && row < old->count; row++) {
-		uint32_t to;
-		if (b->cancel && atomic_load_explicit(b->cancel, memory_order_relaxed))
+	b->cancel = cancel;
+	int rc = vectors_compact(&b->view, &b->vectors);
+	if (!rc)
+		rc = index_build(b->vectors, &options, &b->index);
+	if (!rc)
+		index_settle(b);
+	return rc;
+}
+
+/* Room for the bits of `rows` rows. */
+static int gone_grow(struct collection_build *b, uint32_t rows)
+{
+	size_t had = b->gone ? (b->followed + 63ull) / 64 : 0, words = (rows + 63ull) / 64;
+	uint64_t *more = alloc_resize(b->gone, (words + 1) * sizeof(*more));
+
+	if (!more)
+		return -ENOMEM;
+	memset(more + had, 0, (words + 1 - had) * sizeof(*more));
+	if (!b->gone)
+		memcpy(more, b->view.rows.dead, (b->followed + 63ull) / 64 * sizeof(*more));
+	b->gone = more;
+	return 0;
+}
+
+/* Rows of the result that have died since. The one that took a row's place is not in the result yet: it
+ * came later, and this is done first each time. */
+static void deaths_bring(const struct rows *now, struct collection_build *b)
+{
+	for (uint32_t word = 0; word * 64ull < b->followed; word++) {
+		uint64_t bits = now->dead[word] & ~b->gone[word];
+		if (b->followed - word * 64 < 64)
+			bits &= (UINT64_C(1) << (b->followed - word * 64)) - 1;
+		for (b->gone[word] |= bits; bits; bits &= bits - 1) {
+			uint32_t row = word * 64 + (uint32_t)__builtin_ctzll(bits);
+			vectors_delete_part(b->vectors, now->owners[row], now->parts[row]);
+		}
+	}
+}
+
+/* Brings what changed, and of the new rows at most `most`. Locked as a search. */
+static int changes_bring(const struct vectors *from, struct collection_build *b, uint32_t most)
+{
+	const struct rows *now = &from->rows;
+	uint32_t end = now->count - b->followed < most ? now->count : b->followed + most;
+	float *buffer = alloc_get(from->config.dim * sizeof(*buffer));
+	int rc = buffer ? gone_grow(b, end) : -ENOMEM;
+
+	if (!rc)
+		deaths_bring(now, b);
+	for (; !rc && b->followed < end; b->followed += !rc) {
+		uint32_t row = b->followed, to;
+		if (b->cancel && atomic_load_explicit(b->cancel, memory_order_relaxed)) {
 			rc = -ECANCELED;
-		if (rc || rows_is_dead(old, row))
-			continue;
-		rc = vectors_put(b->vectors, old->owners[row], old->parts[row], from->versions[row],
-				 vectors_row_f32(from, row, buffer), &to);
-		if (!rc && b->index)
-			rc = index_add(b->index, b->vectors, to);
+		} else if (rows_is_dead(now, row)) {
+			b->gone[row / 64] |= UINT64_C(1) << row % 64;
+		} else {
+			rc = vectors_put(b->vectors, now->owners[row], now->parts[row],
+					 from->versions[row], vectors_row_f32(from, row, buffer),
+					 &to);
+			if (!rc && b->index)
+				rc = index_add(b->index, b->vectors, to);
+		}
 	}
 	alloc_free(buffer);
 	return rc;
+}
+
+int collection_build_follow(struct collection_build *b, const struct collection *c)
+{
+	int rc = changes_bring(c->vectors, b, FOLLOW_ROWS);
+
+	return rc ? rc : b->followed < c->vectors->rows.count;
 }
 
 int collection_build_end(struct collection *c, struct collection_build *b, int error)
@@ -228,18 +281,16 @@ int collection_build_end(struct collection *c, struct collection_build *b, int e
 	struct index *old_index = c->index;
 	int rc = error;
 
+	if (!rc)
+		rc = changes_bring(c->vectors, b, UINT32_MAX);
 	if (!rc) {
-		uint32_t trained = b->vectors->rows.count;
-		index_settle(b);
-		rc = changes_bring(c->vectors, b);
-		if (!rc) {
-			c->vectors = b->vectors;
-			c->index = b->index;
-			c->trained_rows = trained;
-			b->vectors = old_vectors;
-			b->index = old_index;
-		}
+		c->vectors = b->vectors;
+		c->index = b->index;
+		c->trained_rows = b->trained;
+		b->vectors = old_vectors;
+		b->index = old_index;
 	}
+	alloc_free(b->gone);
 	view_free(&b->view);
 	index_free(b->index);
 	vectors_free(b->vectors);

@@ -6,9 +6,9 @@
  * Invariants: a search sees every vector put before it. collection_vectors() is another object
  *            after collection_build_end(): rows are then renumbered.
  * Threading: searches may run together; put, delete and build_end exclude all else, build_begin
- *            excludes changes. build_run() needs no lock at all: it works on what build_begin()
- *            took. At most one build at a time; no collection_seal_end() between build_begin() and
- *            build_end().
+ *            and build_follow exclude changes. build_run() needs no lock at all: it works on what
+ *            build_begin() took. At most one build at a time; no collection_seal_end() between
+ *            build_begin() and build_end().
  * Failure:   0 or -errno. A vector that was put stays put if the index cannot take it for lack of
  *            memory: then the index is given up, and searches scan until the next build.
  */
@@ -50,7 +50,10 @@ int collection_build_begin(const struct collection *c, struct collection_build *
 /* Takes seconds where there are many rows. `threads` to build with. Once *cancel (may be NULL; valid
  * until build_end()) is not 0, soon -ECANCELED, there too. */
 int collection_build_run(struct collection_build *b, unsigned threads, const _Atomic int *cancel);
-/* Brings what changed meanwhile, and goes over to the result. Frees the build, also after an error
+/* Brings a part of what changed meanwhile to the result, so that build_end() has little to bring: 1:
+ * there is more; 0; or -errno for build_end(). Changes nothing that others see. */
+int collection_build_follow(struct collection_build *b, const struct collection *c);
+/* Brings the rest of it, and goes over to the result. Frees the build, also after an error
  * of build_run() (`error` != 0: nothing else is done) and of its own: then all stays as it was. */
 int collection_build_end(struct collection *c, struct collection_build *b, int error);
 

@@ -10,22 +10,7 @@
 #include "pool/layers.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
-
-/* -EINVAL with its sentence. */
-__attribute__((format(printf, 2, 3))) static int refuse(struct mneme_error *error,
-							const char *format, ...)
-{
-	va_list list;
-
-	if (error) {
-		va_start(list, format);
-		vsnprintf(error->message, sizeof error->message, format, list);
-		va_end(list);
-	}
-	return -EINVAL;
-}
 
 int mneme_create(const char *directory, const struct mneme_create_options *options,
 		 struct mneme_error *error)
@@ -33,7 +18,7 @@ int mneme_create(const char *directory, const struct mneme_create_options *optio
 	struct io *io;
 
 	if (!directory)
-		return refuse(error, "no directory was given");
+		return store_refuse(error, -EINVAL, "no directory was given");
 	int rc = store_create_check(options, error);
 	if (rc < 0) /* before a directory is made */
 		return rc;
@@ -57,14 +42,17 @@ int mneme_open(const char *directory, const struct mneme_options *options, struc
 	int rc;
 
 	if (!directory || !out)
-		return refuse(error, directory ? "no place for the store's handle was given (out)"
-					       : "no directory was given");
+		return store_refuse(error, -EINVAL,
+				    directory ? "no place for the store's handle was given (out)"
+					      : "no directory was given");
 	if (which && strcmp(which, "posix") && strcmp(which, "uring"))
-		return refuse(error, "the option io is \"%s\": it can be posix, uring or NULL",
-			      which);
+		return store_refuse(error, -EINVAL,
+				    "the option io is \"%s\": it can be posix, uring or NULL",
+				    which);
 	if (options && !commit_durability_is_known(options->durability))
-		return refuse(error, "the option durability is %d, which is not known",
-			      (int)options->durability);
+		return store_refuse(error, -EINVAL,
+				    "the option durability is %d, which is not known",
+				    (int)options->durability);
 	if (which && !strcmp(which, "posix"))
 		rc = io_posix_new(directory, 0, &io);
 	else if (which)

@@ -46,9 +46,7 @@ enum {
 #define RESIDENT_MOST (896ull << 20)
 #define MAP_LEAST (128ull << 20)
 
-static int refuse(struct mneme_error *error, int rc, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-static int refuse(struct mneme_error *error, int rc, const char *format, ...)
+int store_refuse(struct mneme_error *error, int rc, const char *format, ...)
 {
 	va_list list;
 
@@ -104,14 +102,14 @@ int store_create_check(const struct mneme_create_options *o, struct mneme_error 
 	if (!o)
 		return 0;
 	if (o->shards & (o->shards - 1) || o->shards > MNEME_SHARDS_MAX)
-		return refuse(error, -EINVAL, "shards must be a power of two up to %d",
-			      MNEME_SHARDS_MAX);
+		return store_refuse(error, -EINVAL, "shards must be a power of two up to %d",
+				    MNEME_SHARDS_MAX);
 	if (o->segment_bytes % 4096 || (o->segment_bytes && o->segment_bytes < 65536) ||
 	    o->segment_bytes > 1u << 30)
-		return refuse(error, -EINVAL,
-			      "a log segment is a multiple of 4096 from 64 KiB to 1 GiB");
+		return store_refuse(error, -EINVAL,
+				    "a log segment is a multiple of 4096 from 64 KiB to 1 GiB");
 	if (o->durability > MNEME_DURABILITY_STRICT || o->compression > MNEME_COMPRESSION_ZSTD)
-		return refuse(error, -EINVAL, "unknown durability or compression");
+		return store_refuse(error, -EINVAL, "unknown durability or compression");
 	return 0;
 }
 
@@ -243,15 +241,16 @@ int store_create(struct io *io, const struct mneme_create_options *options,
 	for (int i = 0; i < FMT_SHARDS_MAX; i++)
 		super.inode_next[i] = 1;
 	if (getrandom(super.uuid, sizeof super.uuid, 0) != sizeof super.uuid)
-		return refuse(error, -EIO, "the system gave no random bytes");
+		return store_refuse(error, -EIO, "the system gave no random bytes");
 	rc = io->ops->list(io, "", any_name, io);
 	if (rc == 0)
 		rc = io->ops->mkdir(io, "wal");
 	if (rc == -EEXIST)
 		rc = io->ops->list(io, "wal", any_name, NULL);
 	if (rc > 0)
-		return refuse(error, -ENOTEMPTY,
-			      "the directory is not empty; choose a new one or empty it first");
+		return store_refuse(
+			error, -ENOTEMPTY,
+			"the directory is not empty; choose a new one or empty it first");
 	if (rc == 0)
 		rc = heap_create(io);
 	if (rc == 0)
@@ -262,7 +261,7 @@ int store_create(struct io *io, const struct mneme_create_options *options,
 		rc = io->ops->sync_dir(io, "");
 	if (rc < 0) {
 		files_remove(io);
-		refuse(error, rc, "the store could not be made: %s", strerror(-rc));
+		store_refuse(error, rc, "the store could not be made: %s", strerror(-rc));
 	}
 	return rc;
 }
@@ -335,18 +334,19 @@ static int super_try(struct mneme *m, struct fmt_space **table, struct mneme_err
 	for (uint32_t i = 0; i < 2; i++) {
 		int rc = super_read(m, i, &found[i]);
 		if (rc < 0)
-			return refuse(error, rc, "the superblock cannot be read: %s",
-				      strerror(-rc));
+			return store_refuse(error, rc, "the superblock cannot be read: %s",
+					    strerror(-rc));
 		if (found[i].is_foreign)
 			foreign = &found[i].super;
 		if (found[i].whole && !super_sane(&found[i].super))
 			found[i].whole = 0;
 	}
 	if (foreign)
-		return refuse(error, -EPROTONOSUPPORT,
-			      "the store has format %u, this mnemefs knows format %d; use %s one",
-			      foreign->version, FMT_VERSION,
-			      foreign->version > FMT_VERSION ? "a newer" : "an older");
+		return store_refuse(
+			error, -EPROTONOSUPPORT,
+			"the store has format %u, this mnemefs knows format %d; use %s one",
+			foreign->version, FMT_VERSION,
+			foreign->version > FMT_VERSION ? "a newer" : "an older");
 	int newer = found[1].whole &&
 		    (!found[0].whole || found[1].super.generation > found[0].super.generation);
 	if (SEEDED_BUG(13))
@@ -360,25 +360,27 @@ static int super_try(struct mneme *m, struct fmt_space **table, struct mneme_err
 					     found[!newer].super.generation != m->super.generation;
 		int rc = space_read(m, &m->super, table);
 		if (rc < 0)
-			return refuse(error, rc, "the space table cannot be read: %s",
-				      strerror(-rc));
+			return store_refuse(error, rc, "the space table cannot be read: %s",
+					    strerror(-rc));
 	}
 	if (!*table)
-		return refuse(error, -EUCLEAN,
-			      "no superblock is whole: this is no mnemefs store, or it is damaged; "
-			      "fsck.mnemefs tells more");
+		return store_refuse(
+			error, -EUCLEAN,
+			"no superblock is whole: this is no mnemefs store, or it is damaged; "
+			"fsck.mnemefs tells more");
 	if (m->super.incompatible & ~(uint64_t)FMT_INCOMPAT_KNOWN)
-		return refuse(
+		return store_refuse(
 			error, -EPROTONOSUPPORT,
 			"the store uses features (%#llx) that this mnemefs does not know; use a "
 			"newer one",
 			(unsigned long long)(m->super.incompatible &
 					     ~(uint64_t)FMT_INCOMPAT_KNOWN));
 	if (m->super.compression > MNEME_COMPRESSION_ZSTD)
-		return refuse(error, -EPROTONOSUPPORT,
-			      "the store has compression %u, which this mnemefs does not know; use "
-			      "a newer one",
-			      m->super.compression);
+		return store_refuse(
+			error, -EPROTONOSUPPORT,
+			"the store has compression %u, which this mnemefs does not know; use "
+			"a newer one",
+			m->super.compression);
 	return 0;
 }
 
@@ -398,9 +400,9 @@ static int super_choose(struct mneme *m, struct fmt_space **table, struct mneme_
 		usleep(SUPER_PAUSE_US);
 	}
 	return rc || !m->read_only ? rc
-				   : refuse(error, -EBUSY,
-					    "the writer makes checkpoints faster than the "
-					    "superblock can be read; try again");
+				   : store_refuse(error, -EBUSY,
+						  "the writer makes checkpoints faster than the "
+						  "superblock can be read; try again");
 }
 
 /* ---- opening ---- */
@@ -428,20 +430,23 @@ static int lock_take(struct mneme *m, struct mneme_error *error)
 
 	if (m->read_only) {
 		int rc = m->io->ops->lock(m->io, "lock", NULL, 0);
-		return rc < 0 ? refuse(error, rc,
-				       "the lock file cannot be used to tell a writer of this "
-				       "reader: %s",
-				       strerror(-rc))
+		return rc < 0 ? store_refuse(
+					error, rc,
+					"the lock file cannot be used to tell a writer of this "
+					"reader: %s",
+					strerror(-rc))
 			      : 0;
 	}
 	gethostname(host, sizeof host - 1);
 	snprintf(holder, sizeof holder, "process %d on %s", (int)getpid(), host);
 	int rc = m->io->ops->lock(m->io, "lock", holder, sizeof holder);
 	if (rc == -EBUSY)
-		return refuse(error, rc,
-			      "the store is in use by %s; unmount it there, or open it read-only",
-			      holder);
-	return rc < 0 ? refuse(error, rc, "the lock file cannot be used: %s", strerror(-rc)) : 0;
+		return store_refuse(
+			error, rc,
+			"the store is in use by %s; unmount it there, or open it read-only",
+			holder);
+	return rc < 0 ? store_refuse(error, rc, "the lock file cannot be used: %s", strerror(-rc))
+		      : 0;
 }
 
 /* The superblock that was found may be in the page cache only, after a kill, or be the only one that is
@@ -464,11 +469,11 @@ static int super_settle(struct mneme *m)
 static int log_refuse(int rc, struct mneme_error *error)
 {
 	if (rc == -EUCLEAN)
-		return refuse(
+		return store_refuse(
 			error, rc,
 			"the log is damaged; fsck.mnemefs -n says where; copy the store, then "
 			"fsck.mnemefs -y cuts the log off there and lists what is lost");
-	return refuse(error, rc, "the log cannot be replayed: %s", strerror(-rc));
+	return store_refuse(error, rc, "the log cannot be replayed: %s", strerror(-rc));
 }
 
 static int recover(struct mneme *m, struct mneme_error *error)
@@ -484,7 +489,8 @@ static int recover(struct mneme *m, struct mneme_error *error)
 	if (rc == 0)
 		rc = m->io->ops->sync_dir(m->io, "");
 	if (rc < 0)
-		return refuse(error, rc, "the store cannot be made durable: %s", strerror(-rc));
+		return store_refuse(error, rc, "the store cannot be made durable: %s",
+				    strerror(-rc));
 	rc = wal_start(&m->wal, end, sequence);
 	if (rc == -ENOSPC) { /* a full disk: a checkpoint makes the older segments spare */
 		rc = checkpoint_run(m);
@@ -492,7 +498,7 @@ static int recover(struct mneme *m, struct mneme_error *error)
 			rc = wal_start(&m->wal, end, m->wal.sequence);
 	}
 	if (rc < 0)
-		return refuse(error, rc, "a log segment cannot be made: %s", strerror(-rc));
+		return store_refuse(error, rc, "a log segment cannot be made: %s", strerror(-rc));
 	wal_recycle(&m->wal, m->super.lsn);
 	atomic_store_explicit(&m->checkpoint->log_begin, m->super.lsn, memory_order_relaxed);
 	return 0;
@@ -525,13 +531,13 @@ static int heap_load(struct mneme *m, const struct fmt_space *table, uint64_t re
 	for (uint32_t g = 0; g < m->super.space_groups && rc == 0 && !m->read_only; g++)
 		rc = heap_load_group(&m->heap, g, &table[g]);
 	if (rc == -ENOENT)
-		return refuse(
+		return store_refuse(
 			error, rc,
 			"the file heap is missing, which holds everything in the store; put it "
 			"back, or restore the store from a backup");
 	if (rc < 0)
-		return refuse(error, rc, "the heap cannot be opened: %s",
-			      rc == -EUCLEAN ? "its space map is damaged" : strerror(-rc));
+		return store_refuse(error, rc, "the heap cannot be opened: %s",
+				    rc == -EUCLEAN ? "its space map is damaged" : strerror(-rc));
 	if (m->read_only) /* a replay without writing needs no space */
 		atomic_fetch_add_explicit(&m->heap.free, 1ull << 40, memory_order_relaxed);
 	return 0;
@@ -567,10 +573,10 @@ static int roots_check(struct mneme *m, struct mneme_error *error)
 			continue;
 		const struct fmt_page *page = heap_page(&m->heap, s->root, 0, &rc);
 		if (!page)
-			return refuse(error, rc,
-				      "the root page of shard %u is damaged; "
-				      "fsck.mnemefs tells more",
-				      i);
+			return store_refuse(error, rc,
+					    "the root page of shard %u is damaged; "
+					    "fsck.mnemefs tells more",
+					    i);
 		s->height = page->level + 1;
 	}
 	return 0;
@@ -580,8 +586,9 @@ static int background_begin(struct mneme *m, struct mneme_error *error)
 {
 	int rc = background_start(m);
 
-	return rc < 0 ? refuse(error, rc, "the threads for background work cannot be made: %s",
-			       strerror(-rc))
+	return rc < 0 ? store_refuse(error, rc,
+				     "the threads for background work cannot be made: %s",
+				     strerror(-rc))
 		      : 0;
 }
 
@@ -597,11 +604,12 @@ int store_refuse_absent(struct io *io, struct mneme_error *error)
 	int remains = 0;
 
 	(void)io->ops->list(io, "", any_remains, &remains);
-	return refuse(error, -ENOENT, "%s",
-		      remains ? "the file super of this store is missing, without which the rest "
-				"cannot be read, not even by fsck.mnemefs; put it back, or restore "
-				"the store from a backup"
-			      : "there is no mnemefs store here; mkfs.mnemefs makes one");
+	return store_refuse(
+		error, -ENOENT, "%s",
+		remains ? "the file super of this store is missing, without which the rest "
+			  "cannot be read, not even by fsck.mnemefs; put it back, or restore "
+			  "the store from a backup"
+			: "there is no mnemefs store here; mkfs.mnemefs makes one");
 }
 
 static int heap_before(void *heap)
@@ -615,7 +623,7 @@ static int log_init(struct mneme *m, uint32_t run_least, struct mneme_error *err
 	int rc = wal_init(&m->wal, m->io, m->super.uuid, m->super.segment_bytes);
 
 	if (rc < 0)
-		return refuse(error, rc, "out of memory");
+		return store_refuse(error, rc, "out of memory");
 	m->run_least = run_least                                  ? run_least
 		       : m->compression == MNEME_COMPRESSION_NONE ? RUN_LEAST
 								  : 0;
@@ -636,14 +644,15 @@ int store_open(struct io *io, const struct mneme_options *options,
 
 	if (!m) {
 		io->ops->destroy(io);
-		return refuse(error, -ENOMEM, "out of memory");
+		return store_refuse(error, -ENOMEM, "out of memory");
 	}
 	memset(m, 0, sizeof *m);
 	m->io = io;
 	options_fill(m, options);
 	rc = m->options.dirty_bytes_max < DIRTY_BYTES_LEAST ||
 			     m->options.dirty_bytes_max > DIRTY_BYTES_LARGEST
-		     ? refuse(error, -EINVAL, "dirty_bytes_max is 4 MiB to 64 GiB (0: 512 MiB)")
+		     ? store_refuse(error, -EINVAL,
+				    "dirty_bytes_max is 4 MiB to 64 GiB (0: 512 MiB)")
 		     : lock_take(m, error);
 	if (rc < 0)
 		goto out;
@@ -652,7 +661,7 @@ int store_open(struct io *io, const struct mneme_options *options,
 		if (rc == -ENOENT)
 			store_refuse_absent(io, error);
 		else
-			refuse(error, rc, "the store cannot be opened: %s", strerror(-rc));
+			store_refuse(error, rc, "the store cannot be opened: %s", strerror(-rc));
 		goto out;
 	}
 	rc = super_choose(m, &table, error);
@@ -663,7 +672,7 @@ int store_open(struct io *io, const struct mneme_options *options,
 	if (rc == 0)
 		rc = log_init(m, tuning ? tuning->run_least : 0, error);
 	if (rc == 0 && !m->read_only && (rc = held_begin(m)) < 0)
-		refuse(error, rc, "what a reader reaches cannot be held: %s", strerror(-rc));
+		store_refuse(error, rc, "what a reader reaches cannot be held: %s", strerror(-rc));
 	if (rc == 0)
 		rc = roots_check(m, error);
 	if (rc < 0)
@@ -677,21 +686,21 @@ int store_open(struct io *io, const struct mneme_options *options,
 	if (rc == 0)
 		rc = packer_new(m);
 	if (rc < 0) {
-		refuse(error, rc, "out of memory");
+		store_refuse(error, rc, "out of memory");
 		goto out;
 	}
 	rc = packing_load(m);
 	if (rc < 0) {
-		refuse(error, rc, "the dictionary cannot be read: %s", strerror(-rc));
+		store_refuse(error, rc, "the dictionary cannot be read: %s", strerror(-rc));
 		goto out;
 	}
 	rc = recover(m, error);
 	if (rc == 0)
 		rc = ranges_load(m, error);
 	if (rc == 0 && (rc = reserve_load(m)) < 0)
-		refuse(error, rc, "what is set aside cannot be read: %s", strerror(-rc));
+		store_refuse(error, rc, "what is set aside cannot be read: %s", strerror(-rc));
 	if (rc == 0 && m->read_only && (rc = io->ops->mark(io, m->super.generation)) < 0)
-		refuse(error, rc, "the lock file cannot be used: %s", strerror(-rc));
+		store_refuse(error, rc, "the lock file cannot be used: %s", strerror(-rc));
 	if (rc == 0 && !(tuning && tuning->no_threads))
 		rc = background_begin(m, error);
 	m->open_ns = clock_ns(CLOCK_MONOTONIC) - begin;

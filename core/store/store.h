@@ -26,6 +26,10 @@
 
 #include <pthread.h>
 
+/* Writes a sentence to *error (may be NULL) and returns rc. */
+int store_refuse(struct mneme_error *error, int rc, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
 enum {
 	TREE_HEIGHT_MAX = 16,
 	STORE_RANGES_MAX = 64,

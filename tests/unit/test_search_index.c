@@ -504,6 +504,56 @@ START_TEST(test_collection_builds_aside_while_it_changes)
 }
 END_TEST
 
+/* More comes, goes and is replaced than one piece brings, between all pieces. */
+START_TEST(test_collection_build_follows_while_it_changes)
+{
+	struct vectors_config config = {DIM, VECTORS_COSINE, VECTORS_F32, 4096};
+	struct vectors *truth = filled(VECTORS_COSINE, VECTORS_F32, 0);
+	struct collection_build *build;
+	struct collection *c;
+	unsigned pieces = 0;
+
+	ck_assert_int_eq(collection_new(&config, &c), 0);
+	for (unsigned i = 0; i < INDEX_FLAT_ROWS; i++)
+		both_put(c, truth, i, 0);
+	ck_assert_int_eq(collection_build_begin(c, &build), 0);
+	for (unsigned i = 0; i < 2000; i++)
+		both_put(c, truth, 90000 + i, 0);
+	ck_assert_int_eq(collection_build_run(build, 2, NULL), 0);
+	for (int more = 1; more; pieces++) {
+		more = collection_build_follow(build, c);
+		ck_assert_int_ge(more, 0);
+		for (unsigned i = 0; i < 60 && pieces < 20; i++) {
+			uint64_t owner = i % 3 ? 90000 + (pieces * 997 + i * 31) % 3000
+					       : (pieces * 389 + i * 57) % INDEX_FLAT_ROWS;
+			if (i % 4)
+				both_put(c, truth, owner, 0);
+			else
+				ck_assert_uint_eq(collection_delete(c, owner),
+						  vectors_delete(truth, owner));
+		}
+	}
+	ck_assert_uint_gt(pieces, 8);
+	both_put(c, truth, 7, 0);
+	ck_assert_int_eq(collection_build_end(c, build, 0), 0);
+	const struct rows *got = &collection_vectors(c)->rows, *want = &truth->rows;
+	ck_assert_uint_eq(got->count - got->dead_count, want->count - want->dead_count);
+	for (uint32_t row = 0; row < want->count; row++)
+		if (!rows_is_dead(want, row)) {
+			float stored[2][DIM];
+			uint32_t at = rows_find(got, want->owners[row], want->parts[row]);
+			ck_assert_uint_ne(at, ROWS_NONE);
+			ck_assert_mem_eq(vectors_row_f32(collection_vectors(c), at, stored[0]),
+					 vectors_row_f32(truth, row, stored[1]),
+					 DIM * sizeof(float));
+		}
+	ck_assert_ptr_nonnull(collection_index(c));
+	check_collection(c, truth, .88);
+	collection_free(c);
+	vectors_free(truth);
+}
+END_TEST
+
 START_TEST(test_collection_build_can_be_canceled)
 {
 	struct vectors_config config = {DIM, VECTORS_COSINE, VECTORS_F32, 4096};
@@ -578,6 +628,7 @@ int main(void)
 	tcase_add_test(tc, test_index_saved_and_mapped_is_the_same);
 	tcase_add_test(tc, test_index_survives_lack_of_memory);
 	tcase_add_test(tc, test_collection_builds_aside_while_it_changes);
+	tcase_add_test(tc, test_collection_build_follows_while_it_changes);
 	tcase_add_test(tc, test_collection_build_can_be_canceled);
 	tcase_add_test(tc, test_collection_keeps_what_it_has_when_a_build_fails);
 	suite_add_tcase(s, tc);
