@@ -6,6 +6,7 @@
  * Threading: any handler thread.
  * Failure:   0 or -errno to the kernel: -ENODATA, -EEXIST, -ERANGE, -E2BIG, -EOPNOTSUPP (namespace).
  */
+#include "core/memory/recall.h"
 #include "fs/later.h"
 #include "fs/search.h"
 #include "pool/alloc.h"
@@ -314,6 +315,8 @@ static void memory_follow(struct fs *fs, const struct change *change)
 		memory_settings_changed(fs->memory);
 	else if (!strcmp(change->name, MEMORY_SETTING_NEIGHBOURS))
 		memory_neighbours_changed(fs->memory);
+	else if (!strcmp(change->name, MEMORY_CONFIDENCE) || !strcmp(change->name, MEMORY_PINNED))
+		recall_touch(fs->memory, change->ino);
 	memory_changed(fs->memory);
 }
 

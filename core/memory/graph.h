@@ -51,6 +51,9 @@ enum graph_type {
 /* Which cache the node's place in the order would fit into. */
 enum graph_tier { GRAPH_HOT, GRAPH_WARM, GRAPH_COLD, GRAPH_TIERS };
 
+/* What is known of a memory besides. */
+enum graph_flags { GRAPH_PINNED = 1 };
+
 struct graph_edge {
 	uint32_t to;     /* node */
 	uint16_t weight; /* 1 .. GRAPH_WEIGHT_ONE */
@@ -63,11 +66,10 @@ struct graph_node {
 	uint64_t id;
 	uint32_t out_count, out_begin; /* all links out; where those past near[] are in out[] */
 	uint32_t in_count, in_begin;
-	uint16_t confidence; /* GRAPH_WEIGHT_ONE is 1.0 */
-	uint16_t activation; /* at rest, the same unit: for ranking by it, a walk does not use it */
+	uint16_t confidence; /* GRAPH_WEIGHT_ONE is 1.0; carried, as are the flags */
 	uint8_t tier;        /* enum graph_tier */
-	uint8_t flags;       /* the source's, carried */
-	uint16_t zero;
+	uint8_t flags;       /* enum graph_flags */
+	uint32_t zero;
 	struct graph_edge near[GRAPH_NEAR];
 };
 static_assert(sizeof(struct graph_node) == 64, "a node is one cache line");

@@ -58,8 +58,7 @@ static int compare_entries(const void *a, const void *b)
 int graph_change_is_sound(const struct graph_change *change)
 {
 	if (change->is_memory)
-		return change->memory.confidence <= GRAPH_WEIGHT_ONE &&
-		       change->memory.activation <= GRAPH_WEIGHT_ONE;
+		return change->memory.confidence <= GRAPH_WEIGHT_ONE;
 	return change->link.weight <= GRAPH_WEIGHT_ONE && change->link.type < GRAPH_TYPES;
 }
 
@@ -130,7 +129,6 @@ static void make_entries(struct merge *merge, const struct graph_change *changes
 			const struct graph_memory *memory = &changes[i].memory;
 			struct graph_node *node = &graph->nodes[graph_find(graph, memory->id)];
 			node->confidence = memory->confidence;
-			node->activation = memory->activation;
 			node->flags = memory->flags;
 			continue;
 		}

@@ -25,8 +25,7 @@ struct graph_memory {
 	uint64_t id;
 	uint16_t
 		confidence; /* GRAPH_WEIGHT_ONE is 1.0, and what a node has that nobody described */
-	uint16_t activation;
-	uint8_t flags;
+	uint8_t flags;      /* enum graph_flags */
 };
 
 /* One change: the state of a link or of a memory from now on. */

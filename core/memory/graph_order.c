@@ -56,10 +56,9 @@ int graph_make_index(struct graph *graph)
 	return 0;
 }
 
-static int is_described(const struct graph_node *node)
+static int is_linked(const struct graph_node *node)
 {
-	return node->out_count || node->in_count || node->activation || node->flags ||
-	       node->confidence != GRAPH_WEIGHT_ONE;
+	return node->out_count || node->in_count;
 }
 
 /* Nodes by the bin of their degree, the best connected first. */
@@ -97,7 +96,7 @@ static uint32_t order_find(const struct graph *graph, uint32_t *roots, uint32_t 
 	memset(place, 0xff, graph->count * sizeof(*place));
 	order_by_degree(graph, roots);
 	for (uint32_t root = 0; root < graph->count; root++) {
-		if (is_described(&graph->nodes[roots[root]]))
+		if (is_linked(&graph->nodes[roots[root]]))
 			visit(roots[root], place, order, &end);
 		for (; begin < end; begin++) {
 			const struct graph_node *node = &graph->nodes[order[begin]];

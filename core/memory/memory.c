@@ -343,9 +343,9 @@ int memory_open(struct mneme *engine, const struct memory_options *options, stru
 	if (rc == 0)
 		rc = memory_watch_start(mem, options);
 	if (rc == 0)
-		rc = recall_start(mem);
+		rc = use_start(mem); /* before the graph is built: it asks for what files say of use */
 	if (rc == 0)
-		rc = use_start(mem);
+		rc = recall_start(mem);
 	if (rc == 0)
 		rc = together_start(mem);
 	if (rc == 0 && !mem->read_only)

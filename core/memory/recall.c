@@ -93,7 +93,9 @@ static int hits_name(struct recall_run *run)
 		}
 		*r = (struct recall_result){.inode = hit->id,
 					    .activation = hit->activation,
+					    .confidence = hit->confidence,
 					    .hops = hit->hops,
+					    .is_pinned = (hit->flags & GRAPH_PINNED) != 0,
 					    .via_count = hit->path_length};
 		run->offsets[answer->count][0] = path;
 		run->offsets[answer->count++][1] = via;

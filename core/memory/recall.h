@@ -57,7 +57,9 @@ struct recall_query {
 struct recall_result {
 	uint64_t inode;
 	float activation;
+	float confidence; /* user.mneme.confidence, 0 .. 1 */
 	uint32_t hops;
+	int is_pinned;
 	const char *path; /* from the scope */
 	/* The strongest path that led here, from a seed on: via_count names, each ended by a zero
 	 * byte; from the scope, or with a / in front from the root of the mount. */

@@ -12,6 +12,7 @@
 #include "pool/alloc.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,9 +113,44 @@ static int has_link(const struct links *links, uint64_t to, uint8_t type)
 	return 0;
 }
 
+/* What is known of a memory besides its links, where it is not what the graph has. */
+static int node_tell(struct recall *recall, const struct graph *old, uint64_t inode,
+		     graph_take *take, void *arg)
+{
+	uint32_t n = old ? graph_find(old, inode) : GRAPH_NONE;
+	uint16_t confidence = n == GRAPH_NONE ? GRAPH_WEIGHT_ONE : old->nodes[n].confidence;
+	uint8_t flags = n == GRAPH_NONE ? 0 : old->nodes[n].flags;
+	struct graph_change change = {.is_memory = 1, .memory = {.id = inode}};
+	double value;
+	int pinned;
+
+	use_describe(recall->mem, inode, &value, &pinned);
+	change.memory.confidence = (uint16_t)lrint(value * GRAPH_WEIGHT_ONE);
+	change.memory.flags = pinned ? GRAPH_PINNED : 0;
+	if (change.memory.confidence == confidence && change.memory.flags == flags)
+		return 0;
+	return take(arg, &change);
+}
+
 static int live_take(void *arg, const struct graph_change *change)
 {
 	return graph_live_change(arg, change);
+}
+
+/* Of a file that has changed, and of what it leads to that comes into the graph by that. */
+static int nodes_tell(struct recall *recall, const struct graph *old, uint64_t from,
+		      const struct links *links, const struct edges *edges)
+{
+	int is_there = graph_find(old, from) != GRAPH_NONE || links->count || edges->count;
+	int rc = is_there ? node_tell(recall, old, from, live_take, recall->live) : 0;
+
+	for (uint32_t i = 0; i < links->count && rc == 0; i++)
+		if (links->list[i].to && graph_find(old, links->list[i].to) == GRAPH_NONE)
+			rc = node_tell(recall, old, links->list[i].to, live_take, recall->live);
+	for (uint32_t i = 0; i < edges->count && rc == 0; i++)
+		if (graph_find(old, edges->list[i].to) == GRAPH_NONE)
+			rc = node_tell(recall, old, edges->list[i].to, live_take, recall->live);
+	return rc;
 }
 
 /* What the file says now, and that what it does not say any more is gone. */
@@ -140,6 +176,8 @@ static int file_merge(struct recall *recall, const struct graph *old, uint64_t f
 		rc = file_tell(from, &links, live_take, recall->live);
 	if (rc == 0)
 		rc = edges_tell(from, &edges, live_take, recall->live);
+	if (rc == 0)
+		rc = nodes_tell(recall, old, from, &links, &edges);
 	links_fini(&links);
 	return rc;
 }
@@ -176,35 +214,74 @@ static int compare_files(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+static void files_sort(struct files *files)
+{
+	size_t kept = 0;
+
+	if (files->count)
+		qsort(files->list, files->count, sizeof files->list[0], compare_files);
+	for (size_t i = 0; i < files->count; i++)
+		if (!i || files->list[i] != files->list[i - 1])
+			files->list[kept++] = files->list[i];
+	files->count = kept;
+}
+
+/* Hands links on, and notes what is at their ends. */
+struct ends {
+	graph_take *take;
+	void *arg;
+	struct files files;
+};
+
+static int ends_take(void *arg, const struct graph_change *change)
+{
+	struct ends *ends = arg;
+
+	file_note(&ends->files, change->link.from);
+	file_note(&ends->files, change->link.to);
+	return ends->files.rc ? ends->files.rc : ends->take(ends->arg, change);
+}
+
+static int source_file(struct recall *recall, uint64_t from, graph_take *take, void *arg)
+{
+	struct links links = {0};
+	struct edges edges = {.count = 0};
+	int rc = file_load(recall, from, &links);
+
+	if (rc == 0)
+		rc = file_tell(from, &links, take, arg);
+	if (rc == 0)
+		rc = edges_load(recall->mem->engine, from, &edges);
+	if (rc == 0)
+		rc = edges_tell(from, &edges, take, arg);
+	links_fini(&links);
+	return rc;
+}
+
 /* Every link that is written has a name in its label, so the mentions know all files that have one. */
 static int source(void *arg, graph_take *take, void *take_arg)
 {
 	struct recall *recall = arg;
+	const _Atomic int *stop = &recall->mem->upkeep.stop;
+	int described = atomic_load_explicit(&recall->mem->use.described, memory_order_relaxed);
+	struct ends ends = {.take = take, .arg = take_arg};
 	struct files files = {0};
 	int rc = links_mentions(recall->mem->engine, file_note, &files);
 
 	if (rc >= 0)
 		rc = edges_sources(recall->mem->engine, file_note, &files);
 	rc = rc < 0 ? rc : files.rc;
-	if (files.count)
-		qsort(files.list, files.count, sizeof files.list[0], compare_files);
+	files_sort(&files);
 	for (size_t i = 0; i < files.count && rc == 0; i++) {
-		struct links links = {0};
-		struct edges edges = {.count = 0};
-		if (i && files.list[i] == files.list[i - 1])
-			continue;
-		if (atomic_load_explicit(&recall->mem->upkeep.stop, memory_order_relaxed))
+		rc = described ? source_file(recall, files.list[i], ends_take, &ends)
+			       : source_file(recall, files.list[i], take, take_arg);
+		if (atomic_load_explicit(stop, memory_order_relaxed))
 			rc = -ECANCELED;
-		if (rc == 0)
-			rc = file_load(recall, files.list[i], &links);
-		if (rc == 0)
-			rc = file_tell(files.list[i], &links, take, take_arg);
-		if (rc == 0)
-			rc = edges_load(recall->mem->engine, files.list[i], &edges);
-		if (rc == 0)
-			rc = edges_tell(files.list[i], &edges, take, take_arg);
-		links_fini(&links);
 	}
+	files_sort(&ends.files);
+	for (size_t i = 0; i < ends.files.count && rc == 0; i++)
+		rc = node_tell(recall, NULL, ends.files.list[i], take, take_arg);
+	alloc_free(ends.files.list);
 	alloc_free(files.list);
 	return rc;
 }

@@ -81,8 +81,10 @@ int recall_write_json(const struct recall_answer *answer, char **text, size_t *l
 		writer_put(&w, i ? ",\n{\"path\": \"" : "\n{\"path\": \"");
 		writer_put_escaped(&w, r->path, 1);
 		writer_put_exact(&w, r->path);
-		writer_put(&w, "\", \"activation\": %.6f, \"hops\": %u, \"via\": [", r->activation,
-			   r->hops);
+		writer_put(&w,
+			   "\", \"activation\": %.6f, \"confidence\": %.4g, \"pinned\": %s, "
+			   "\"hops\": %u, \"via\": [",
+			   r->activation, r->confidence, truth[r->is_pinned], r->hops);
 		put_via(&w, r, 1);
 		writer_put(&w, "]}");
 	}

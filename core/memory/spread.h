@@ -105,6 +105,7 @@ struct spread_hit {
 	float activation, confidence; /* 0 .. 1 */
 	uint32_t activation_exact;    /* of SPREAD_ONE */
 	uint32_t hops;
+	uint32_t flags;                 /* enum graph_flags */
 	uint32_t path_length;           /* 1 .. hops; of a seed 0 */
 	uint64_t path[SPREAD_HOPS_MAX]; /* from a seed to the node before this one */
 };

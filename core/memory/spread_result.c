@@ -165,6 +165,7 @@ static void hit_fill(const struct spread_run *run, uint32_t number, struct sprea
 	hit->activation = (float)record->activation / (float)SPREAD_ONE;
 	hit->confidence = (float)node->confidence / (float)GRAPH_WEIGHT_ONE;
 	hit->hops = record->hops;
+	hit->flags = node->flags;
 	for (uint32_t at = record->origin; at != GRAPH_NONE; at = run->records[at].origin)
 		length++;
 	CHECK(length <= record->hops && (length || !record->hops));

@@ -22,6 +22,8 @@ enum { SLOTS = 2 * USE_MAX, BATCH = 256, TRIES = 8, VALUE_MAX = 32, PLACES = 64 
 
 static const struct mneme_key on_key = {
 	.type = MNEME_TYPE_COLLECTION, .sub = "use", .sub_length = 3};
+static const struct mneme_key described_key = {
+	.type = MNEME_TYPE_COLLECTION, .sub = "described", .sub_length = 9};
 
 static int64_t now_real_ns(void)
 {
@@ -72,12 +74,45 @@ static int is_yes_or_no(const char *text)
 	return !strcmp(text, "yes") || !strcmp(text, "no");
 }
 
+/* From now on the store says so. */
+static int flag_set(struct memory *mem, _Atomic int *flag, const struct mneme_key *key)
+{
+	if (atomic_load_explicit(flag, memory_order_relaxed))
+		return 0;
+	int rc = mneme_put(mem->engine, key, "", 0, MNEME_DURABILITY_DEFAULT);
+	if (rc == 0)
+		atomic_store_explicit(flag, 1, memory_order_relaxed);
+	return rc;
+}
+
+static void flag_load(struct memory *mem, _Atomic int *flag, const struct mneme_key *key)
+{
+	size_t length;
+
+	if (mneme_get(mem->engine, key, NULL, 0, &length) == 0)
+		atomic_store_explicit(flag, 1, memory_order_relaxed);
+}
+
+static int setting_is_sound(const char *name, const char *text)
+{
+	double number;
+
+	if (!strcmp(name, MEMORY_PINNED))
+		return !strcmp(text, "1");
+	if (!strcmp(name, MEMORY_CONFIDENCE))
+		return !number_parse(text, 0, 1, &number);
+	if (!strcmp(name, MEMORY_SETTING_LEARN))
+		return is_yes_or_no(text);
+	if (!strcmp(name, MEMORY_SETTING_NEIGHBOURS))
+		return !number_parse(text, 0, EDGES_MAX, &number) && number == floor(number);
+	return !decay_parse(text, &number);
+}
+
 int memory_use_check(struct memory *mem, const char *name, const void *value, size_t length)
 {
 	static const char *const computed[] = {MEMORY_ACCESS_COUNT, MEMORY_LAST_ACCESS,
 					       MEMORY_CREATED, MEMORY_ACTIVATION};
 	char text[VALUE_MAX];
-	double number;
 
 	for (int i = 0; i < 4; i++)
 		if (!strcmp(name, computed[i]))
@@ -86,21 +121,11 @@ int memory_use_check(struct memory *mem, const char *name, const void *value, si
 		return -EINVAL;
 	memcpy(text, value, length);
 	text[length] = 0;
-	if (!strcmp(name, MEMORY_PINNED))
-		return strcmp(text, "1") ? -EINVAL : 0;
-	if (!strcmp(name, MEMORY_CONFIDENCE))
-		return number_parse(text, 0, 1, &number);
-	if (!strcmp(name, MEMORY_SETTING_LEARN) ? !is_yes_or_no(text)
-	    : !strcmp(name, MEMORY_SETTING_NEIGHBOURS)
-		    ? number_parse(text, 0, EDGES_MAX, &number) || number != floor(number)
-		    : decay_parse(text, &number))
+	if (!setting_is_sound(name, text))
 		return -EINVAL;
-	if (is_on(mem))
-		return 0;
-	int rc = mneme_put(mem->engine, &on_key, "", 0, MNEME_DURABILITY_DEFAULT);
-	if (rc == 0)
-		atomic_store_explicit(&mem->use.on, 1, memory_order_relaxed);
-	return rc;
+	if (!strcmp(name, MEMORY_PINNED) || !strcmp(name, MEMORY_CONFIDENCE))
+		return flag_set(mem, &mem->use.described, &described_key);
+	return flag_set(mem, &mem->use.on, &on_key);
 }
 
 int memory_use_setting(struct memory *mem, uint64_t inode, const char *name, char *value)
@@ -350,11 +375,10 @@ static void write_waiting(void *arg, int status)
 int use_start(struct memory *mem)
 {
 	struct bridge *bridge = background_bridge(mem->engine);
-	size_t length;
 
 	pthread_mutex_init(&mem->use.lock, NULL);
-	if (mneme_get(mem->engine, &on_key, NULL, 0, &length) == 0)
-		atomic_store_explicit(&mem->use.on, 1, memory_order_relaxed);
+	flag_load(mem, &mem->use.on, &on_key);
+	flag_load(mem, &mem->use.described, &described_key);
 	if (mem->read_only)
 		return 0;
 	return bridge ? bridge_periodic_new(bridge, 0, BRIDGE_LOW, write_waiting, mem,
@@ -378,6 +402,14 @@ static int is_pinned(struct memory *mem, uint64_t inode)
 	char value[MEMORY_SETTING_MAX];
 
 	return memory_setting_get(mem, inode, MEMORY_PINNED, value) == 0;
+}
+
+void use_describe(struct memory *mem, uint64_t inode, double *confidence, int *pinned)
+{
+	int described = atomic_load_explicit(&mem->use.described, memory_order_relaxed);
+
+	*confidence = described ? confidence_of(mem, inode) : 1;
+	*pinned = described && is_pinned(mem, inode);
 }
 
 OWN_FRAME static double activation_of(struct memory *mem, uint64_t inode, double days, int64_t now)

@@ -43,6 +43,7 @@ struct bridge_periodic;
 
 struct memory_use {
 	_Atomic int on;                /* [A] some directory learns or lets fade, or did */
+	_Atomic int described;         /* [A] some file has, or had, a confidence or a pin */
 	struct bridge_periodic *alarm; /* [I] NULL: read-only */
 	pthread_mutex_t lock;
 	struct use_entry *waiting; /* [lock] 2 * USE_MAX slots, NULL: none waits */
@@ -59,6 +60,8 @@ void use_note(struct memory *mem, const uint64_t *inodes, unsigned count);
 void use_note_answer(struct memory *mem, uint64_t asked, const struct memory_answer *answer);
 /* The file is gone. */
 void use_drop(struct memory *mem, uint64_t inode);
+/* What its attributes say: confidence, 0 .. 1, and whether it is pinned. Cheap where no file says so. */
+void use_describe(struct memory *mem, uint64_t inode, double *confidence, int *is_pinned);
 /* Scores as said above, and in order. 1: some depend on the time. */
 int use_rank(struct memory *mem, struct fuse_hit *hits, unsigned count);
 

@@ -212,6 +212,15 @@ metrics()
 		[ "$(metric 'records{state="high_water"}')" -gt 0 ] && grep -q '^recall .* runs' .mneme/stats
 }
 check metrics metrics
+known() # CONFIDENCE PINNED: so the answer says of open/c.md
+{
+	cat '.mneme/recall/open%2Fa.md.json' >"$work/known"
+	cat "$work/known"
+	grep 'open/c.md' "$work/known" | grep -q "\"confidence\": $1, \"pinned\": $2"
+}
+check not_described known 1 false
+check confidence eval 'setfattr -n user.mneme.confidence -v 0.25 open/c.md && mneme pin open/c.md && known 0.25 true'
+check confidence_goes eval 'setfattr -x user.mneme.confidence open/c.md && mneme unpin open/c.md && known 1 false'
 
 # ---- after a crash, on a read-only mount, on a store that is not mounted ----
 says open/a.md >/dev/null 2>&1

@@ -115,8 +115,7 @@ START_TEST(test_graph_carries_what_is_known_of_memories)
 {
 	struct graph_change changes[] = {
 		links_change(1, 2, 100, GRAPH_WIKI),
-		{.is_memory = 1,
-		 .memory = {.id = 2, .confidence = 77, .activation = 5, .flags = 3}},
+		{.is_memory = 1, .memory = {.id = 2, .confidence = 77, .flags = GRAPH_PINNED}},
 	};
 	struct graph *graph, *next;
 
@@ -125,8 +124,7 @@ START_TEST(test_graph_carries_what_is_known_of_memories)
 	ck_assert_int_eq(graph_merge(graph, changes, 1, &next), 0);
 	const struct graph_node *two = &next->nodes[graph_find(next, 2)];
 	ck_assert_uint_eq(two->confidence, 77);
-	ck_assert_uint_eq(two->activation, 5);
-	ck_assert_uint_eq(two->flags, 3);
+	ck_assert_uint_eq(two->flags, GRAPH_PINNED);
 	ck_assert_uint_eq(next->nodes[graph_find(next, 1)].confidence, GRAPH_WEIGHT_ONE);
 	graph_put(graph);
 	graph_put(next);

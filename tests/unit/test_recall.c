@@ -172,6 +172,61 @@ START_TEST(test_recall_of_a_file_that_goes)
 }
 END_TEST
 
+/* As setfattr does it; NULL: as setfattr -x. */
+static void attribute_set(uint64_t number, const char *name, const char *value)
+{
+	struct mneme_key key = {.inode = notes_inode(&notes, number),
+				.type = MNEME_TYPE_XATTR,
+				.sub = name,
+				.sub_length = (uint16_t)strlen(name)};
+
+	if (value) {
+		ck_assert_int_eq(memory_use_check(memory, name, value, strlen(value)), 0);
+		CHECK(!mneme_put(notes.engine, &key, value, strlen(value),
+				 MNEME_DURABILITY_BUFFERED));
+	} else {
+		CHECK(!mneme_delete(notes.engine, &key, MNEME_DURABILITY_BUFFERED));
+	}
+	recall_touch(memory, key.inode);
+}
+
+static void check_known(uint64_t from, uint64_t number, double confidence, int is_pinned)
+{
+	struct recall_query q = query_of(from);
+	const struct recall_answer *answer;
+
+	ck_assert_int_eq(recall_ask(memory, &q, &answer), 0);
+	const struct recall_result *r = result_of(answer, number);
+	ck_assert_ptr_nonnull(r);
+	check_near((double)r->confidence, confidence);
+	ck_assert_int_eq(r->is_pinned, is_pinned);
+	recall_end(memory, answer);
+}
+
+START_TEST(test_recall_knows_how_sure_a_memory_is)
+{
+	setup();
+	attribute_set(2, MEMORY_CONFIDENCE, "0.25"); /* before it is in the graph */
+	set(1, (struct to[]){{2, NAMES_LINK_WIKI, 1}, {3, NAMES_LINK_WIKI, 1}}, 2);
+	check_known(1, 2, 0.25, 0);
+	check_known(1, 3, 1, 0);
+	attribute_set(3, MEMORY_PINNED, "1"); /* while it is */
+	attribute_set(1, MEMORY_CONFIDENCE, "0.5");
+	check_known(1, 3, 1, 1);
+	check_known(2, 1, 0.5, 0);
+	memory_close(memory); /* and from the store alone */
+	memory_begin();
+	check_known(1, 2, 0.25, 0);
+	check_known(1, 3, 1, 1);
+	check_known(2, 1, 0.5, 0);
+	attribute_set(2, MEMORY_CONFIDENCE, NULL);
+	attribute_set(3, MEMORY_PINNED, NULL);
+	check_known(1, 2, 1, 0);
+	check_known(1, 3, 1, 0);
+	teardown();
+}
+END_TEST
+
 static uint64_t random_next(uint64_t *state)
 {
 	*state = *state * 6364136223846793005u + 1442695040888963407u;
@@ -434,6 +489,7 @@ START_TEST(test_recall_request_says_what_is_wrong)
 END_TEST
 
 UNIT_MAIN("recall", test_recall_follows_the_links_of_the_tree, test_recall_of_a_file_that_goes,
+	  test_recall_knows_how_sure_a_memory_is,
 	  test_recall_that_followed_is_what_a_new_start_would_read,
 	  test_recall_merges_in_the_background,
 	  test_recall_of_a_large_graph_follows_in_the_background,
