@@ -6,6 +6,7 @@
 
 #include "core/bridge/bridge.h"
 #include "core/memory/recall.h"
+#include "core/memory/use.h"
 #include "core/store/background.h"
 #include "fs/fs.h"
 #include "fs/later.h"
@@ -110,6 +111,7 @@ struct text {
 	char *at;
 	size_t used, capacity;
 	const char *histogram, *label; /* of the one that is being written: its name and label */
+	uint64_t one;                  /* what stands for 1 in its values */
 };
 
 __attribute__((format(printf, 2, 3))) static void print(struct text *text, const char *format, ...)
@@ -152,19 +154,27 @@ static int each_bucket(void *arg, uint64_t upper, uint64_t count)
 		print(text, "%s_bucket{%s,le=\"+Inf\"} %lu\n", text->histogram, text->label, count);
 	else
 		print(text, "%s_bucket{%s,le=\"%lu.%09lu\"} %lu\n", text->histogram, text->label,
-		      upper / NS, upper % NS, count);
+		      upper / text->one, upper % text->one * NS / text->one, count);
 	return 0;
+}
+
+/* Of values in parts of `one`, with boundaries from `first` to `last`. */
+static void print_parts(struct text *text, const char *name, const char *label,
+			const struct histogram *h, uint64_t one, uint64_t first, uint64_t last)
+{
+	text->histogram = name;
+	text->label = label;
+	text->one = one;
+	histogram_each_cumulative(h, first, last, each_bucket, text);
+	print(text, "%s_sum{%s} %lu.%09lu\n", name, label, histogram_sum(h) / one,
+	      histogram_sum(h) % one * NS / one);
+	print(text, "%s_count{%s} %lu\n", name, label, histogram_count(h));
 }
 
 static void print_histogram(struct text *text, const char *name, const char *label,
 			    const struct histogram *h)
 {
-	text->histogram = name;
-	text->label = label;
-	histogram_each_cumulative(h, BOUND_FIRST_NS, BOUND_LAST_NS, each_bucket, text);
-	print(text, "%s_sum{%s} %lu.%09lu\n", name, label, histogram_sum(h) / NS,
-	      histogram_sum(h) % NS);
-	print(text, "%s_count{%s} %lu\n", name, label, histogram_count(h));
+	print_parts(text, name, label, h, NS, BOUND_FIRST_NS, BOUND_LAST_NS);
 }
 
 static void print_operations(struct text *text, const struct metrics *metrics)
@@ -389,11 +399,42 @@ static void print_memory(struct text *text, struct fs *fs)
 		    (double)s.search_ns / 1e9);
 }
 
+static void print_use(struct text *text, struct fs *fs)
+{
+	struct use_stats s;
+
+	use_read_stats(fs->memory, &s);
+	print_value(text, "memory_uses_total", "counter", "Uses of memories that were counted.",
+		    (double)s.counted);
+	print_value(text, "memory_uses_dropped_total", "counter",
+		    "Uses that were not, for want of room, or could not be written.",
+		    (double)s.dropped);
+	print_value(text, "memory_uses_waiting", "gauge", "Memories whose uses wait to be written.",
+		    (double)s.waiting);
+	print_value(text, "memory_pairs_total", "counter", "Pairs of memories used together.",
+		    (double)s.pairs);
+	print_value(text, "memory_pairs_dropped_total", "counter",
+		    "Pairs that there was no room for.", (double)s.pairs_dropped);
+	print(text,
+	      "# HELP mneme_memory_edges_written_total Links written that nobody made.\n"
+	      "# TYPE mneme_memory_edges_written_total counter\n"
+	      "mneme_memory_edges_written_total{kind=\"coaccess\"} %lu\n"
+	      "mneme_memory_edges_written_total{kind=\"neighbour\"} %lu\n",
+	      s.pairs_written, s.neighbours_written);
+}
+
 static void print_graph(struct text *text, const struct graph_live_stats *g)
 {
+	static const char *const kinds[GRAPH_TYPES] = {"explicit", "wiki",      "markdown",
+						       "symlink",  "neighbour", "coaccess"};
+
 	print_value(text, "recall_memories", "gauge", "Memories in the graph of links.",
 		    (double)g->nodes);
 	print_value(text, "recall_links", "gauge", "Links in it.", (double)g->links);
+	print(text, "# HELP mneme_recall_links_of_kind Links in it by kind.\n"
+		    "# TYPE mneme_recall_links_of_kind gauge\n");
+	for (int t = 0; t < GRAPH_TYPES; t++)
+		print(text, "mneme_recall_links_of_kind{kind=\"%s\"} %lu\n", kinds[t], g->types[t]);
 	print_value(text, "recall_graph_bytes", "gauge", "Its memory.", (double)g->bytes);
 	print_value(text, "recall_waiting", "gauge", "Files whose links wait to get into it.",
 		    (double)g->waiting);
@@ -407,6 +448,39 @@ static void print_graph(struct text *text, const struct graph_live_stats *g)
 		    (double)g->merge_ns_last / 1e9);
 }
 
+/* Some runs go without prefetching, and as many with it are counted beside them. */
+static void print_samples(struct text *text, const struct spreader_stats *s)
+{
+	static const char *const prefetch[] = {"off", "on"};
+
+	print(text, "# HELP mneme_recall_sampled_links_total Links of sampled spreads.\n"
+		    "# TYPE mneme_recall_sampled_links_total counter\n");
+	for (int i = 0; i < 2; i++)
+		print(text, "mneme_recall_sampled_links_total{prefetch=\"%s\"} %lu\n", prefetch[i],
+		      s->sampled_links[i]);
+	print(text, "# HELP mneme_recall_sampled_seconds_total Their time on a core.\n"
+		    "# TYPE mneme_recall_sampled_seconds_total counter\n");
+	for (int i = 0; i < 2; i++)
+		print(text, "mneme_recall_sampled_seconds_total{prefetch=\"%s\"} %lu.%09lu\n",
+		      prefetch[i], s->sampled_ns[i] / NS, s->sampled_ns[i] % NS);
+}
+
+static void print_off(struct text *text, const struct memory *memory)
+{
+	enum { FIRST = SPREAD_OFF_ONE / 80, LAST = SPREAD_OFF_ONE / 5 * 8 };
+	const struct spreader_off *off = recall_off(memory);
+	static const char *const name = "mneme_recall_prediction_off";
+
+	if (!off)
+		return;
+	print(text,
+	      "# HELP %s |predicted - real| / real of what a spread takes.\n"
+	      "# TYPE %s histogram\n",
+	      name, name);
+	print_parts(text, name, "of=\"work\"", &off->work, SPREAD_OFF_ONE, FIRST, LAST);
+	print_parts(text, name, "of=\"links\"", &off->links, SPREAD_OFF_ONE, FIRST, LAST);
+}
+
 static void print_spreads(struct text *text, const struct spreader_stats *s)
 {
 	print_value(text, "recall_runs_total", "counter", "Spreads of activation.",
@@ -415,14 +489,17 @@ static void print_spreads(struct text *text, const struct spreader_stats *s)
 		    "Of these, with fewer links or hops to keep a deadline.", (double)s->narrowed);
 	print_value(text, "recall_cut_total", "counter", "Of these, ended by their deadline.",
 		    (double)s->cut);
-	print_value(text, "recall_prediction_error", "gauge",
-		    "Smoothed relative error of the predicted time.", s->prediction_error);
 	print_value(text, "recall_followed_total", "counter", "Links that were followed.",
 		    (double)s->links);
 	print_value(text, "recall_batches_total", "counter", "Batches of links.",
 		    (double)s->batches);
 	print_value(text, "recall_batch_links", "gauge", "Links that a batch may have now.",
 		    (double)s->batch_size);
+	print_value(text, "recall_batch_links_total", "counter",
+		    "Links that the batches looked at.", (double)s->batch_links);
+	print_value(text, "recall_batch_room_total", "counter",
+		    "Links that the batches had room for.", (double)s->batch_room);
+	print_samples(text, s);
 	print(text, "# HELP mneme_recall_records Records of activation.\n"
 		    "# TYPE mneme_recall_records gauge\n");
 	print(text,
@@ -448,6 +525,8 @@ OWN_FRAME static void print_recall(struct text *text, struct fs *fs)
 	recall_read_stats(fs->memory, &s);
 	print_graph(text, &s.graph);
 	print_spreads(text, &s.spreader);
+	print_off(text, fs->memory);
+	print_use(text, fs);
 	print_value(text, "recall_refused_total", "counter", "Recalls that were one too many.",
 		    (double)s.refused);
 	print(text, "# HELP mneme_recall_latency_seconds Time from being asked to the answer.\n"
@@ -459,16 +538,17 @@ OWN_FRAME static void print_recall(struct text *text, struct fs *fs)
 OWN_FRAME static void print_recall_line(struct text *text, struct fs *fs)
 {
 	const struct histogram *h = recall_latency(fs->memory);
+	const struct spreader_off *off = recall_off(fs->memory);
 	struct recall_stats s;
 
 	recall_read_stats(fs->memory, &s);
 	print(text,
 	      "recall     %lu memories, %lu links, %lu wait; %lu runs, p50 %lu us, p95 %lu us, %lu "
-	      "narrowed, %lu cut, %lu refused; predictions off by %lu %%\n",
+	      "narrowed, %lu cut, %lu refused; half of the predictions off by up to %lu %%\n",
 	      s.graph.nodes, s.graph.links, s.graph.waiting, s.spreader.runs,
 	      histogram_quantile(h, 0.5) / 1000, histogram_quantile(h, 0.95) / 1000,
 	      s.spreader.narrowed, s.spreader.cut, s.refused,
-	      (uint64_t)(100 * s.spreader.prediction_error));
+	      off ? histogram_quantile(&off->work, 0.5) * 100 / SPREAD_OFF_ONE : 0);
 }
 
 int metrics_write_prometheus(struct fs *fs, char *buffer, size_t capacity, size_t *length)

@@ -244,6 +244,7 @@ void graph_live_read_stats(struct graph_live *live, struct graph_live_stats *out
 		.merge_errors = atomic_load_explicit(&live->merge_errors, memory_order_relaxed),
 		.merge_ns_last = atomic_load_explicit(&live->merge_ns, memory_order_relaxed),
 	};
+	memcpy(out->types, graph->profile.type, sizeof(out->types));
 	graph_put(graph);
 	lock_read(&live->lock);
 	out->waiting = live->waiting_count;

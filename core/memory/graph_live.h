@@ -32,7 +32,7 @@ struct graph_live_config {
 		*bridge; /* merges on it, with low priority; NULL: graph_live_merge() alone does */
 	uint64_t period_ns;   /* 0: 500 ms */
 	uint32_t changes_max; /* that wait; 0: 65536 */
-	int later; /* 1: begins empty; the first merge reads the source */
+	int later;            /* 1: begins empty; the first merge reads the source */
 };
 
 struct graph_live;
@@ -54,6 +54,7 @@ void graph_live_rescan(struct graph_live *live);
 
 struct graph_live_stats {
 	uint64_t nodes, links, bytes; /* of the newest snapshot */
+	uint64_t types[GRAPH_TYPES];  /* its links by type */
 	uint64_t generation, waiting, merges, rescans, merge_errors, merge_ns_last;
 };
 void graph_live_read_stats(struct graph_live *live, struct graph_live_stats *out);

@@ -10,7 +10,8 @@
 #define FORGETTING 0.998
 #define COVARIANCE_FIRST 100.0
 #define COVARIANCE_MAX 1e5
-#define OUTLIER 2.0
+#define TOO_SLOW 0.3
+#define TOO_FAST 1.0
 
 enum { LEARNED_SAMPLES = 64 };
 
@@ -42,7 +43,7 @@ static double product(const double *a, const double *b)
 	return sum;
 }
 
-uint64_t predictor_predict(struct predictor *predictor, const double feature[PREDICT_FEATURES])
+double predictor_predict(struct predictor *predictor, const double feature[PREDICT_FEATURES])
 {
 	double sum = 0;
 
@@ -50,10 +51,29 @@ uint64_t predictor_predict(struct predictor *predictor, const double feature[PRE
 	for (int i = 0; i < PREDICT_FEATURES; i++)
 		sum += predictor->weight[i] * predictor->scale[i] * feature[i];
 	lock_write_done(&predictor->lock);
-	return sum < 1 ? 1 : sum > 1e15 ? (uint64_t)1e15 : (uint64_t)sum;
+	return sum < 1 ? 1 : sum > 1e15 ? 1e15 : sum;
 }
 
-/* One step with input x (divided by the time) and the wanted output 1. */
+/* What was not seen for long must not grow without bound by forgetting. */
+static void covariance_bound(struct predictor *predictor)
+{
+	for (int i = 0; i < PREDICT_FEATURES; i++) {
+		double variance = predictor->covariance[i][i];
+		if (!isfinite(variance)) {
+			covariance_reset(predictor);
+			return;
+		}
+		if (variance <= COVARIANCE_MAX)
+			continue;
+		double scale = sqrt(COVARIANCE_MAX / variance);
+		for (int k = 0; k < PREDICT_FEATURES; k++) {
+			predictor->covariance[i][k] *= scale;
+			predictor->covariance[k][i] *= scale;
+		}
+	}
+}
+
+/* One step with input x and the error of its output. */
 static void update(struct predictor *predictor, const double x[PREDICT_FEATURES], double error)
 {
 	double gain[PREDICT_FEATURES], denominator = FORGETTING;
@@ -63,46 +83,29 @@ static void update(struct predictor *predictor, const double x[PREDICT_FEATURES]
 	denominator += product(gain, x);
 	for (int i = 0; i < PREDICT_FEATURES; i++)
 		predictor->weight[i] += gain[i] / denominator * error;
-	double largest = 0;
 	for (int i = 0; i < PREDICT_FEATURES; i++)
 		for (int k = 0; k <= i; k++) {
 			double value =
 				(predictor->covariance[i][k] - gain[i] * gain[k] / denominator) /
 				FORGETTING;
 			predictor->covariance[i][k] = predictor->covariance[k][i] = value;
-			if (!(fabs(value) < largest))
-				largest = fabs(value);
 		}
-	if (!(largest < COVARIANCE_MAX))
-		covariance_reset(predictor);
+	covariance_bound(predictor);
 }
 
 void predictor_learn(struct predictor *predictor, const double feature[PREDICT_FEATURES],
-		     uint64_t spent_ns)
+		     double spent_ns, double whole_ns)
 {
-	double x[PREDICT_FEATURES], spent = spent_ns ? (double)spent_ns : 1;
+	double x[PREDICT_FEATURES];
 
 	lock_write(&predictor->lock);
 	for (int i = 0; i < PREDICT_FEATURES; i++)
-		x[i] = feature[i] * predictor->scale[i] / spent;
-	double guess = product(predictor->weight, x), error = 1 - guess;
-	predictor->error_q += (fabs(error) - predictor->error_q) / 64;
-	if (++predictor->samples > LEARNED_SAMPLES && guess > 0 &&
-	    (guess < 1 / OUTLIER || guess > OUTLIER)) {
-		/* as if it had taken OUTLIER times the guess, or the guess divided by it */
-		double nearer = guess < 1 ? 1 / OUTLIER / guess : OUTLIER / guess;
-		for (int i = 0; i < PREDICT_FEATURES; i++)
-			x[i] *= nearer;
-		error = 1 - guess * nearer;
+		x[i] = feature[i] * predictor->scale[i] / whole_ns;
+	double error = spent_ns / whole_ns - product(predictor->weight, x);
+	if (++predictor->samples > LEARNED_SAMPLES) {
+		error = error > TOO_SLOW ? TOO_SLOW : error;
+		error = error < -TOO_FAST ? -TOO_FAST : error;
 	}
 	update(predictor, x, error);
 	lock_write_done(&predictor->lock);
-}
-
-double predictor_error(struct predictor *predictor)
-{
-	lock_read(&predictor->lock);
-	double error = predictor->error_q;
-	lock_read_done(&predictor->lock);
-	return error;
 }

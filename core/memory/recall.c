@@ -285,6 +285,16 @@ void recall_read_stats(struct memory *mem, struct recall_stats *out)
 	pthread_mutex_unlock(&recall->lock);
 }
 
+const struct spreader_off *recall_off(const struct memory *mem)
+{
+	struct recall *recall = mem->recall;
+
+	pthread_mutex_lock(&recall->lock);
+	const struct spreader *spreader = recall->spreader;
+	pthread_mutex_unlock(&recall->lock);
+	return spreader ? spreader_read_off(spreader) : NULL;
+}
+
 const struct histogram *recall_latency(const struct memory *mem)
 {
 	return &mem->recall->latency;

@@ -90,6 +90,8 @@ struct recall_stats {
 	uint32_t busy;                  /* runs under way */
 };
 void recall_read_stats(struct memory *mem, struct recall_stats *out);
+/* How far off predictions were; NULL before the first run. Valid as long as `mem`. */
+const struct spreader_off *recall_off(const struct memory *mem);
 /* How long runs took, from being asked for to the answer, in ns. Valid as long as `mem`. */
 const struct histogram *recall_latency(const struct memory *mem);
 

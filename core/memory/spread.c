@@ -24,7 +24,8 @@ enum {
 	BATCH_LINKS_MIN = 256,
 	BATCH_BUDGET_NS = 250000, /* the deadline is looked at between two batches */
 	AHEAD_RELEASE = 8,
-	LINK_BYTES = 96, /* read and written for a link: for a first idea of its time */
+	SAMPLE_EVERY = 64, /* of so many runs one goes without prefetching, for comparison */
+	LINK_BYTES = 96,   /* read and written for a link: for a first idea of its time */
 };
 
 struct spread_params spread_defaults(void)
@@ -115,6 +116,15 @@ static void workspace_free(struct workspace *work)
 	alloc_free(work->sorted);
 }
 
+/* Time of this thread on a core. */
+static uint64_t processor_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
 static int spreader_configure(struct spreader *spreader, const struct spreader_config *config)
 {
 	uint64_t records;
@@ -124,6 +134,7 @@ static int spreader_configure(struct spreader *spreader, const struct spreader_c
 		spreader->threads = SPREAD_THREADS_MAX;
 	spreader->concurrent = config->concurrent ? config->concurrent : CONCURRENT;
 	spreader->nodes_max = config->nodes_max ? config->nodes_max : NODES_MAX;
+	spreader->work_now = config->work_now ? config->work_now : processor_ns;
 	records = config->records ? config->records
 				  : (uint64_t)spreader->concurrent * spreader->nodes_max;
 	if (spreader->threads > SPREAD_THREADS_MAX ||
@@ -169,6 +180,7 @@ int spreader_new(const struct spreader_config *config, struct spreader **out)
 			  (size_t)spreader->records_max * sizeof(struct spread_record));
 	spread_plan_prior(prior);
 	predictor_init(&spreader->predictor, prior);
+	predictor_init(&spreader->predictor_begun, prior);
 	spreader->bytes_reserved = spreader->concurrent * workspace_bytes(spreader) +
 				   (uint64_t)spreader->records_max * sizeof(struct spread_record);
 	*out = spreader;
@@ -270,10 +282,11 @@ void spread_release(void *arg, unsigned member, uint32_t p)
 {
 	struct spread_run *run = arg;
 	const struct partition *partition = &run->work->partition[p];
+	const uint32_t ahead = spread_ahead(run, partition->members_count);
 
 	for (uint32_t i = 0; i < partition->members_count; i++) {
 		struct spread_record *record = &run->records[partition->members[i]];
-		if (i + AHEAD_RELEASE < partition->members_count)
+		if (i + AHEAD_RELEASE < ahead)
 			__builtin_prefetch(
 				&run->work->slots
 					 [run->records[partition->members[i + AHEAD_RELEASE]].node],
@@ -304,23 +317,21 @@ static void plant_seeds(struct spread_run *run)
 	}
 }
 
-/* Time of this thread on a core. */
-static uint64_t processor_ns(void)
+uint64_t spread_work(const struct spread_run *run)
 {
-	struct timespec now;
+	uint64_t work = run->spreader->work_now() - run->begin_work_ns;
 
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	return work > run->asked_ns ? work - run->asked_ns : 0;
 }
 
 /* What became active turns into firings. What permission costs is no work of the spread. */
 static void settle(struct spread_run *run)
 {
-	uint64_t begin = run->params->allow ? processor_ns() : 0;
+	uint64_t begin = run->params->allow ? run->spreader->work_now() : 0;
 
 	spread_step(run, spread_settle, run->partitions);
 	if (run->params->allow)
-		run->asked_ns += processor_ns() - begin;
+		run->asked_ns += run->spreader->work_now() - begin;
 }
 
 /* The firings of all partitions as one sequence of links. Returns its length. */
@@ -381,6 +392,8 @@ static int fire_links(struct spread_run *run, uint64_t links)
 		spread_step(run, spread_emit, (taken + CHUNK_LINKS - 1) / CHUNK_LINKS);
 		spread_step(run, spread_merge, run->partitions);
 		run->report->batches++;
+		run->batch_links += taken;
+		run->batch_room += size;
 		uint64_t now = bridge_now_ns();
 		/* the batcher thinks of one thread's batch */
 		if (taken / share)
@@ -472,6 +485,53 @@ static int params_are_sound(const struct spreader *spreader, const struct spread
 	       params->direction <= SPREAD_BOTH;
 }
 
+/* Takes turns: what is not in a hurry is sampled now and then, without prefetching and with. */
+static void sample_begin(struct spread_run *run)
+{
+	uint64_t turn = atomic_load_explicit(&run->spreader->runs, memory_order_relaxed);
+
+	if (run->params->deadline_ns)
+		return;
+	run->sample = turn % SAMPLE_EVERY == SAMPLE_EVERY / 4       ? WITHOUT_PREFETCH
+		      : turn % SAMPLE_EVERY == 3 * SAMPLE_EVERY / 4 ? WITH_PREFETCH
+								    : NOT_SAMPLED;
+}
+
+static void sample_end(struct spread_run *run)
+{
+	int with = run->sample == WITH_PREFETCH;
+
+	if (run->sample == NOT_SAMPLED || !run->planned || run->with_team)
+		return;
+	atomic_fetch_add_explicit(&run->spreader->sampled_links[with], run->report->links,
+				  memory_order_relaxed);
+	atomic_fetch_add_explicit(&run->spreader->sampled_ns[with], run->report->work_ns,
+				  memory_order_relaxed);
+}
+
+static uint64_t off_of(uint64_t predicted, uint64_t real)
+{
+	double off = fabs((double)predicted - (double)real) / (real ? (double)real : 1);
+
+	return (uint64_t)(off * SPREAD_OFF_ONE);
+}
+
+static void learn(struct spread_run *run)
+{
+	const struct spread_report *report = run->report;
+	struct spreader *spreader = run->spreader;
+
+	if (!run->planned || report->flags & SPREAD_CUT || run->sample == WITHOUT_PREFETCH)
+		return;
+	histogram_record(&spreader->off.work, off_of(report->predicted_ns, report->work_ns));
+	histogram_record(&spreader->off.links, off_of(report->predicted_links, report->links));
+	double begun = (double)report->planned_ns, whole = (double)report->work_ns;
+	if (!(begun > 0 && whole >= begun)) /* a clock of the machine's that stood still */
+		return;
+	predictor_learn(&spreader->predictor_begun, run->begun, begun, begun);
+	predictor_learn(&spreader->predictor, run->feature, (whole - begun) / run->pace, whole);
+}
+
 static void finish(struct spread_run *run)
 {
 	struct spreader *spreader = run->spreader;
@@ -482,13 +542,14 @@ static void finish(struct spread_run *run)
 	report->hops_max = run->hops_max;
 	report->fan_out = run->fan_out;
 	report->spent_ns = bridge_now_ns() - run->begin_ns;
-	report->work_ns = processor_ns() - run->begin_work_ns;
-	report->work_ns -= run->asked_ns < report->work_ns ? run->asked_ns : report->work_ns;
-	if (run->planned && !(report->flags & SPREAD_CUT))
-		predictor_learn(&spreader->predictor, run->feature, report->work_ns);
+	report->work_ns = spread_work(run);
+	learn(run);
+	sample_end(run);
 	atomic_fetch_add_explicit(&spreader->runs, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&spreader->links, report->links, memory_order_relaxed);
 	atomic_fetch_add_explicit(&spreader->batches, report->batches, memory_order_relaxed);
+	atomic_fetch_add_explicit(&spreader->batch_links, run->batch_links, memory_order_relaxed);
+	atomic_fetch_add_explicit(&spreader->batch_room, run->batch_room, memory_order_relaxed);
 	if (report->flags & SPREAD_NARROWED)
 		atomic_fetch_add_explicit(&spreader->narrowed, 1, memory_order_relaxed);
 	if (report->flags & SPREAD_CUT)
@@ -510,7 +571,7 @@ int spread_run(struct spreader *spreader, const struct graph *graph,
 		.hops_max = params->hops_max,
 		.fan_out = params->fan_out,
 		.begin_ns = bridge_now_ns(),
-		.begin_work_ns = processor_ns(),
+		.begin_work_ns = spreader->work_now(),
 	};
 
 	if (!params_are_sound(spreader, seeds, n, params))
@@ -527,6 +588,7 @@ int spread_run(struct spreader *spreader, const struct graph *graph,
 		leave(spreader, params->nodes_max, run.work);
 		return error;
 	}
+	sample_begin(&run);
 	spread_divide(&run);
 	while (make_hops(&run) == AGAIN) {
 		spread_step(&run, spread_release, run.partitions);
@@ -559,7 +621,8 @@ void spreader_read_stats(struct spreader *spreader, struct spreader_stats *out)
 		.batch_size = atomic_load_explicit(&spreader->batch_size, memory_order_relaxed),
 		.links = atomic_load_explicit(&spreader->links, memory_order_relaxed),
 		.batches = atomic_load_explicit(&spreader->batches, memory_order_relaxed),
-		.prediction_error = predictor_error(&spreader->predictor),
+		.batch_links = atomic_load_explicit(&spreader->batch_links, memory_order_relaxed),
+		.batch_room = atomic_load_explicit(&spreader->batch_room, memory_order_relaxed),
 		.records = spreader->records_max,
 		.records_in_use = records.in_use,
 		.records_high_water = records.high_water,
@@ -567,4 +630,15 @@ void spreader_read_stats(struct spreader *spreader, struct spreader_stats *out)
 		.records_acquired = records.acquired,
 		.bytes_reserved = spreader->bytes_reserved,
 	};
+	for (int with = 0; with < 2; with++) {
+		out->sampled_links[with] =
+			atomic_load_explicit(&spreader->sampled_links[with], memory_order_relaxed);
+		out->sampled_ns[with] =
+			atomic_load_explicit(&spreader->sampled_ns[with], memory_order_relaxed);
+	}
+}
+
+const struct spreader_off *spreader_read_off(const struct spreader *spreader)
+{
+	return &spreader->off;
 }

@@ -33,7 +33,8 @@
  *   what is really left; the others do not fire, and the report says SPREAD_BUDGET.
  *
  *   The deadline. After the first hops, which are cheap and show how the graph branches here, the
- *   work of the rest is predicted (spread_plan.c, predict.h); waiting for a core is not foreseen.
+ *   work of the rest is predicted (spread_plan.c, predict.h), with regard to how fast this run was up
+ *   to there. Waiting for a core is not foreseen.
  *   What would come too late is begun again with a smaller fan-out, then with fewer hops, as the
  *   report says (SPREAD_NARROWED): the result is the one that the narrower parameters have. If the
  *   prediction was wrong, the spread stops between two batches when the deadline is there, and
@@ -54,6 +55,7 @@
 #define MNEME_CORE_MEMORY_SPREAD_H
 
 #include "core/memory/graph.h"
+#include "pool/histogram.h"
 
 #include <stdint.h>
 
@@ -120,10 +122,10 @@ struct spread_report {
 	uint32_t threads;           /* that could take part */
 	uint32_t flags;             /* enum spread_flags */
 	uint32_t hops_max, fan_out; /* that counted */
-	/* predicted: of the thread's work; 0: it was over before. work: of the calling thread on a core,
-	 * without what `allow` took.
+	/* predicted: of the thread's work, of which planned_ns were spent by then; 0: it was over
+	 * before. work: of the calling thread on a core, without what `allow` took.
 	 * spent: by the clock; more than work where a core had to be waited for. */
-	uint64_t predicted_ns, work_ns, spent_ns;
+	uint64_t predicted_ns, planned_ns, work_ns, spent_ns;
 	uint64_t predicted_links; /* what the prediction is of; 0 as above */
 };
 
@@ -132,6 +134,8 @@ struct spreader_config {
 	uint32_t concurrent; /* runs at a time; 0: 4 */
 	uint32_t nodes_max;  /* largest budget of a run; 0: 32768 */
 	uint32_t records;    /* of all runs together; 0: concurrent * nodes_max */
+	/* What work is measured by; NULL: the thread's time on a core, in ns. */
+	uint64_t (*work_now)(void);
 };
 
 struct spreader_stats {
@@ -140,7 +144,17 @@ struct spreader_stats {
 	uint64_t bytes_reserved; /* touched only as far as they were needed */
 	uint64_t batch_size;     /* links, of the workspace that ran last */
 	uint64_t links, batches; /* followed, made, by all runs */
-	double prediction_error; /* smoothed |relative error| */
+	/* Links that all batches looked at, and that they had room for. */
+	uint64_t batch_links, batch_room;
+	/* Of the runs that were sampled without ([0]) and with prefetching: the same work, apart from
+	 * that. */
+	uint64_t sampled_links[2], sampled_ns[2];
+};
+
+/* How far off predictions were, |predicted - real| / real, in parts of SPREAD_OFF_ONE. */
+enum { SPREAD_OFF_ONE = 5120 }; /* a fifth is a boundary between buckets */
+struct spreader_off {
+	struct histogram work, links;
 };
 
 struct spreader;
@@ -159,5 +173,7 @@ int spread_run(struct spreader *spreader, const struct graph *graph,
 	       const struct spread_seed *seeds, uint32_t n, const struct spread_params *params,
 	       struct spread_hit *hits, struct spread_report *report);
 void spreader_read_stats(struct spreader *spreader, struct spreader_stats *out);
+/* Valid as long as the spreader. */
+const struct spreader_off *spreader_read_off(const struct spreader *spreader);
 
 #endif

@@ -94,17 +94,21 @@ struct workspace {
 struct spreader {
 	struct records *records;
 	struct workspace *workspace;
-	unsigned threads;        /* [I] */
-	unsigned partitions_log; /* [I] of a run with the team */
-	uint32_t concurrent;     /* [I] */
-	uint32_t nodes_max;      /* [I] */
-	uint32_t records_max;    /* [I] */
-	uint64_t bytes_reserved; /* [I] */
-	struct team *team;       /* NULL without helpers */
-	struct predictor predictor;
-	_Atomic uint64_t busy;     /* [A] a bit a workspace */
-	_Atomic uint32_t promised; /* [A] records that runs may take */
+	unsigned threads;                 /* [I] */
+	unsigned partitions_log;          /* [I] of a run with the team */
+	uint32_t concurrent;              /* [I] */
+	uint32_t nodes_max;               /* [I] */
+	uint32_t records_max;             /* [I] */
+	uint64_t bytes_reserved;          /* [I] */
+	struct team *team;                /* NULL without helpers */
+	uint64_t (*work_now)(void);       /* [I] */
+	struct predictor predictor;       /* of what comes after the plan, at the usual speed */
+	struct predictor predictor_begun; /* and of what comes before it: how fast is this run? */
+	_Atomic uint64_t busy;            /* [A] a bit a workspace */
+	_Atomic uint32_t promised;        /* [A] records that runs may take */
 	_Atomic uint64_t runs, refused, narrowed, cut, batch_size, links, batches; /* [A] */
+	_Atomic uint64_t batch_links, batch_room, sampled_links[2], sampled_ns[2]; /* [A] */
+	struct spreader_off off;
 };
 
 struct spread_run {
@@ -125,9 +129,12 @@ struct spread_run {
 	unsigned spans;
 	uint64_t batch_first, batch_end; /* links of the hop */
 	uint64_t counted;                /* of the hop: links that lead on */
-	_Atomic uint64_t followed;       /* [A] links that were not of another type */
+	uint64_t batch_links, batch_room;
+	enum { NOT_SAMPLED, WITHOUT_PREFETCH, WITH_PREFETCH } sample;
+	_Atomic uint64_t followed; /* [A] links that were not of another type */
 	uint64_t begin_ns, begin_work_ns;
-	double feature[PREDICT_FEATURES], guess_links;
+	/* of the plan: what is to come, and how fast this run is against the usual */
+	double feature[PREDICT_FEATURES], begun[PREDICT_FEATURES], pace, guess_links;
 	int planned;
 };
 
@@ -135,6 +142,12 @@ struct spread_run {
 static inline unsigned spread_partition(const struct spread_run *run, uint32_t node)
 {
 	return (unsigned)((uint64_t)((node >> 4) * 0x9E3779B1u) >> (32 - run->partitions_log));
+}
+
+/* As far as a loop over `count` things may prefetch. */
+static inline uint32_t spread_ahead(const struct spread_run *run, uint32_t count)
+{
+	return run->sample == WITHOUT_PREFETCH ? 0 : count;
 }
 
 /* May the run know of this node? Only with params->allow. */
@@ -148,6 +161,8 @@ void spread_merge(void *run, unsigned member, uint32_t partition);
 void spread_settle(void *run, unsigned member, uint32_t partition);
 void spread_best(void *run, unsigned member, uint32_t partition);
 void spread_release(void *run, unsigned member, uint32_t partition);
+/* The thread's work in this run so far, without what permission took. */
+uint64_t spread_work(const struct spread_run *run);
 /* Does a step with the team or alone. */
 void spread_step(struct spread_run *run, team_work *step, uint32_t count);
 

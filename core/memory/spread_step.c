@@ -131,10 +131,10 @@ void spread_emit(void *arg, unsigned member, uint32_t chunk)
 			continue;
 		}
 		const struct firing *firing = &span->list[at++];
-		if (at + AHEAD_NODES < span->count)
+		const uint32_t ahead = spread_ahead(run, span->count);
+		if (at + AHEAD_NODES < ahead)
 			__builtin_prefetch(&run->graph->nodes[firing[AHEAD_NODES].node]);
-		if (at + AHEAD_NODES / 2 < span->count &&
-		    firing[AHEAD_NODES / 2].extent > GRAPH_NEAR)
+		if (at + AHEAD_NODES / 2 < ahead && firing[AHEAD_NODES / 2].extent > GRAPH_NEAR)
 			__builtin_prefetch(
 				&run->graph->out[run->graph->nodes[firing[AHEAD_NODES / 2].node]
 							 .out_begin]);
@@ -209,11 +209,12 @@ static void merge_chunk(struct spread_run *run, struct partition *partition,
 			const struct contribution *list, uint32_t count)
 {
 	const uint32_t *slots = run->work->slots;
+	const uint32_t ahead = spread_ahead(run, count);
 
 	for (uint32_t i = 0; i < count; i++) {
-		if (i + AHEAD_SLOTS < count)
+		if (i + AHEAD_SLOTS < ahead)
 			__builtin_prefetch(&slots[list[i + AHEAD_SLOTS].to], 1);
-		if (i + AHEAD_RECORDS < count) {
+		if (i + AHEAD_RECORDS < ahead) {
 			uint32_t slot = slots[list[i + AHEAD_RECORDS].to];
 			__builtin_prefetch(&run->records[slot ? slot - 1 : 0], 1);
 		}
@@ -286,8 +287,9 @@ void spread_settle(void *arg, unsigned member, uint32_t p)
 
 	partition->firings_begin = partition->firings_end;
 	partition->links = partition->counted = 0;
+	const uint32_t ahead = spread_ahead(run, partition->queued);
 	for (uint32_t i = 0; i < partition->queued; i++) {
-		if (i + AHEAD_SETTLE < partition->queued)
+		if (i + AHEAD_SETTLE < ahead)
 			__builtin_prefetch(
 				&run->graph->nodes[run->records[partition->queue[i + AHEAD_SETTLE]]
 							   .node]);

@@ -31,8 +31,10 @@ static void pair_count(struct memory_together *t, uint64_t from, uint64_t to)
 		p->from = from;
 		p->to = to;
 		p->times++;
+		t->pairs++;
 		return;
 	}
+	t->dropped++;
 }
 
 void together_note(struct memory *mem, const uint64_t *inodes, unsigned count)
@@ -63,10 +65,24 @@ void together_write(struct memory *mem)
 	t->waiting = NULL;
 	pthread_mutex_unlock(&t->lock);
 	for (unsigned i = 0; i < TOGETHER_MAX && pairs; i++)
-		if (pairs[i].from &&
-		    edges_strengthen(mem->engine, pairs[i].from, pairs[i].to, pairs[i].times) == 0)
+		if (pairs[i].from && edges_strengthen(mem->engine, pairs[i].from, pairs[i].to,
+						      pairs[i].times) == 0) {
+			atomic_fetch_add_explicit(&t->written, 1, memory_order_relaxed);
 			recall_touch(mem, pairs[i].from);
+		}
 	alloc_free(pairs);
+}
+
+void together_read_stats(struct memory *mem, struct use_stats *out)
+{
+	struct memory_together *t = &mem->together;
+
+	pthread_mutex_lock(&t->lock);
+	out->pairs = t->pairs;
+	out->pairs_dropped = t->dropped;
+	pthread_mutex_unlock(&t->lock);
+	out->pairs_written = atomic_load_explicit(&t->written, memory_order_relaxed);
+	out->neighbours_written = atomic_load_explicit(&t->near_written, memory_order_relaxed);
 }
 
 /* ---- near by meaning ---- */
@@ -130,8 +146,11 @@ static void neighbours_find(void *arg, int status)
 	while (!atomic_load_explicit(&mem->upkeep.stop, memory_order_relaxed) &&
 	       (inode = pending_take(&mem->near_waiting, UINT64_MAX, &next))) {
 		uint32_t count = nearest_find(mem, inode, wanted_of(mem, inode), list);
-		if (edges_set(mem->engine, inode, NAMES_EDGE_NEIGHBOUR, list, count) > 0)
+		if (edges_set(mem->engine, inode, NAMES_EDGE_NEIGHBOUR, list, count) > 0) {
+			atomic_fetch_add_explicit(&mem->together.near_written, count,
+						  memory_order_relaxed);
 			recall_touch(mem, inode);
+		}
 	}
 }
 

@@ -23,6 +23,7 @@ enum { TOGETHER_BEST = 5, TOGETHER_MAX = 4096 };
 
 struct memory;
 struct bridge_periodic;
+struct use_stats;
 
 struct together_pair {
 	uint64_t from, to; /* from 0: none */
@@ -31,11 +32,15 @@ struct together_pair {
 
 struct memory_together {
 	pthread_mutex_t lock;
-	struct together_pair *waiting; /* [lock] TOGETHER_MAX slots; NULL: none waits */
-	struct bridge_periodic *alarm; /* [I] NULL: read-only */
-	_Atomic int all;               /* [A] the neighbours of all files are due */
+	struct together_pair *waiting;          /* [lock] TOGETHER_MAX slots; NULL: none waits */
+	struct bridge_periodic *alarm;          /* [I] NULL: read-only */
+	_Atomic int all;                        /* [A] the neighbours of all files are due */
+	uint64_t pairs, dropped;                /* [lock] noted; without room */
+	_Atomic uint64_t written, near_written; /* [A] links */
 };
 
+/* Those of its fields that are of pairs and neighbours. */
+void together_read_stats(struct memory *mem, struct use_stats *out);
 int together_start(struct memory *mem);
 void together_stop(struct memory *mem);
 /* These were used now, the best first. */

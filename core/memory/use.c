@@ -248,6 +248,19 @@ void use_drop(struct memory *mem, uint64_t inode)
 	pthread_mutex_unlock(&use->lock);
 }
 
+void use_read_stats(struct memory *mem, struct use_stats *out)
+{
+	struct memory_use *use = &mem->use;
+
+	*out = (struct use_stats){0};
+	pthread_mutex_lock(&use->lock);
+	out->counted = use->counted;
+	out->dropped = use->dropped;
+	out->waiting = use->count;
+	pthread_mutex_unlock(&use->lock);
+	together_read_stats(mem, out);
+}
+
 /* ---- records ---- */
 
 static int record_get(struct memory *mem, uint64_t inode, struct names_use *out)

@@ -51,6 +51,14 @@ struct memory_use {
 	uint64_t counted, dropped; /* [lock] */
 };
 
+struct use_stats {
+	uint64_t counted, dropped, waiting; /* uses; memories whose uses are not written yet */
+	/* Pairs used together that were noted; that found no room; links written for them; and links
+	 * to what is near by meaning. Since the open. */
+	uint64_t pairs, pairs_dropped, pairs_written, neighbours_written;
+};
+void use_read_stats(struct memory *mem, struct use_stats *out);
+
 int use_start(struct memory *mem);
 /* Writes what waits; nothing is noted any more. */
 void use_stop(struct memory *mem);

@@ -63,6 +63,20 @@ unit() # FILE NUMBER: the systemd unit in that manual is one
 store_new
 store_mount
 echo text >"$mnt/file" && cat "$mnt/file" >/dev/null && ls "$mnt" "$mnt/missing" >/dev/null 2>&1
+echo 'see [[file]]' >"$mnt/link.md" && sync "$mnt" && mneme recall "$mnt/link.md" >"$work/recalled"
+# What recall and uses are watched by, beside what every mount has.
+names_recall()
+{
+	local name
+	for name in recall_records recall_record_gets_total recall_latency_seconds_count recall_prediction_off_count \
+		recall_batch_links recall_batch_links_total recall_batch_room_total recall_sampled_links_total \
+		recall_sampled_seconds_total recall_links_of_kind memory_uses_total memory_pairs_total \
+		memory_edges_written_total; do
+		grep -q "^mneme_$name[{ ]" "$mnt/.mneme/metrics" || { echo "no mneme_$name"; return 1; }
+	done
+	grep -qx 'mneme_recall_links_of_kind{kind="wiki"} 1' "$mnt/.mneme/metrics"
+}
+check metrics_of_recall names_recall
 check metrics_parse parses
 if command -v promtool >/dev/null; then
 	check metrics_parse_with_promtool promtool_parses

@@ -42,6 +42,8 @@ ask 'heron mode:lexical'
 check counted is access_count "$mnt/d/heron1.md" 1
 check counted_of_both is access_count "$mnt/d/heron2.md" 1
 check last_access eval "get last_access '$mnt/d/heron1.md' | grep -qx '20[0-9-]*T[0-9:]*Z'"
+uses() { awk '$1 == "mneme_memory_uses_total" { print $2 }' "$mnt/.mneme/metrics"; }
+check counted_in_metrics eval '[ "$(uses)" = 2 ]'
 ask 'wren mode:lexical'
 check not_counted_elsewhere is access_count "$mnt/other/wren.md" 0
 check no_commit_for_a_read eval "[ '$before' ] && [ '$before' = \$(commits) ]"

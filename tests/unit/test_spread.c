@@ -601,16 +601,51 @@ START_TEST(test_spreader_new_without_memory_leaves_nothing_behind)
 }
 END_TEST
 
+/* Now and then a run goes without prefetching, and finds the same. */
+START_TEST(test_spread_counts_what_it_does)
+{
+	enum { RUNS = 128 };
+	struct spreader *spreader = spreader_of(1, 1, 0);
+	struct graph *graph = graph_of(NULL, 8, 4000, 60000);
+	struct spread_params params = spread_defaults();
+	struct spread_seed seed = {links_id(3), 1};
+	struct spread_report first, report;
+	struct spreader_stats stats;
+
+	params.hops_max = 3;
+	ck_assert_int_eq(spread_run(spreader, graph, &seed, 1, &params, other_hits, &first), 0);
+	for (int i = 1; i < RUNS; i++) {
+		ck_assert_int_eq(spread_run(spreader, graph, &seed, 1, &params, hits, &report), 0);
+		check_same(&first, &report);
+	}
+	spreader_read_stats(spreader, &stats);
+	ck_assert_uint_eq(stats.links, RUNS * first.links);
+	ck_assert_uint_eq(stats.sampled_links[0], 2 * first.links);
+	ck_assert_uint_eq(stats.sampled_links[1], 2 * first.links);
+	ck_assert_uint_gt(stats.sampled_ns[0], 0);
+	ck_assert_uint_gt(stats.sampled_ns[1], 0);
+	ck_assert_uint_ge(stats.batch_links, stats.links);
+	ck_assert_uint_ge(stats.batch_room, stats.batch_links);
+	/* what goes without prefetching says nothing of predictions */
+	const struct spreader_off *off = spreader_read_off(spreader);
+	ck_assert_uint_eq(histogram_count(&off->links), RUNS - 2);
+	ck_assert_uint_eq(histogram_count(&off->work), RUNS - 2);
+	graph_put(graph);
+	spreader_free(spreader);
+}
+END_TEST
+
 /* The predictor on made-up times. */
 static uint64_t sample(uint64_t *random, double feature[PREDICT_FEATURES], double slowness)
 {
-	static const double cost[PREDICT_FEATURES] = {900, 2, 7, 15, 5, 800, 400, 40};
+	static const double cost[PREDICT_FEATURES] = {900, 2, 7,  15, 5,   9, 14,
+						      8,   9, 22, 31, 800, 40};
 	double ns = 0, noise = 0.95 + (double)(links_random(random) % 1000) / 10000;
 	double links = pow(10, 2 + (double)(links_random(random) % 1000) / 250);
 
 	for (int i = 0; i < PREDICT_FEATURES; i++) {
 		feature[i] = (double)(links_random(random) % 1000) / 1000;
-		feature[i] *= i && i < 5 ? links : i == 6 ? links / 4096 : 10;
+		feature[i] *= i && i < 7 ? links : i && i < 10 ? links / 8 : 10;
 	}
 	feature[0] = 1;
 	for (int i = 0; i < PREDICT_FEATURES; i++)
@@ -628,9 +663,9 @@ static double share_within_a_fifth(struct predictor *predictor, uint64_t *random
 	for (int i = 0; i < samples; i++) {
 		double feature[PREDICT_FEATURES];
 		double spent = (double)sample(random, feature, slowness);
-		double predicted = (double)predictor_predict(predictor, feature);
+		double predicted = predictor_predict(predictor, feature);
 		good += fabs(predicted - spent) <= spent / 5;
-		predictor_learn(predictor, feature, (uint64_t)spent);
+		predictor_learn(predictor, feature, spent, spent);
 	}
 	return (double)good / samples;
 }
@@ -700,5 +735,6 @@ UNIT_MAIN("spread", test_spread_equals_the_oracle, test_spread_of_a_chain_by_han
 	  test_spread_that_would_pass_its_deadline_is_narrowed_before_it_starts,
 	  test_spread_stops_at_a_deadline_that_has_passed, test_spread_concurrently_gives_the_same,
 	  test_spreader_new_without_memory_leaves_nothing_behind,
+	  test_spread_counts_what_it_does,
 	  test_predictor_learns_and_follows_a_machine_that_becomes_slower,
 	  test_spread_batch_settles_after_a_step_and_does_not_oscillate)
