@@ -57,8 +57,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 size_t fuzz_seed(unsigned number, uint8_t *buffer, size_t capacity)
 {
-	struct index_options options = {
-		.kind = number ? INDEX_PARTITIONS : INDEX_FLAT, .cells = number * 3, .probes = 2};
+	struct index_options options = {.kind = number ? INDEX_PARTITIONS : INDEX_FLAT,
+					.cells = number * 3,
+					.quantizer = number == 2   ? QUANTIZER_SQ8
+						     : number == 3 ? (enum quantizer_kind)3
+								   : QUANTIZER_NONE,
+					.probes = 2};
 	struct sim *disk;
 	struct io *io;
 	struct index *ix;

@@ -73,9 +73,10 @@ static struct vectors *filled(enum vectors_metric metric, enum vectors_type type
 	return v;
 }
 
-static struct index *built(const struct vectors *v, unsigned threads)
+static struct index *built(const struct vectors *v, unsigned threads, enum quantizer_kind quantizer)
 {
-	struct index_options options = {.kind = INDEX_PARTITIONS, .threads = threads, .probes = 60};
+	struct index_options options = {
+		.kind = INDEX_PARTITIONS, .quantizer = quantizer, .threads = threads, .probes = 60};
 	struct index *ix;
 
 	ck_assert_int_eq(index_build(v, &options, &ix), 0);
@@ -195,11 +196,22 @@ END_TEST
 
 START_TEST(test_index_reaches_the_recall_that_it_is_asked_for)
 {
+	static const enum quantizer_kind quantizers[] = {QUANTIZER_NONE, 4, QUANTIZER_SQ8};
+
 	for (int metric = VECTORS_COSINE; metric <= VECTORS_L2; metric++) {
 		struct vectors *v =
 			filled(metric, metric == VECTORS_L2 ? VECTORS_F16 : VECTORS_F32, ROWS);
-		struct index *ix = built(v, 1 + metric % 2);
+		struct index *ix = built(v, 1 + metric % 2, quantizers[metric]);
+		struct index_stats stats;
 		float measured;
+		index_get_stats(ix, &stats);
+		ck_assert_int_eq(stats.quantizer, quantizers[metric]);
+		if (stats.quantizer) {
+			ck_assert_float_le(fabsf(stats.error_mean), .3f);
+			ck_assert_float_ge(stats.error_deviation, .6f);
+			ck_assert_float_le(stats.error_deviation,
+					   stats.quantizer == QUANTIZER_SQ8 ? 4 : 1.3f);
+		}
 		/* 600 answers: three deviations of a binomial are 0.037 at .90, 0.012 at .99;
 		 * the probes that chose the setting have the same spread */
 		ck_assert_double_ge(recall(ix, v, .90f, NULL, 60), .83);
@@ -231,7 +243,7 @@ END_TEST
 START_TEST(test_index_follows_inserts_and_deletes)
 {
 	struct vectors *v = filled(VECTORS_COSINE, VECTORS_F32, ROWS);
-	struct index *ix = built(v, 2), *clean;
+	struct index *ix = built(v, 2, 3), *clean;
 	struct index_stats before, after;
 
 	for (unsigned i = 0; i < ROWS; i++) {
@@ -266,7 +278,7 @@ START_TEST(test_index_filters_at_any_selectivity)
 {
 	static const unsigned one_of[] = {1, 2, 10, 100, 1000};
 	struct vectors *v = filled(VECTORS_L2, VECTORS_F32, ROWS);
-	struct index *ix = built(v, 2);
+	struct index *ix = built(v, 2, 1);
 	uint64_t bitmap[(ROWS + 63) / 64];
 
 	for (unsigned i = 0; i < sizeof(one_of) / sizeof(*one_of); i++) {
@@ -290,7 +302,7 @@ END_TEST
 START_TEST(test_index_stops_at_the_deadline)
 {
 	struct vectors *v = filled(VECTORS_L2, VECTORS_F32, ROWS);
-	struct index *ix = built(v, 2);
+	struct index *ix = built(v, 2, QUANTIZER_NONE);
 	struct search_filter filter = {.deadline_ns = 1};
 	float vector[DIM] = {0};
 	struct index_query query = {.vector = vector, .limit = K, .filter = &filter};
@@ -331,7 +343,7 @@ static void check_same_answers(const struct index *a, const struct index *b,
 START_TEST(test_index_saved_and_mapped_is_the_same)
 {
 	struct vectors *v = filled(VECTORS_COSINE, VECTORS_F32, ROWS);
-	struct index *ix = built(v, 2), *loaded, *bad;
+	struct index *ix = built(v, 2, QUANTIZER_SQ8), *loaded, *bad;
 	struct io *io;
 	uint64_t position, size;
 	struct io_file *file;
@@ -400,7 +412,8 @@ END_TEST
 START_TEST(test_index_survives_lack_of_memory)
 {
 	struct vectors *v = filled(VECTORS_L2, VECTORS_F32, 300);
-	struct index_options options = {.kind = INDEX_PARTITIONS, .cells = 4, .probes = 2};
+	struct index_options options = {
+		.kind = INDEX_PARTITIONS, .cells = 4, .quantizer = QUANTIZER_SQ8, .probes = 2};
 	struct index *ix = NULL;
 	int rc = -ENOMEM;
 	float vector[DIM] = {0};

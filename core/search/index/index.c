@@ -30,10 +30,17 @@ static double cost_exact(const struct vectors *v)
 	return 30 + 0.06 * (double)v->stride;
 }
 
+/* A candidate: of those with finer codes few are compared exactly. */
+static double cost_candidate(const struct partitions *p, const struct vectors *v)
+{
+	return p->fine_bytes ? 30 + 0.1 * (double)p->fine_bytes : cost_exact(v);
+}
+
 static double cost_of(const struct partitions *p, const struct vectors *v, uint32_t cells,
 		      uint32_t rerank)
 {
-	return cells * (15 + cost_scan(p) * (double)p->rows / p->cells) + rerank * cost_exact(v);
+	return cells * (15 + cost_scan(p) * (double)p->rows / p->cells) +
+	       rerank * cost_candidate(p, v);
 }
 
 void index_free(struct index *ix)
@@ -380,5 +387,8 @@ void index_get_stats(const struct index *ix, struct index_stats *out)
 	out->bytes += sizeof(*p) + p->memory_bytes + p->added_bytes +
 		      p->cells * (p->dim * 4ull + 4 + 2 * sizeof(struct cell)) +
 		      (PQ4_VALUES + 1ull) * p->dim * 4;
+	out->quantizer = p->fine.kind;
+	out->error_mean = p->fine_mean;
+	out->error_deviation = p->fine_deviation;
 	memcpy(out->levels, ix->levels, sizeof(out->levels));
 }

@@ -3,7 +3,8 @@
  * Purpose:   approximate search over a collection of vectors (vectors.h), behind one interface.
  *              flat        no index: an exact scan (flat.h)
  *              partitions  the rows fall into cells around centroids; 4-bit codes of what is left
- *                          to the centroid are scanned 32 at a time; the best are compared exactly
+ *                          to the centroid are scanned 32 at a time; the best are compared by
+ *                          finer codes where a quantizer is chosen, and those that are left exactly
  *              auto        flat below INDEX_FLAT_ROWS, partitions above
  * Invariants: an index refers to rows of the collection that it was built on; dead rows are never
  *            returned. Rows that it was not told of (index_add()) are not found. Scores returned
@@ -15,6 +16,7 @@
 #ifndef MNEME_CORE_SEARCH_INDEX_H
 #define MNEME_CORE_SEARCH_INDEX_H
 
+#include "core/search/quant/quantizer.h"
 #include "core/search/search.h"
 #include "core/search/vectors.h"
 
@@ -25,11 +27,12 @@ enum index_kind { INDEX_AUTO, INDEX_FLAT, INDEX_PARTITIONS };
 /* Zero means the default. */
 struct index_options {
 	enum index_kind kind;
-	uint32_t cells;   /* partitions: number of centroids; default about 4 sqrt(rows) */
-	uint32_t width;   /* partitions: dimensions of a code's group; default 2 while that is
+	uint32_t cells; /* partitions: number of centroids; default about 4 sqrt(rows) */
+	uint32_t width; /* partitions: dimensions of a code's group; default 2 while that is
 			     * possible, which makes 2 bits a dimension */
-	unsigned threads; /* to build with; default 1 */
-	unsigned probes;  /* queries that measure the recall after building; default 100 */
+	enum quantizer_kind quantizer; /* partitions: finer codes; default none */
+	unsigned threads;              /* to build with; default 1 */
+	unsigned probes;           /* queries that measure the recall after building; default 100 */
 	const _Atomic int *cancel; /* build: once it is not 0, soon -ECANCELED; NULL: never */
 };
 
@@ -70,6 +73,9 @@ struct index_stats {
 	uint64_t rows, cells;
 	uint64_t bytes; /* of codes, centroids and tables */
 	struct index_level levels[INDEX_LEVELS];
+	enum quantizer_kind quantizer;
+	/* Errors of the quantizer's estimates, in deviations that theory gives them (quantizer.h). */
+	float error_mean, error_deviation;
 };
 void index_get_stats(const struct index *ix, struct index_stats *out);
 

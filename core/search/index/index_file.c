@@ -2,12 +2,13 @@
 /*
  * Purpose:   an index in one file, in the envelope of file.h: magic "MNEMIDX1", version 1.
  *
- *   body: u32 kind, u32 dim, u32 metric, u32 cells C, u32 groups G, u32 zero
+ *   body: u32 kind, u32 dim, u32 metric, u32 cells C, u32 groups G, u32 quantizer (quantizer.h; 0)
  *         3 x (f32 wanted, f32 measured, u32 cells, u32 rerank)
  *         kind partitions:
  *         u32 start x (G + 1): first dimension of each group
  *         aligned to 64: f32 value x 16 x dim
  *         aligned to 64: f32 centroid x C x dim
+ *         with a quantizer: f32 mean, f32 deviation of its errors; sq8: f32 middle x dim, f32 step x dim
  *         u32 rows x C: rows of each cell
  *         aligned to 64: the cells' regions (partitions.h), one behind the other, each with as many
  *         blocks as its rows need
@@ -34,11 +35,19 @@ static void partitions_write(struct search_writer *w, const struct partitions *p
 	search_writer_put(w, p->pq.values, (size_t)PQ4_VALUES * p->dim * sizeof(float));
 	search_writer_align(w, 64);
 	search_writer_put(w, p->centroids, (size_t)p->cells * p->dim * sizeof(float));
+	if (p->fine.kind) {
+		search_writer_put(w, &p->fine_mean, sizeof(float));
+		search_writer_put(w, &p->fine_deviation, sizeof(float));
+	}
+	if (p->fine.kind == QUANTIZER_SQ8) {
+		search_writer_put(w, p->fine.middles, p->dim * sizeof(float));
+		search_writer_put(w, p->fine.steps, p->dim * sizeof(float));
+	}
 	for (uint32_t c = 0; c < p->cells; c++)
 		search_writer_u32(w, p->built[c].count);
 	search_writer_align(w, 64);
 	for (uint32_t c = 0; c < p->cells; c++)
-		search_writer_put(w, p->built[c].data, cell_bytes(&p->pq, p->built[c].blocks));
+		search_writer_put(w, p->built[c].data, cell_bytes(p, p->built[c].blocks));
 }
 
 int index_save(const struct index *ix, const struct vectors *v, struct io *io, const char *name,
@@ -56,7 +65,7 @@ int index_save(const struct index *ix, const struct vectors *v, struct io *io, c
 		goto out;
 	p = clean;
 	uint32_t head[] = {ix->kind,         p ? p->dim : 0,       p ? p->metric : 0,
-			   p ? p->cells : 0, p ? p->pq.groups : 0, 0};
+			   p ? p->cells : 0, p ? p->pq.groups : 0, p ? p->fine.kind : 0};
 	search_writer_put(&w, head, sizeof(head));
 	search_writer_put(&w, ix->levels, sizeof(ix->levels));
 	if (p)
@@ -102,6 +111,25 @@ static int codebook_read(struct search_reader *r, struct pq4 *pq, uint32_t group
 	return floats_copy(r, pq->values, (size_t)PQ4_VALUES * pq->dim);
 }
 
+static int quantizer_read(struct search_reader *r, struct partitions *p, uint32_t kind)
+{
+	if (kind == QUANTIZER_NONE)
+		return 0;
+	if (kind >= QUANTIZER_KINDS)
+		return -EUCLEAN;
+	int rc = quantizer_new((enum quantizer_kind)kind, p->dim, &p->fine);
+	if (!rc)
+		rc = floats_copy(r, &p->fine_mean, 1);
+	if (!rc)
+		rc = floats_copy(r, &p->fine_deviation, 1);
+	if (!rc && kind == QUANTIZER_SQ8)
+		rc = floats_copy(r, p->fine.middles, p->dim);
+	if (!rc && kind == QUANTIZER_SQ8)
+		rc = floats_copy(r, p->fine.steps, p->dim);
+	partitions_fine_finish(p);
+	return rc;
+}
+
 static int cells_map(struct search_reader *r, struct partitions *p, uint32_t rows_limit)
 {
 	const uint8_t *counts = search_reader_take(r, p->cells * 4ull);
@@ -115,7 +143,7 @@ static int cells_map(struct search_reader *r, struct partitions *p, uint32_t row
 		if (cell->count > rows_limit)
 			return -EUCLEAN;
 		cell->blocks = (cell->count + PQ4_BLOCK - 1) / PQ4_BLOCK;
-		uint64_t bytes = cell_bytes(&p->pq, cell->blocks);
+		uint64_t bytes = cell_bytes(p, cell->blocks);
 		cell->data = (uint8_t *)search_reader_take(r, bytes);
 		if (!cell->data)
 			return -EUCLEAN;
@@ -148,6 +176,8 @@ static int partitions_read(struct search_reader *r, const struct vectors *v, con
 	search_reader_align(r, 64);
 	if (!rc)
 		rc = floats_copy(r, p->centroids, (size_t)p->cells * p->dim);
+	if (!rc)
+		rc = quantizer_read(r, p, head[5]);
 	if (!rc) {
 		partitions_finish(p);
 		rc = cells_map(r, p, v->rows.count);

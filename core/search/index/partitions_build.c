@@ -23,37 +23,9 @@ enum {
 	ROWS_OF_JOB = 512,
 };
 
-/* The row as the index sees it: floats, of length 1 for cosine. */
-static void row_load(const struct vectors *v, uint32_t row, float *out)
+static void cell_clear(const struct partitions *p, struct cell *c, uint32_t from)
 {
-	const float *values = vectors_row_f32(v, row, out);
-	float scale = v->config.metric == VECTORS_COSINE ? v->scales[row] : 1;
-
-	for (uint32_t d = 0; d < v->config.dim; d++)
-		out[d] = values[d] * scale;
-}
-
-/* Fills the code, scale and add of a row against its centroid. x is overwritten by the residual;
- * `decoded` is scratch of dim floats. */
-static void row_encode(const struct partitions *p, const float *centroid, float *x, float *decoded,
-		       uint8_t *codes, float *scale, float *add)
-{
-	float square = simd_pair(SIMD_F32, SIMD_DOT, x, x, p->dim);
-
-	for (uint32_t d = 0; d < p->dim; d++)
-		x[d] -= centroid[d];
-	pq4_encode(&p->pq, x, codes);
-	pq4_decode(&p->pq, codes, decoded);
-	float rr = simd_pair(SIMD_F32, SIMD_DOT, x, x, p->dim);
-	float re = simd_pair(SIMD_F32, SIMD_DOT, x, decoded, p->dim);
-	float cr = simd_pair(SIMD_F32, SIMD_DOT, centroid, x, p->dim);
-	float ce = simd_pair(SIMD_F32, SIMD_DOT, centroid, decoded, p->dim);
-	*scale = re > rr * 1e-3f ? rr / re : 0;
-	*add = cr - *scale * ce - (p->metric == VECTORS_L2 ? square / 2 : 0);
-}
-
-static void cell_clear(const struct pq4 *pq, struct cell *c, uint32_t from)
-{
+	const struct pq4 *pq = &p->pq;
 	float *scales = cell_scales(pq, c), *adds = cell_adds(pq, c);
 	uint32_t *rows = cell_rows(pq, c);
 
@@ -64,17 +36,20 @@ static void cell_clear(const struct pq4 *pq, struct cell *c, uint32_t from)
 	}
 	uint32_t block = (from + PQ4_BLOCK - 1) / PQ4_BLOCK;
 	memset(c->data + block * pq4_block_bytes(pq), 0, (c->blocks - block) * pq4_block_bytes(pq));
+	memset(cell_fine(p, c, from), 0, (c->blocks * PQ4_BLOCK - from) * p->fine_bytes);
 }
 
-static void cell_put(const struct pq4 *pq, struct cell *c, const uint8_t *codes, float scale,
-		     float add, uint32_t row)
+static void cell_put(const struct partitions *p, struct cell *c, const uint8_t *codes, float scale,
+		     float add, const uint8_t *fine, uint32_t row)
 {
+	const struct pq4 *pq = &p->pq;
 	uint32_t at = c->count++;
 
 	pq4_block_put(pq, c->data + at / PQ4_BLOCK * pq4_block_bytes(pq), at % PQ4_BLOCK, codes);
 	cell_scales(pq, c)[at] = scale;
 	cell_adds(pq, c)[at] = add;
 	cell_rows(pq, c)[at] = row;
+	memcpy(cell_fine(p, c, at), fine, p->fine_bytes);
 }
 
 void partitions_free(struct partitions *p)
@@ -91,6 +66,7 @@ void partitions_free(struct partitions *p)
 	alloc_free(p->built);
 	alloc_free(p->added);
 	pq4_free(&p->pq);
+	quantizer_free(&p->fine);
 	alloc_free(p);
 }
 
@@ -138,9 +114,7 @@ void partitions_finish(struct partitions *p)
 {
 	for (uint32_t c = 0; c < p->cells; c++) {
 		const float *at = p->centroids + (size_t)c * p->dim;
-		p->halves[c] = p->metric == VECTORS_DOT
-				       ? 0
-				       : simd_pair(SIMD_F32, SIMD_DOT, at, at, p->dim) / 2;
+		p->halves[c] = simd_pair(SIMD_F32, SIMD_DOT, at, at, p->dim) / 2;
 	}
 }
 
@@ -157,7 +131,7 @@ static int train(struct partitions *p, const struct vectors *v, const uint32_t *
 	int rc = points && nearest ? 0 : -ENOMEM;
 
 	for (uint32_t i = 0; !rc && i < sample; i++)
-		row_load(v, rows[(uint64_t)i * count / sample], points + (size_t)i * p->dim);
+		partitions_row(v, rows[(uint64_t)i * count / sample], points + (size_t)i * p->dim);
 	if (!rc)
 		rc = kmeans_train(points, p->dim, sample, p->dim, p->cells, KMEANS_ITERATIONS,
 				  options->threads, p->centroids);
@@ -176,6 +150,10 @@ static int train(struct partitions *p, const struct vectors *v, const uint32_t *
 		rc = pq4_train(points, p->dim, kept, p->dim,
 			       options->width ? options->width : width_default(p->dim),
 			       options->threads, &p->pq);
+	if (!rc && options->quantizer)
+		rc = quantizer_train(options->quantizer, points, p->dim, kept, p->dim, &p->fine);
+	if (!rc)
+		partitions_fine_finish(p);
 	alloc_free(points);
 	alloc_free(nearest);
 	return rc;
@@ -199,7 +177,7 @@ static void assign_body(void *arg, uint64_t low, uint64_t high)
 	int rc = points ? 0 : -ENOMEM;
 
 	for (uint32_t i = 0; !rc && i < count; i++)
-		row_load(job->v, job->rows[low + i], points + (size_t)i * dim);
+		partitions_row(job->v, job->rows[low + i], points + (size_t)i * dim);
 	if (!rc)
 		rc = kmeans_assign(points, dim, count, dim, job->p->centroids, job->p->cells, 1,
 				   job->nearest + low);
@@ -212,24 +190,22 @@ static void encode_body(void *arg, uint64_t low, uint64_t high)
 {
 	struct build_job *job = arg;
 	struct partitions *p = job->p;
-	float *x = alloc_aligned(64, 2 * (size_t)p->dim * sizeof(*x));
-	uint8_t codes[PQ4_GROUPS_MAX];
+	struct coder *e;
 
-	if (!x) {
+	if (coder_new(p, &e)) {
 		atomic_store_explicit(&job->failed, 1, memory_order_relaxed);
 		return;
 	}
 	for (uint64_t c = low; c < high; c++) {
-		cell_clear(&p->pq, &p->built[c], 0);
+		cell_clear(p, &p->built[c], 0);
 		for (uint32_t i = job->starts[c]; i < job->starts[c + 1]; i++) {
-			float scale, add;
-			row_load(job->v, job->order[i], x);
-			row_encode(p, p->centroids + c * p->dim, x, x + p->dim, codes, &scale,
-				   &add);
-			cell_put(&p->pq, &p->built[c], codes, scale, add, job->order[i]);
+			partitions_row(job->v, job->order[i], e->x);
+			coder_run(p, p->centroids + c * p->dim, e);
+			cell_put(p, &p->built[c], e->codes, e->scale, e->add, e->fine,
+				 job->order[i]);
 		}
 	}
-	alloc_free(x);
+	alloc_free(e);
 }
 
 /* Lays out one region for all cells; counts[c] rows each. */
@@ -238,7 +214,7 @@ static int layout(struct partitions *p, const uint32_t *counts)
 	uint64_t bytes = 0;
 
 	for (uint32_t c = 0; c < p->cells; c++)
-		bytes += cell_bytes(&p->pq, (counts[c] + PQ4_BLOCK - 1) / PQ4_BLOCK);
+		bytes += cell_bytes(p, (counts[c] + PQ4_BLOCK - 1) / PQ4_BLOCK);
 	p->memory = alloc_aligned(64, bytes + 64);
 	if (!p->memory)
 		return -ENOMEM;
@@ -246,7 +222,7 @@ static int layout(struct partitions *p, const uint32_t *counts)
 	uint8_t *at = p->memory;
 	for (uint32_t c = 0; c < p->cells; c++) {
 		p->built[c] = (struct cell){at, 0, (counts[c] + PQ4_BLOCK - 1) / PQ4_BLOCK};
-		at += cell_bytes(&p->pq, p->built[c].blocks);
+		at += cell_bytes(p, p->built[c].blocks);
 	}
 	return 0;
 }
@@ -309,6 +285,8 @@ int partitions_build(const struct vectors *v, const struct index_options *option
 		partitions_finish(p);
 		rc = fill(p, v, rows, count, options->threads);
 	}
+	if (!rc)
+		rc = partitions_fine_measure(p, v);
 	alloc_free(rows);
 	if (rc)
 		partitions_free(p);
@@ -324,7 +302,7 @@ static int cell_grow(struct partitions *p, struct cell *c)
 	if (c->count < c->blocks * PQ4_BLOCK)
 		return 0;
 	struct cell grown = {.count = c->count, .blocks = c->blocks ? c->blocks * 2 : 1};
-	grown.data = alloc_aligned(64, cell_bytes(pq, grown.blocks));
+	grown.data = alloc_aligned(64, cell_bytes(p, grown.blocks));
 	if (!grown.data)
 		return -ENOMEM;
 	if (c->count) {
@@ -332,9 +310,10 @@ static int cell_grow(struct partitions *p, struct cell *c)
 		memcpy(cell_scales(pq, &grown), cell_scales(pq, c), c->count * sizeof(float));
 		memcpy(cell_adds(pq, &grown), cell_adds(pq, c), c->count * sizeof(float));
 		memcpy(cell_rows(pq, &grown), cell_rows(pq, c), c->count * sizeof(uint32_t));
+		memcpy(cell_fine(p, &grown, 0), cell_fine(p, c, 0), c->count * p->fine_bytes);
 	}
-	cell_clear(pq, &grown, grown.count);
-	p->added_bytes += cell_bytes(pq, grown.blocks) - cell_bytes(pq, c->blocks);
+	cell_clear(p, &grown, grown.count);
+	p->added_bytes += cell_bytes(p, grown.blocks) - cell_bytes(p, c->blocks);
 	alloc_free(c->data);
 	*c = grown;
 	return 0;
@@ -342,30 +321,29 @@ static int cell_grow(struct partitions *p, struct cell *c)
 
 int partitions_add(struct partitions *p, const struct vectors *v, uint32_t row)
 {
-	float *x = alloc_aligned(64, 2 * (size_t)p->dim * sizeof(*x)), scale, add;
-	uint8_t codes[PQ4_GROUPS_MAX];
+	struct coder *e;
 	uint32_t nearest = 0;
-	int rc = x ? 0 : -ENOMEM;
+	int rc = coder_new(p, &e);
 
-	if (!rc) {
-		row_load(v, row, x);
-		rc = kmeans_assign(x, p->dim, 1, p->dim, p->centroids, p->cells, 1, &nearest);
-	}
+	if (rc)
+		return rc;
+	partitions_row(v, row, e->x);
+	rc = kmeans_assign(e->x, p->dim, 1, p->dim, p->centroids, p->cells, 1, &nearest);
 	if (!rc)
 		rc = cell_grow(p, &p->added[nearest]);
 	if (!rc) {
-		row_encode(p, p->centroids + (size_t)nearest * p->dim, x, x + p->dim, codes, &scale,
-			   &add);
-		cell_put(&p->pq, &p->added[nearest], codes, scale, add, row);
+		coder_run(p, p->centroids + (size_t)nearest * p->dim, e);
+		cell_put(p, &p->added[nearest], e->codes, e->scale, e->add, e->fine, row);
 		p->rows++;
 	}
-	alloc_free(x);
+	alloc_free(e);
 	return rc;
 }
 
-static void cell_copy(const struct pq4 *pq, const struct vectors *v, const struct cell *from,
+static void cell_copy(const struct partitions *p, const struct vectors *v, const struct cell *from,
 		      struct cell *to)
 {
+	const struct pq4 *pq = &p->pq;
 	uint8_t codes[PQ4_GROUPS_MAX];
 	const uint32_t *rows = from->count ? cell_rows(pq, from) : NULL;
 
@@ -374,7 +352,8 @@ static void cell_copy(const struct pq4 *pq, const struct vectors *v, const struc
 			continue;
 		pq4_block_get(pq, from->data + i / PQ4_BLOCK * pq4_block_bytes(pq), i % PQ4_BLOCK,
 			      codes);
-		cell_put(pq, to, codes, cell_scales(pq, from)[i], cell_adds(pq, from)[i], rows[i]);
+		cell_put(p, to, codes, cell_scales(pq, from)[i], cell_adds(pq, from)[i],
+			 cell_fine(p, from, i), rows[i]);
 	}
 }
 
@@ -400,7 +379,10 @@ static int training_copy(const struct partitions *from, struct partitions *to)
 		return -ENOMEM;
 	memcpy(to->pq.starts, pq->starts, (pq->groups + 1) * sizeof(*pq->starts));
 	memcpy(to->pq.values, pq->values, (size_t)PQ4_VALUES * pq->dim * sizeof(*pq->values));
-	return 0;
+	to->fine_bytes = from->fine_bytes;
+	to->fine_mean = from->fine_mean;
+	to->fine_deviation = from->fine_deviation;
+	return quantizer_copy(&from->fine, &to->fine);
 }
 
 int partitions_clean(const struct partitions *p, const struct vectors *v, struct partitions **out)
@@ -417,9 +399,9 @@ int partitions_clean(const struct partitions *p, const struct vectors *v, struct
 	if (!rc)
 		rc = layout(to, counts);
 	for (uint32_t c = 0; !rc && c < p->cells; c++) {
-		cell_clear(&to->pq, &to->built[c], 0);
-		cell_copy(&p->pq, v, &p->built[c], &to->built[c]);
-		cell_copy(&p->pq, v, &p->added[c], &to->built[c]);
+		cell_clear(to, &to->built[c], 0);
+		cell_copy(p, v, &p->built[c], &to->built[c]);
+		cell_copy(p, v, &p->added[c], &to->built[c]);
 		to->rows += to->built[c].count;
 	}
 	alloc_free(counts);

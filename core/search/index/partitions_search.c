@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   partitions: a search. Cells in order of promise, codes scanned block-wise, a buffer of
- *            the best candidates whose bar rises as it fills, exact comparison of those at the end.
+ *            the best candidates whose bar rises as it fills, exact comparison of those at the end;
+ *            where there are finer codes, of those that may belong to the best by them.
  * Threading: all state is in one scratch block of the call.
  */
 #include "core/search/clones.h"
@@ -16,18 +17,31 @@
 
 enum { SCAN_BLOCKS = 16, SCAN_ROWS = SCAN_BLOCKS * PQ4_BLOCK, AHEAD = 4 };
 
+/* A row is compared exactly unless it is so many deviations below what is needed. */
+static const float fine_deviations = 2.5f;
+
 struct candidate {
 	float estimate;
 	uint32_t row;
+	uint32_t cell; /* 2 x its place in `order`, 1 more where it was added */
+	union {
+		uint32_t slot; /* in the cell */
+		float error;   /* of the refined estimate */
+	};
 };
+_Static_assert(sizeof(struct candidate) == 16, "candidate");
 
 struct scan {
 	const struct partitions *p;
 	const struct vectors *v;
 	const struct search_filter *filter;
 	struct pq4_table table;
+	struct quantizer_query fine;
 	float *query;             /* dim floats, of length 1 for cosine */
-	float *scratch;           /* 16 x groups */
+	float square;             /* |query|^2 */
+	const void *exact;        /* the query as the rows are stored */
+	float exact_scale;        /* of it */
+	float *scratch;           /* 16 x groups, dim and padding at least */
 	float *products;          /* <q, c> of each cell, then less |c|^2 / 2 */
 	struct topk_entry *order; /* the most promising cells */
 	struct candidate *found;  /* room for 2 x rerank + SCAN_ROWS */
@@ -81,14 +95,15 @@ static void estimates_fill(const uint16_t *sums, const float *scales, const floa
 		out[i] = base + adds[i] + scales[i] * (step * (float)sums[i] + offset);
 }
 
-static void candidate_add(struct scan *s, float estimate, uint32_t row)
+static void candidate_add(struct scan *s, const struct candidate *c)
 {
-	if (rows_is_dead(&s->v->rows, row) || !search_filter_row(s->filter, row))
+	if (rows_is_dead(&s->v->rows, c->row) || !search_filter_row(s->filter, c->row))
 		return;
-	s->found[s->count++] = (struct candidate){estimate, row};
+	s->found[s->count++] = *c;
 }
 
-static void cell_scan(struct scan *s, const struct cell *c, float base)
+/* number: as candidate.cell */
+static void cell_scan(struct scan *s, const struct cell *c, uint32_t number, float base)
 {
 	const struct pq4 *pq = &s->p->pq;
 	uint32_t used = (c->count + PQ4_BLOCK - 1) / PQ4_BLOCK;
@@ -106,7 +121,9 @@ static void cell_scan(struct scan *s, const struct cell *c, float base)
 		for (uint32_t w = 0; w < (count + 63) / 64; w++)
 			for (uint64_t bits = s->above[w]; bits; bits &= bits - 1) {
 				uint32_t i = w * 64 + (uint32_t)__builtin_ctzll(bits);
-				candidate_add(s, s->estimates[i], rows[i]);
+				candidate_add(
+					s, &(struct candidate){
+						   s->estimates[i], rows[i], number, {first + i}});
 			}
 		if (s->count >= 2 * s->rerank) {
 			s->bar = candidates_select(s->found, s->count, s->rerank);
@@ -115,41 +132,69 @@ static void cell_scan(struct scan *s, const struct cell *c, float base)
 	}
 }
 
-static void row_prefetch(const struct vectors *v, uint32_t row)
-{
-	const char *at = vectors_row(v, row);
-	size_t bytes = v->stride < 1024 ? v->stride : 1024;
+/* ---- candidates ---- */
 
-	for (size_t i = 0; i < bytes; i += 64)
-		__builtin_prefetch(at + i);
+static void bytes_prefetch(const void *at, size_t bytes)
+{
+	for (size_t i = 0; i < bytes && i < 1024; i += 64)
+		__builtin_prefetch((const char *)at + i);
 }
 
-/* Compares the candidates exactly, nearest estimate first in memory order as found. */
-static void candidates_finish(struct scan *s, const float *query, struct search_heap *heap)
+/* Of the cell that a candidate was found in: <q, c>. */
+static float cell_base(const struct scan *s, uint32_t at)
+{
+	float half = s->p->metric == VECTORS_DOT ? 0 : s->p->halves[s->order[at].id];
+
+	return s->order[at].value + half;
+}
+
+static const uint8_t *candidate_fine(const struct scan *s, const struct candidate *c)
+{
+	const struct partitions *p = s->p;
+	uint32_t cell = s->order[c->cell / 2].id;
+
+	return cell_fine(p, c->cell & 1 ? &p->added[cell] : &p->built[cell], c->slot);
+}
+
+/* Estimates all candidates anew by the finer codes. */
+static void candidates_refine(struct scan *s)
+{
+	const struct partitions *p = s->p;
+	float lean = fabsf(p->fine_mean) + fine_deviations * p->fine_deviation;
+
+	quantizer_query_fill(&p->fine, s->query, s->scratch, &s->fine);
+	for (uint32_t i = 0; i < s->count; i++) {
+		struct candidate *c = &s->found[i];
+		struct fine_head head;
+		const uint8_t *fine = candidate_fine(s, c);
+		if (i + AHEAD < s->count)
+			bytes_prefetch(candidate_fine(s, c + AHEAD), p->fine_bytes);
+		float base = cell_base(s, c->cell / 2);
+		float away = s->square - 2 * base + 2 * p->halves[s->order[c->cell / 2].id];
+		memcpy(&head, fine, sizeof(head));
+		float estimate = fine_estimate(p, &s->fine, base, fine);
+		c->estimate = estimate > PARTITIONS_NO_BAR ? estimate : PARTITIONS_NO_BAR;
+		c->error = lean * head.error * sqrtf(away > 0 ? away : 0);
+	}
+}
+
+/* Compares the candidates [from, to) exactly, in memory order as found. */
+static void candidates_compare(const struct scan *s, uint32_t from, uint32_t to,
+			       struct search_heap *heap)
 {
 	const struct vectors *v = s->v;
 	enum simd_metric metric = v->config.metric == VECTORS_L2 ? SIMD_L2 : SIMD_DOT;
 	enum simd_type type = v->config.type == VECTORS_F16 ? SIMD_F16 : SIMD_F32;
-	float scale = v->config.metric == VECTORS_COSINE ? vectors_scale(v, query) : 1;
 
-	if (s->count > s->rerank) {
-		candidates_select(s->found, s->count, s->rerank);
-		s->count = s->rerank;
-	}
-	if (type == SIMD_F16) {
-		simd_active->f32_to_f16(query, (uint16_t *)s->scratch, v->config.dim);
-		query = s->scratch;
-	}
-	for (uint32_t i = 0; i < s->count; i++) {
+	for (uint32_t k = from; k < from + AHEAD && k < to; k++)
+		bytes_prefetch(vectors_row(v, s->found[k].row), v->stride);
+	for (uint32_t i = from; i < to; i++) {
 		uint32_t row = s->found[i].row;
-		if (!i)
-			for (uint32_t k = 0; k < AHEAD && k < s->count; k++)
-				row_prefetch(v, s->found[k].row);
-		if (i + AHEAD < s->count)
-			row_prefetch(v, s->found[i + AHEAD].row);
-		float raw = simd_pair(type, metric, query, vectors_row(v, row), v->config.dim);
+		if (i + AHEAD < to)
+			bytes_prefetch(vectors_row(v, s->found[i + AHEAD].row), v->stride);
+		float raw = simd_pair(type, metric, s->exact, vectors_row(v, row), v->config.dim);
 		if (v->config.metric == VECTORS_COSINE)
-			raw *= scale * v->scales[row];
+			raw *= s->exact_scale * v->scales[row];
 		else if (v->config.metric == VECTORS_L2)
 			raw = -raw;
 		struct search_hit hit = {v->rows.owners[row], v->rows.parts[row], row, raw};
@@ -157,6 +202,45 @@ static void candidates_finish(struct scan *s, const float *query, struct search_
 		    search_filter_accept(s->filter, hit.owner, hit.part))
 			search_heap_push(heap, &hit);
 	}
+}
+
+/* Moves what may still get into the heap behind the first `keep`; returns the end of it. */
+static uint32_t candidates_narrow(struct scan *s, uint32_t keep, const struct search_heap *heap)
+{
+	float bar = search_heap_bar(heap);
+	uint32_t end = keep;
+
+	if (s->p->metric == VECTORS_L2) /* -|q - x|^2 becomes <q, x> - |x|^2 / 2 */
+		bar = (bar + s->square) / 2;
+	for (uint32_t i = keep; i < s->count; i++)
+		if (!(s->found[i].estimate + s->found[i].error < bar))
+			s->found[end++] = s->found[i];
+	return end;
+}
+
+static void candidates_finish(struct scan *s, const float *query, struct search_heap *heap)
+{
+	uint32_t dim = s->v->config.dim;
+
+	if (s->count > s->rerank) {
+		candidates_select(s->found, s->count, s->rerank);
+		s->count = s->rerank;
+	}
+	if (s->p->fine_bytes)
+		candidates_refine(s);
+	s->exact = query;
+	s->exact_scale = s->p->metric == VECTORS_COSINE ? vectors_scale(s->v, query) : 1;
+	if (s->v->config.type == VECTORS_F16) {
+		simd_active->f32_to_f16(query, (uint16_t *)s->scratch, dim);
+		s->exact = s->scratch;
+	}
+	if (!s->p->fine_bytes || s->count <= heap->limit) {
+		candidates_compare(s, 0, s->count, heap);
+		return;
+	}
+	candidates_select(s->found, s->count, heap->limit);
+	candidates_compare(s, 0, heap->limit, heap);
+	candidates_compare(s, heap->limit, candidates_narrow(s, heap->limit, heap), heap);
 }
 
 static size_t align64(size_t bytes)
@@ -168,13 +252,16 @@ static int scan_new(const struct partitions *p, const struct vectors *v, const f
 		    uint32_t cells, uint32_t rerank, struct scan **out)
 {
 	size_t entries = (size_t)p->pq.groups * PQ4_VALUES;
-	size_t floats = entries > p->dim ? entries : p->dim;
+	size_t floats = entries > p->dim + QUANTIZER_PADDING ? entries : p->dim + QUANTIZER_PADDING;
+	size_t bytes_query = p->fine_bytes ? p->dim + QUANTIZER_PADDING : 0;
 	size_t parts[] = {sizeof(struct scan),
 			  entries,
 			  p->dim * 4,
 			  floats * 4,
 			  p->cells * 4ull,
 			  cells * sizeof(struct topk_entry),
+			  bytes_query,
+			  bytes_query,
 			  (2ull * rerank + SCAN_ROWS) * sizeof(struct candidate)};
 	size_t bytes = 0;
 
@@ -191,13 +278,16 @@ static int scan_new(const struct partitions *p, const struct vectors *v, const f
 	s->scratch = (float *)(at += align64(parts[2]));
 	s->products = (float *)(at += align64(parts[3]));
 	s->order = (struct topk_entry *)(at += align64(parts[4]));
-	s->found = (struct candidate *)(at += align64(parts[5]));
+	s->fine.values = (int8_t *)(at += align64(parts[5]));
+	s->fine.unpacked = (int8_t *)(at += align64(parts[6]));
+	s->found = (struct candidate *)(at += align64(parts[7]));
 	s->rerank = rerank;
 	s->count = 0;
 	s->bar = PARTITIONS_NO_BAR;
 	float scale = p->metric == VECTORS_COSINE ? vectors_scale(v, query) : 1;
 	for (uint32_t d = 0; d < p->dim; d++)
 		s->query[d] = query[d] * scale;
+	s->square = simd_pair(SIMD_F32, SIMD_DOT, s->query, s->query, p->dim);
 	*out = s;
 	return 0;
 }
@@ -224,14 +314,15 @@ int partitions_search(const struct partitions *p, const struct vectors *v, const
 	s->filter = filter;
 	simd_many(SIMD_F32, SIMD_DOT, s->query, p->centroids, p->dim * sizeof(float), NULL,
 		  p->cells, p->dim, s->products);
-	products_lower(s->products, p->halves, p->cells);
+	if (p->metric != VECTORS_DOT)
+		products_lower(s->products, p->halves, p->cells);
 	topk_init(&best, s->order, cells, true);
 	topk_push_many(&best, s->products, NULL, 0, p->cells);
 	cells = (uint32_t)topk_finish(&best);
 	pq4_table_fill(&p->pq, s->query, s->scratch, &s->table);
 	for (uint32_t i = 0; i < cells; i++) {
 		uint32_t c = s->order[i].id;
-		float base = s->order[i].value + p->halves[c];
+		float base = cell_base(s, i);
 
 		if (i % 16 == 0 && search_deadline_passed(filter)) {
 			*partial = 1;
@@ -240,9 +331,9 @@ int partitions_search(const struct partitions *p, const struct vectors *v, const
 		if (i + 1 < cells)
 			for (unsigned line = 0; line < 8; line++)
 				__builtin_prefetch(p->built[s->order[i + 1].id].data + 64 * line);
-		cell_scan(s, &p->built[c], base);
+		cell_scan(s, &p->built[c], 2 * i, base);
 		if (p->added[c].count)
-			cell_scan(s, &p->added[c], base);
+			cell_scan(s, &p->added[c], 2 * i + 1, base);
 	}
 	candidates_finish(s, query, heap);
 	alloc_free(s);
