@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Purpose: the list of peers where none was found. */
-#include "ann_peers.h"
+#include "tests/bench/ann_peers.h"
 
 const struct ann_peer ann_peers[] = {{0}};

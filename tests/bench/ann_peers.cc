@@ -27,9 +27,9 @@ struct Hnswlib {
 	}
 };
 
-void *hnswlib_build(const float *base, size_t count, size_t dim, unsigned threads)
+void *hnswlib_build(const float *base, size_t count, size_t room, size_t dim, unsigned threads)
 {
-	auto *p = new Hnswlib(dim, count);
+	auto *p = new Hnswlib(dim, count + room);
 	std::vector<std::thread> workers;
 	p->index.addPoint(base, 0);
 	for (unsigned t = 0; t < threads; t++)
@@ -54,6 +54,11 @@ void hnswlib_search(void *index, const float *query, unsigned k, unsigned effort
 		ids[i] = static_cast<uint32_t>(found.top().second);
 }
 
+void hnswlib_add(void *index, const float *vector, uint32_t id)
+{
+	static_cast<Hnswlib *>(index)->index.addPoint(vector, id);
+}
+
 void hnswlib_release(void *index)
 {
 	delete static_cast<Hnswlib *>(index);
@@ -62,7 +67,7 @@ void hnswlib_release(void *index)
 size_t hnswlib_bytes(void *index)
 {
 	auto *p = static_cast<Hnswlib *>(index);
-	return p->index.max_elements_ * p->index.size_data_per_element_;
+	return p->index.cur_element_count * p->index.size_data_per_element_;
 }
 
 struct FaissHnsw {
@@ -73,7 +78,7 @@ struct FaissHnsw {
 	}
 };
 
-void *faiss_hnsw_build(const float *base, size_t count, size_t dim, unsigned threads)
+void *faiss_hnsw_build(const float *base, size_t count, size_t, size_t dim, unsigned threads)
 {
 	auto *p = new FaissHnsw(dim);
 	omp_set_num_threads(static_cast<int>(threads));
@@ -97,6 +102,11 @@ void faiss_hnsw_search(void *index, const float *query, unsigned k, unsigned eff
 	p->index.hnsw.efSearch = static_cast<int>(effort);
 	p->index.search(1, query, k, distances.data(), labels.data());
 	labels_copy(labels, k, ids);
+}
+
+void faiss_hnsw_add(void *index, const float *vector, uint32_t)
+{
+	static_cast<FaissHnsw *>(index)->index.add(1, vector);
 }
 
 void faiss_hnsw_release(void *index)
@@ -123,7 +133,7 @@ struct FaissIvf {
 	}
 };
 
-void *faiss_ivf_build(const float *base, size_t count, size_t dim, unsigned threads)
+void *faiss_ivf_build(const float *base, size_t count, size_t, size_t dim, unsigned threads)
 {
 	if (dim % 2)
 		return nullptr;
@@ -147,6 +157,11 @@ void faiss_ivf_search(void *index, const float *query, unsigned k, unsigned effo
 	labels_copy(labels, k, ids);
 }
 
+void faiss_ivf_add(void *index, const float *vector, uint32_t)
+{
+	static_cast<FaissIvf *>(index)->refine.add(1, vector);
+}
+
 void faiss_ivf_release(void *index)
 {
 	delete static_cast<FaissIvf *>(index);
@@ -167,10 +182,11 @@ const unsigned ivf_reranks[] = {2, 4, 8, 16, 32, 0};
 } // namespace
 
 extern "C" const struct ann_peer ann_peers[] = {
-	{"hnswlib", hnswlib_build, hnswlib_search, hnswlib_release, hnswlib_bytes, graph_efforts, one},
-	{"faiss HNSW", faiss_hnsw_build, faiss_hnsw_search, faiss_hnsw_release, faiss_hnsw_bytes,
+	{"hnswlib", hnswlib_build, hnswlib_search, hnswlib_add, hnswlib_release, hnswlib_bytes,
 	 graph_efforts, one},
-	{"faiss IVF PQ4 fast-scan", faiss_ivf_build, faiss_ivf_search, faiss_ivf_release,
-	 faiss_ivf_bytes, ivf_efforts, ivf_reranks},
-	{nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr},
+	{"faiss HNSW", faiss_hnsw_build, faiss_hnsw_search, faiss_hnsw_add, faiss_hnsw_release,
+	 faiss_hnsw_bytes, graph_efforts, one},
+	{"faiss IVF PQ4 fast-scan", faiss_ivf_build, faiss_ivf_search, faiss_ivf_add,
+	 faiss_ivf_release, faiss_ivf_bytes, ivf_efforts, ivf_reranks},
+	{},
 };

