@@ -46,6 +46,7 @@ int search_deadline_passed(const struct search_filter *f);
 struct search_heap {
 	struct search_hit *hits; /* room for limit */
 	unsigned limit, count;
+	uint64_t compared; /* vectors read for it, by who counts them */
 };
 
 /* The score that a new hit must beat; -INFINITY while there is room. */

@@ -59,13 +59,15 @@ static void search_effort(void *index, const float *query, unsigned k, unsigned 
 	search(index, &q, ids);
 }
 
-void ann_ours_search_level(void *index, const float *query, unsigned level, uint32_t *ids)
+void ann_ours_search_level(void *index, const float *query, unsigned level, uint32_t *ids,
+			   uint64_t *compared)
 {
 	struct ours *o = index;
 	struct index_stats stats;
 
 	index_get_stats(o->ix, &stats);
-	struct index_query q = {.vector = query, .recall = stats.levels[level].wanted};
+	struct index_query q = {
+		.vector = query, .recall = stats.levels[level].wanted, .compared = compared};
 	search(o, &q, ids);
 }
 

@@ -13,8 +13,10 @@ struct ann_ours_options {
 extern struct ann_ours_options ann_ours_options; /* of what is built next */
 extern const struct ann_peer ann_ours;
 
-/* A search with the setting that the index chose for a level when it was built. */
-void ann_ours_search_level(void *index, const float *query, unsigned level, uint32_t *ids);
+/* A search with the setting that the index chose for a level when it was built. *compared +=
+ * vectors that were read. */
+void ann_ours_search_level(void *index, const float *query, unsigned level, uint32_t *ids,
+			   uint64_t *compared);
 void ann_ours_stats(void *index, struct index_stats *out, uint64_t *vectors_bytes);
 
 #endif

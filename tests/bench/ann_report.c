@@ -147,8 +147,9 @@ void ann_report_print(const struct ann_report *report)
 			continue;
 		print_targets(report, r);
 		for (unsigned k = 0; k < ANN_LEVELS; k++)
-			printf("  asked for %.2f        %9.0f/s  recall %.4f\n", wanted[k],
-			       r->levels[k].own_rate, r->levels[k].own_recall);
+			printf("  asked for %.2f        %9.0f/s  recall %.4f, vectors read %.0f\n",
+			       wanted[k], r->levels[k].own_rate, r->levels[k].own_recall,
+			       r->levels[k].own_compared);
 		printf("  index alone %.0f bytes a vector; processor time of the build %.1f s\n",
 		       r->codes_bytes, r->build_work_s);
 		if (r->error_deviation > 0)
@@ -167,9 +168,11 @@ static void json_levels(const struct ann_report *report, const struct ann_result
 		       k ? ", " : "", wanted[k], l->rate, l->spread, l->two);
 		if (r->is_ours) {
 			struct target t = rate_target(report, r, k, 0);
-			printf(", \"own_recall\": %.4f, \"own_qps\": %.0f, \"peer\": \"%s\", "
+			printf(", \"own_recall\": %.4f, \"own_qps\": %.0f, \"own_compared\": %.1f, "
+			       "\"peer\": \"%s\", "
 			       "\"ratio\": %.3f, \"verdict\": \"%s\"",
-			       l->own_recall, l->own_rate, t.peer, t.ratio, t.verdict);
+			       l->own_recall, l->own_rate, l->own_compared, t.peer, t.ratio,
+			       t.verdict);
 		}
 		printf("}");
 	}

@@ -19,7 +19,8 @@ struct ann_level {
 	double rate, spread; /* on the line between settings; 0: not reached */
 	double two;          /* two threads, the setting that reaches it */
 	unsigned effort, rerank;
-	double own_recall, own_rate; /* ours: the setting that the index chose */
+	/* ours: the setting that the index chose, and vectors read by a search */
+	double own_recall, own_rate, own_compared;
 };
 
 struct ann_result {

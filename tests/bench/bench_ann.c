@@ -60,6 +60,7 @@ struct searcher {
 	int level;              /* ours: its own setting for it; -1 */
 	size_t first, step;     /* queries of this thread */
 	uint32_t *ids;          /* of all queries */
+	uint64_t compared;      /* ours, its own setting: vectors read, in all runs */
 	double rate;            /* queries a second of processor time */
 	pthread_rwlock_t *lock; /* NULL: nothing changes meanwhile */
 };
@@ -77,7 +78,7 @@ static void *searcher_run(void *arg)
 			pthread_rwlock_rdlock(s->lock);
 		if (s->level >= 0)
 			ann_ours_search_level(s->index, query, (unsigned)s->level,
-					      s->ids + q * ANN_K);
+					      s->ids + q * ANN_K, &s->compared);
 		else
 			s->peer->search(s->index, query, ANN_K, s->effort, s->rerank,
 					s->ids + q * ANN_K);
@@ -229,9 +230,12 @@ static void own_settings_run(struct searcher *s, struct ann_result *r)
 	r->codes_bytes = (double)stats.bytes / (double)bench.data.count;
 	for (unsigned i = 0; i < ANN_LEVELS; i++) {
 		s->level = (int)i;
+		s->compared = 0;
 		struct ann_point p = setting_run(s);
 		r->levels[i].own_recall = p.recall;
 		r->levels[i].own_rate = p.rate;
+		r->levels[i].own_compared =
+			(double)s->compared / (double)(bench.data.query_count * bench.runs);
 	}
 	s->level = -1;
 }

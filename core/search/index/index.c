@@ -151,6 +151,8 @@ int index_search(const struct index *ix, const struct vectors *v, const struct i
 	if (exact)
 		return flat_search(v, query->vector, query->filter, query->limit, hits, count,
 				   partial);
+	if (query->compared)
+		*query->compared += heap.compared;
 	search_heap_finish(&heap);
 	*count = heap.count;
 	return rc;

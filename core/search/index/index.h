@@ -56,6 +56,7 @@ struct index_query {
 	/* Overrides what `recall` chooses, when not 0. */
 	uint32_t cells, rerank;
 	const struct search_filter *filter; /* may be NULL */
+	uint64_t *compared;                 /* += vectors that were read; may be NULL */
 };
 /* hits has room for limit. *partial (may be NULL): 1 when the filter's deadline cut it short. */
 int index_search(const struct index *ix, const struct vectors *v, const struct index_query *query,

@@ -186,6 +186,7 @@ static void candidates_compare(const struct scan *s, uint32_t from, uint32_t to,
 	enum simd_metric metric = v->config.metric == VECTORS_L2 ? SIMD_L2 : SIMD_DOT;
 	enum simd_type type = v->config.type == VECTORS_F16 ? SIMD_F16 : SIMD_F32;
 
+	heap->compared += to - from;
 	for (uint32_t k = from; k < from + AHEAD && k < to; k++)
 		bytes_prefetch(vectors_row(v, s->found[k].row), v->stride);
 	for (uint32_t i = from; i < to; i++) {
