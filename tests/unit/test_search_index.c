@@ -323,6 +323,52 @@ START_TEST(test_index_stops_at_the_deadline)
 }
 END_TEST
 
+/* Cells far apart, of vectors so wide that they are found by their centroids' bytes: few have to be
+ * visited for the vector that the query was made of. */
+START_TEST(test_index_finds_cells_of_wide_vectors)
+{
+	enum { WIDE = 256, ROWS_WIDE = 1600, CELLS = 64, TRIES = 100 };
+	struct vectors_config config = {.dim = WIDE, .metric = VECTORS_L2};
+	struct index_options options = {.kind = INDEX_PARTITIONS, .cells = CELLS, .probes = 10};
+	static float middles[CELLS][WIDE];
+	struct vectors *v;
+	struct index *ix;
+	unsigned found = 0;
+
+	ck_assert_int_eq(vectors_new(&config, &v), 0);
+	for (unsigned i = 0; i < ROWS_WIDE; i++) {
+		float row[WIDE];
+		for (unsigned d = 0; d < WIDE; d++) {
+			if (i < CELLS)
+				middles[i][d] = random_normal() + 3;
+			row[d] = middles[i % CELLS][d] + random_normal() * 0.3f;
+		}
+		ck_assert_int_eq(vectors_put(v, i, 0, 0, row, NULL), 0);
+	}
+	ck_assert_int_eq(index_build(v, &options, &ix), 0);
+	for (unsigned i = 0; i < TRIES; i++) {
+		float query[WIDE];
+		struct search_hit hit;
+		uint64_t compared = 0;
+		struct index_query q = {.vector = query,
+					.limit = 1,
+					.cells = 3,
+					.rerank = 5,
+					.compared = &compared};
+		unsigned count, row = i * 13 % ROWS_WIDE;
+		memcpy(query, vectors_row_f32(v, row, query), sizeof(query));
+		for (unsigned d = 0; d < WIDE; d++)
+			query[d] += random_normal() * 0.1f;
+		ck_assert_int_eq(index_search(ix, v, &q, &hit, &count, NULL), 0);
+		ck_assert_uint_le(compared, 5);
+		found += count && hit.row == row;
+	}
+	ck_assert_uint_ge(found, TRIES - 3);
+	index_free(ix);
+	vectors_free(v);
+}
+END_TEST
+
 static void check_same_answers(const struct index *a, const struct index *b,
 			       const struct vectors *v)
 {
@@ -638,6 +684,7 @@ int main(void)
 	tcase_add_test(tc, test_index_follows_inserts_and_deletes);
 	tcase_add_test(tc, test_index_filters_at_any_selectivity);
 	tcase_add_test(tc, test_index_stops_at_the_deadline);
+	tcase_add_test(tc, test_index_finds_cells_of_wide_vectors);
 	tcase_add_test(tc, test_index_saved_and_mapped_is_the_same);
 	tcase_add_test(tc, test_index_survives_lack_of_memory);
 	tcase_add_test(tc, test_collection_builds_aside_while_it_changes);

@@ -39,7 +39,7 @@ static double cost_candidate(const struct partitions *p, const struct vectors *v
 static double cost_of(const struct partitions *p, const struct vectors *v, uint32_t cells,
 		      uint32_t rerank)
 {
-	return cells * (15 + cost_scan(p) * (double)p->rows / p->cells) +
+	return cells * (20 + 0.1 * p->dim + cost_scan(p) * (double)p->rows / p->cells) +
 	       rerank * cost_candidate(p, v);
 }
 
@@ -387,7 +387,7 @@ void index_get_stats(const struct index *ix, struct index_stats *out)
 	out->rows = p->rows;
 	out->cells = p->cells;
 	out->bytes += sizeof(*p) + p->memory_bytes + p->added_bytes +
-		      p->cells * (p->dim * 4ull + 4 + 2 * sizeof(struct cell)) +
+		      p->cells * (p->dim * 4ull + p->coarse_stride + 4 + 2 * sizeof(struct cell)) +
 		      (PQ4_VALUES + 1ull) * p->dim * 4;
 	out->quantizer = p->fine.kind;
 	out->error_mean = p->fine_mean;

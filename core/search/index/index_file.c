@@ -178,10 +178,10 @@ static int partitions_read(struct search_reader *r, const struct vectors *v, con
 		rc = floats_copy(r, p->centroids, (size_t)p->cells * p->dim);
 	if (!rc)
 		rc = quantizer_read(r, p, head[5]);
-	if (!rc) {
-		partitions_finish(p);
+	if (!rc)
+		rc = partitions_finish(p);
+	if (!rc)
 		rc = cells_map(r, p, v->rows.count);
-	}
 	if (rc)
 		partitions_free(p);
 	else

@@ -46,6 +46,11 @@ struct partitions {
 	uint32_t dim, cells;
 	float *centroids; /* cells x dim */
 	float *halves;    /* |c|^2 / 2 */
+	/* Bytes of the centroids (sq8), by which a search finds the few that it compares, where they are
+	 * large: made of them, not stored. NULL: it compares all. */
+	struct quantizer coarse;
+	uint8_t *coarse_codes; /* cells x coarse_stride */
+	size_t coarse_stride;
 	struct pq4 pq;
 	struct quantizer fine; /* of kind none: there are no finer codes */
 	size_t fine_bytes;     /* of a row: head and code; 0 */
@@ -61,7 +66,7 @@ enum { PARTITIONS_CELLS_MAX = 1 << 16 };
 
 /* Untrained: centroids are to be filled, then partitions_finish() called. */
 int partitions_new(const struct vectors *v, uint32_t cells, struct partitions **out);
-void partitions_finish(struct partitions *p);
+int partitions_finish(struct partitions *p);
 int partitions_build(const struct vectors *v, const struct index_options *options,
 		     struct partitions **out);
 void partitions_free(struct partitions *p);

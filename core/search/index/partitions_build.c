@@ -21,6 +21,8 @@ enum {
 	SAMPLE_OF_CELL = 48, /* training points of a cell */
 	CODE_SAMPLE = 16384, /* residuals that the codebooks are trained on */
 	ROWS_OF_JOB = 512,
+	COARSE_DIM = 256,       /* centroids as bytes from so many dimensions on, */
+	COARSE_BYTES = 1 << 20, /* or where the caches do not hold them */
 };
 
 static void cell_clear(const struct partitions *p, struct cell *c, uint32_t from)
@@ -67,6 +69,8 @@ void partitions_free(struct partitions *p)
 	alloc_free(p->added);
 	pq4_free(&p->pq);
 	quantizer_free(&p->fine);
+	quantizer_free(&p->coarse);
+	alloc_free(p->coarse_codes);
 	alloc_free(p);
 }
 
@@ -110,12 +114,36 @@ int partitions_new(const struct vectors *v, uint32_t cells, struct partitions **
 	return 0;
 }
 
-void partitions_finish(struct partitions *p)
+/* The centroids as bytes. */
+static int coarse_make(struct partitions *p)
+{
+	struct coder *e;
+
+	if (p->dim < COARSE_DIM && (uint64_t)p->cells * p->dim * sizeof(float) < COARSE_BYTES)
+		return 0;
+	int rc = quantizer_train(QUANTIZER_SQ8, p->centroids, p->dim, p->cells, p->dim, &p->coarse);
+
+	if (rc)
+		return rc;
+	p->coarse_stride = (p->dim + 63) & ~(size_t)63;
+	p->coarse_codes = alloc_aligned(64, p->cells * p->coarse_stride);
+	rc = p->coarse_codes ? coder_new(p, &e) : -ENOMEM;
+	if (rc)
+		return rc;
+	for (uint32_t c = 0; c < p->cells; c++)
+		quantizer_encode(&p->coarse, p->centroids + (size_t)c * p->dim, e->scratch,
+				 p->coarse_codes + c * p->coarse_stride, e->decoded);
+	alloc_free(e);
+	return 0;
+}
+
+int partitions_finish(struct partitions *p)
 {
 	for (uint32_t c = 0; c < p->cells; c++) {
 		const float *at = p->centroids + (size_t)c * p->dim;
 		p->halves[c] = simd_pair(SIMD_F32, SIMD_DOT, at, at, p->dim) / 2;
 	}
+	return coarse_make(p);
 }
 
 /* Trains centroids and codebooks on a sample of the rows. */
@@ -281,10 +309,10 @@ int partitions_build(const struct vectors *v, const struct index_options *option
 	int rc = count && cells <= PARTITIONS_CELLS_MAX ? partitions_new(v, cells, &p) : -EINVAL;
 	if (!rc)
 		rc = train(p, v, rows, count, options);
-	if (!rc) {
-		partitions_finish(p);
+	if (!rc)
+		rc = partitions_finish(p);
+	if (!rc)
 		rc = fill(p, v, rows, count, options->threads);
-	}
 	if (!rc)
 		rc = partitions_fine_measure(p, v);
 	alloc_free(rows);
@@ -371,7 +399,9 @@ static int training_copy(const struct partitions *from, struct partitions *to)
 	const struct pq4 *pq = &from->pq;
 
 	memcpy(to->centroids, from->centroids, (size_t)from->cells * from->dim * sizeof(float));
-	memcpy(to->halves, from->halves, from->cells * sizeof(float));
+	int rc = partitions_finish(to);
+	if (rc)
+		return rc;
 	to->pq = *pq;
 	to->pq.starts = alloc_get((pq->groups + 1) * sizeof(*pq->starts));
 	to->pq.values = alloc_get((size_t)PQ4_VALUES * pq->dim * sizeof(*pq->values));

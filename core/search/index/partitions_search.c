@@ -36,14 +36,16 @@ struct scan {
 	const struct vectors *v;
 	const struct search_filter *filter;
 	struct pq4_table table;
-	struct quantizer_query fine;
-	float *query;             /* dim floats, of length 1 for cosine */
-	float square;             /* |query|^2 */
-	const void *exact;        /* the query as the rows are stored */
-	float exact_scale;        /* of it */
-	float *scratch;           /* 16 x groups, dim and padding at least */
-	float *products;          /* <q, c> of each cell, then less |c|^2 / 2 */
-	struct topk_entry *order; /* the most promising cells */
+	struct quantizer_query bytes; /* the query for the centroids, then for finer codes */
+	float *query;                 /* dim floats, of length 1 for cosine */
+	float square;                 /* |query|^2 */
+	const void *exact;            /* the query as the rows are stored */
+	float exact_scale;            /* of it */
+	float *scratch;               /* 16 x groups, dim and padding at least */
+	float *products;              /* <q, c> of each cell, then less |c|^2 / 2 */
+	struct topk_entry *order; /* the most promising cells: less half the centroid's square */
+	struct topk_entry *pool;  /* those that may be */
+	uint32_t *ids;            /* of the pool */
 	struct candidate *found;  /* room for 2 x rerank + SCAN_ROWS */
 	uint32_t rerank, count;
 	float bar; /* an estimate must be above it */
@@ -162,7 +164,7 @@ static void candidates_refine(struct scan *s)
 	const struct partitions *p = s->p;
 	float lean = fabsf(p->fine_mean) + fine_deviations * p->fine_deviation;
 
-	quantizer_query_fill(&p->fine, s->query, s->scratch, &s->fine);
+	quantizer_query_fill(&p->fine, s->query, s->scratch, &s->bytes);
 	for (uint32_t i = 0; i < s->count; i++) {
 		struct candidate *c = &s->found[i];
 		struct fine_head head;
@@ -172,7 +174,7 @@ static void candidates_refine(struct scan *s)
 		float base = cell_base(s, c->cell / 2);
 		float away = s->square - 2 * base + 2 * p->halves[s->order[c->cell / 2].id];
 		memcpy(&head, fine, sizeof(head));
-		float estimate = fine_estimate(p, &s->fine, base, fine);
+		float estimate = fine_estimate(p, &s->bytes, base, fine);
 		c->estimate = estimate > PARTITIONS_NO_BAR ? estimate : PARTITIONS_NO_BAR;
 		c->error = lean * head.error * sqrtf(away > 0 ? away : 0);
 	}
@@ -249,20 +251,28 @@ static size_t align64(size_t bytes)
 	return (bytes + 63) & ~(size_t)63;
 }
 
+/* Cells that are compared exactly where `cells` are wanted. */
+static uint32_t pool_size(uint32_t cells)
+{
+	return cells + cells / 4 + 16;
+}
+
 static int scan_new(const struct partitions *p, const struct vectors *v, const float *query,
 		    uint32_t cells, uint32_t rerank, struct scan **out)
 {
 	size_t entries = (size_t)p->pq.groups * PQ4_VALUES;
 	size_t floats = entries > p->dim + QUANTIZER_PADDING ? entries : p->dim + QUANTIZER_PADDING;
-	size_t bytes_query = p->fine_bytes ? p->dim + QUANTIZER_PADDING : 0;
+	uint32_t pool = pool_size(cells);
 	size_t parts[] = {sizeof(struct scan),
 			  entries,
 			  p->dim * 4,
 			  floats * 4,
 			  p->cells * 4ull,
 			  cells * sizeof(struct topk_entry),
-			  bytes_query,
-			  bytes_query,
+			  p->dim + QUANTIZER_PADDING,
+			  p->dim + QUANTIZER_PADDING,
+			  pool * sizeof(struct topk_entry),
+			  pool * sizeof(uint32_t),
 			  (2ull * rerank + SCAN_ROWS) * sizeof(struct candidate)};
 	size_t bytes = 0;
 
@@ -279,9 +289,11 @@ static int scan_new(const struct partitions *p, const struct vectors *v, const f
 	s->scratch = (float *)(at += align64(parts[2]));
 	s->products = (float *)(at += align64(parts[3]));
 	s->order = (struct topk_entry *)(at += align64(parts[4]));
-	s->fine.values = (int8_t *)(at += align64(parts[5]));
-	s->fine.unpacked = (int8_t *)(at += align64(parts[6]));
-	s->found = (struct candidate *)(at += align64(parts[7]));
+	s->bytes.values = (int8_t *)(at += align64(parts[5]));
+	s->bytes.unpacked = (int8_t *)(at += align64(parts[6]));
+	s->pool = (struct topk_entry *)(at += align64(parts[7]));
+	s->ids = (uint32_t *)(at += align64(parts[8]));
+	s->found = (struct candidate *)(at += align64(parts[9]));
 	s->rerank = rerank;
 	s->count = 0;
 	s->bar = PARTITIONS_NO_BAR;
@@ -294,17 +306,73 @@ static int scan_new(const struct partitions *p, const struct vectors *v, const f
 }
 
 SEARCH_CLONES
+static void products_scale(float *products, float step, float offset, uint32_t count)
+{
+	for (uint32_t c = 0; c < count; c++)
+		products[c] = products[c] * step + offset;
+}
+
+SEARCH_CLONES
 static void products_lower(float *products, const float *halves, uint32_t count)
 {
 	for (uint32_t c = 0; c < count; c++)
 		products[c] -= halves[c];
 }
 
+static void products_finish(const struct scan *s)
+{
+	if (s->p->metric != VECTORS_DOT)
+		products_lower(s->products, s->p->halves, s->p->cells);
+}
+
+/* The cells that the centroids' bytes say to be near; how many. */
+static uint32_t pool_fill(struct scan *s, uint32_t wanted)
+{
+	const struct partitions *p = s->p;
+	struct topk best;
+
+	quantizer_query_fill(&p->coarse, s->query, s->scratch, &s->bytes);
+	simd_many(SIMD_I8, SIMD_DOT, s->bytes.values, p->coarse_codes, p->coarse_stride, NULL,
+		  p->cells, p->dim, s->products);
+	products_scale(s->products, s->bytes.step, s->bytes.offset, p->cells);
+	products_finish(s);
+	topk_init(&best, s->pool, wanted, true);
+	topk_push_many(&best, s->products, NULL, 0, p->cells);
+	return (uint32_t)topk_finish(&best);
+}
+
+/* Fills `order` with the `cells` most promising; how many. */
+static uint32_t cells_choose(struct scan *s, uint32_t cells)
+{
+	const struct partitions *p = s->p;
+	size_t stride = p->dim * sizeof(float);
+	uint32_t wanted = pool_size(cells);
+	struct topk best;
+
+	topk_init(&best, s->order, cells, true);
+	if (!p->coarse_codes || wanted > p->cells / 2) { /* not worth two steps */
+		simd_many(SIMD_F32, SIMD_DOT, s->query, p->centroids, stride, NULL, p->cells,
+			  p->dim, s->products);
+		products_finish(s);
+		topk_push_many(&best, s->products, NULL, 0, p->cells);
+		return (uint32_t)topk_finish(&best);
+	}
+	wanted = pool_fill(s, wanted);
+	for (uint32_t i = 0; i < wanted; i++)
+		s->ids[i] = s->pool[i].id;
+	simd_many(SIMD_F32, SIMD_DOT, s->query, p->centroids, stride, s->ids, wanted, p->dim,
+		  s->products);
+	for (uint32_t i = 0; i < wanted; i++) {
+		float half = p->metric == VECTORS_DOT ? 0 : p->halves[s->ids[i]];
+		topk_push(&best, s->products[i] - half, s->ids[i]);
+	}
+	return (uint32_t)topk_finish(&best);
+}
+
 int partitions_search(const struct partitions *p, const struct vectors *v, const float *query,
 		      uint32_t cells, uint32_t rerank, const struct search_filter *filter,
 		      struct search_heap *heap, int *partial)
 {
-	struct topk best;
 	struct scan *s;
 
 	if (cells > p->cells)
@@ -313,13 +381,7 @@ int partitions_search(const struct partitions *p, const struct vectors *v, const
 	if (rc)
 		return rc;
 	s->filter = filter;
-	simd_many(SIMD_F32, SIMD_DOT, s->query, p->centroids, p->dim * sizeof(float), NULL,
-		  p->cells, p->dim, s->products);
-	if (p->metric != VECTORS_DOT)
-		products_lower(s->products, p->halves, p->cells);
-	topk_init(&best, s->order, cells, true);
-	topk_push_many(&best, s->products, NULL, 0, p->cells);
-	cells = (uint32_t)topk_finish(&best);
+	cells = cells_choose(s, cells);
 	pq4_table_fill(&p->pq, s->query, s->scratch, &s->table);
 	for (uint32_t i = 0; i < cells; i++) {
 		uint32_t c = s->order[i].id;
