@@ -8,6 +8,7 @@
 #include "core/search/index/index_private.h"
 #include "core/search/parallel.h"
 #include "pool/alloc.h"
+#include "pool/frame.h"
 #include "simd/simd.h"
 
 #include <errno.h>
@@ -53,8 +54,8 @@ void index_free(struct index *ix)
 
 /* ---- how far a search goes ---- */
 
-static void effort_of(const struct index *ix, const struct index_query *query, uint32_t *cells,
-		      uint32_t *rerank)
+OWN_FRAME static void effort_of(const struct index *ix, const struct index_query *query,
+				uint32_t *cells, uint32_t *rerank)
 {
 	float wanted = query->recall > 0 ? query->recall : wanted_levels[1];
 	unsigned i = 0, sure = query->sure ? query->sure : query->limit;
@@ -93,8 +94,8 @@ static uint64_t rows_allowed(const struct vectors *v, const struct search_filter
 
 /* The nearest of a share of the rows lie further out: as many cells more. Returns 1 when an exact
  * scan of the allowed rows is cheaper. */
-static int effort_widen(const struct index *ix, const struct vectors *v,
-			const struct search_filter *f, uint32_t *cells, uint32_t rerank)
+OWN_FRAME static int effort_widen(const struct index *ix, const struct vectors *v,
+				  const struct search_filter *f, uint32_t *cells, uint32_t rerank)
 {
 	if (!f || !f->bitmap)
 		return 0;

@@ -8,6 +8,7 @@
 #include "core/search/clones.h"
 #include "core/search/index/partitions.h"
 #include "pool/alloc.h"
+#include "pool/frame.h"
 #include "simd/simd.h"
 #include "simd/topk.h"
 
@@ -55,7 +56,7 @@ struct scan {
 };
 
 /* Moves the `keep` greatest to the front; returns the least of them. */
-static float candidates_select(struct candidate *a, uint32_t count, uint32_t keep)
+OWN_FRAME static float candidates_select(struct candidate *a, uint32_t count, uint32_t keep)
 {
 	uint32_t low = 0, high = count;
 
@@ -181,8 +182,8 @@ static void candidates_refine(struct scan *s)
 }
 
 /* Compares the candidates [from, to) exactly, in memory order as found. */
-static void candidates_compare(const struct scan *s, uint32_t from, uint32_t to,
-			       struct search_heap *heap)
+OWN_FRAME static void candidates_compare(const struct scan *s, uint32_t from, uint32_t to,
+					 struct search_heap *heap)
 {
 	const struct vectors *v = s->v;
 	enum simd_metric metric = v->config.metric == VECTORS_L2 ? SIMD_L2 : SIMD_DOT;
@@ -208,7 +209,8 @@ static void candidates_compare(const struct scan *s, uint32_t from, uint32_t to,
 }
 
 /* Moves what may still get into the heap behind the first `keep`; returns the end of it. */
-static uint32_t candidates_narrow(struct scan *s, uint32_t keep, const struct search_heap *heap)
+OWN_FRAME static uint32_t candidates_narrow(struct scan *s, uint32_t keep,
+					    const struct search_heap *heap)
 {
 	float bar = search_heap_bar(heap);
 	uint32_t end = keep;
@@ -221,10 +223,9 @@ static uint32_t candidates_narrow(struct scan *s, uint32_t keep, const struct se
 	return end;
 }
 
-static void candidates_finish(struct scan *s, const float *query, struct search_heap *heap)
+/* The best by their estimates, and the query as the rows are stored. */
+OWN_FRAME static void candidates_prepare(struct scan *s, const float *query)
 {
-	uint32_t dim = s->v->config.dim;
-
 	if (s->count > s->rerank) {
 		candidates_select(s->found, s->count, s->rerank);
 		s->count = s->rerank;
@@ -234,16 +235,23 @@ static void candidates_finish(struct scan *s, const float *query, struct search_
 	s->exact = query;
 	s->exact_scale = s->p->metric == VECTORS_COSINE ? vectors_scale(s->v, query) : 1;
 	if (s->v->config.type == VECTORS_F16) {
-		simd_active->f32_to_f16(query, (uint16_t *)s->scratch, dim);
+		simd_active->f32_to_f16(query, (uint16_t *)s->scratch, s->v->config.dim);
 		s->exact = s->scratch;
 	}
-	if (!s->p->fine_bytes || s->count <= heap->limit) {
-		candidates_compare(s, 0, s->count, heap);
-		return;
+}
+
+/* With finer codes first as many as are wanted, then what may still get in. */
+static void candidates_finish(struct scan *s, struct search_heap *heap)
+{
+	uint32_t first = s->count;
+
+	if (s->p->fine_bytes && heap->limit < s->count) {
+		first = heap->limit;
+		candidates_select(s->found, s->count, first);
 	}
-	candidates_select(s->found, s->count, heap->limit);
-	candidates_compare(s, 0, heap->limit, heap);
-	candidates_compare(s, heap->limit, candidates_narrow(s, heap->limit, heap), heap);
+	candidates_compare(s, 0, first, heap);
+	if (first < s->count)
+		candidates_compare(s, first, candidates_narrow(s, first, heap), heap);
 }
 
 static size_t align64(size_t bytes)
@@ -257,8 +265,9 @@ static uint32_t pool_size(uint32_t cells)
 	return cells + cells / 4 + 16;
 }
 
-static int scan_new(const struct partitions *p, const struct vectors *v, const float *query,
-		    uint32_t cells, uint32_t rerank, struct scan **out)
+OWN_FRAME static int scan_new(const struct partitions *p, const struct vectors *v,
+			      const float *query, uint32_t cells, uint32_t rerank,
+			      struct scan **out)
 {
 	size_t entries = (size_t)p->pq.groups * PQ4_VALUES;
 	size_t floats = entries > p->dim + QUANTIZER_PADDING ? entries : p->dim + QUANTIZER_PADDING;
@@ -369,28 +378,19 @@ static uint32_t cells_choose(struct scan *s, uint32_t cells)
 	return (uint32_t)topk_finish(&best);
 }
 
-int partitions_search(const struct partitions *p, const struct vectors *v, const float *query,
-		      uint32_t cells, uint32_t rerank, const struct search_filter *filter,
-		      struct search_heap *heap, int *partial)
+/* 1: the deadline passed. */
+OWN_FRAME static int cells_scan(struct scan *s, uint32_t cells)
 {
-	struct scan *s;
+	const struct partitions *p = s->p;
 
-	if (cells > p->cells)
-		cells = p->cells;
-	int rc = scan_new(p, v, query, cells, rerank, &s);
-	if (rc)
-		return rc;
-	s->filter = filter;
 	cells = cells_choose(s, cells);
 	pq4_table_fill(&p->pq, s->query, s->scratch, &s->table);
 	for (uint32_t i = 0; i < cells; i++) {
 		uint32_t c = s->order[i].id;
 		float base = cell_base(s, i);
 
-		if (i % 16 == 0 && search_deadline_passed(filter)) {
-			*partial = 1;
-			break;
-		}
+		if (i % 16 == 0 && search_deadline_passed(s->filter))
+			return 1;
 		if (i + 1 < cells)
 			for (unsigned line = 0; line < 8; line++)
 				__builtin_prefetch(p->built[s->order[i + 1].id].data + 64 * line);
@@ -398,7 +398,23 @@ int partitions_search(const struct partitions *p, const struct vectors *v, const
 		if (p->added[c].count)
 			cell_scan(s, &p->added[c], 2 * i + 1, base);
 	}
-	candidates_finish(s, query, heap);
+	return 0;
+}
+
+int partitions_search(const struct partitions *p, const struct vectors *v, const float *query,
+		      uint32_t cells, uint32_t rerank, const struct search_filter *filter,
+		      struct search_heap *heap, int *partial)
+{
+	struct scan *s;
+	int rc = scan_new(p, v, query, cells < p->cells ? cells : p->cells, rerank, &s);
+
+	if (rc)
+		return rc;
+	s->filter = filter;
+	if (cells_scan(s, cells < p->cells ? cells : p->cells))
+		*partial = 1;
+	candidates_prepare(s, query);
+	candidates_finish(s, heap);
 	alloc_free(s);
 	return 0;
 }
