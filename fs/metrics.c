@@ -386,6 +386,14 @@ static void print_memory(struct text *text, struct fs *fs)
 	print_value(text, "memory_index_cells", "gauge",
 		    "Cells of the index of the vectors; 0: they are compared one by one.",
 		    (double)s.cells);
+	print_value(text, "memory_index_mapped_bytes", "gauge",
+		    "Vectors in files that are mapped, in memory or not.", (double)s.mapped);
+	print_value(text, "memory_brought_vectors", "gauge", "Vectors of vector files.",
+		    (double)s.brought);
+	print_value(text, "memory_brought_cells", "gauge", "Cells of their indexes.",
+		    (double)s.brought_cells);
+	print_value(text, "memory_brought_scanned", "gauge",
+		    "Of these vectors, those that no index has (yet).", (double)s.brought_scanned);
 	print_value(text, "memory_embedded_total", "counter", "Passages embedded.",
 		    (double)s.embedded);
 	print_value(text, "memory_embed_seconds_total", "counter",

@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { OTHERS_MAX = 1024 };
+enum { OTHERS_MAX = 1024, STATUS_LINE = 96 };
 
 static int allow(void *arg, uint64_t ino, uint64_t directory)
 {
@@ -134,9 +134,23 @@ static void others_write(const struct memory_model_stats *models, unsigned count
 	}
 }
 
+/* One line on the vectors that were brought, or nothing. */
+static void brought_write(const struct memory_stats *stats, char out[STATUS_LINE])
+{
+	unsigned long long all = stats->brought, indexed = all - stats->brought_scanned;
+
+	out[0] = 0;
+	if (all && !indexed)
+		snprintf(out, STATUS_LINE, "vectors    %llu brought, compared one by one\n", all);
+	else if (all)
+		snprintf(out, STATUS_LINE, "vectors    %llu brought, %llu of them in %llu cells\n",
+			 all, indexed, (unsigned long long)stats->brought_cells);
+}
+
 int search_write_status(struct fs *fs, char **text, size_t *length)
 {
 	struct memory_stats stats;
+	char brought[STATUS_LINE];
 	const char *note;
 
 	if (!fs->memory)
@@ -146,6 +160,7 @@ int search_write_status(struct fs *fs, char **text, size_t *length)
 	struct models_room *room = op_temporary(sizeof(*room));
 	if (!room)
 		return -ENOMEM;
+	brought_write(&stats, brought);
 	others_write(room->models, memory_get_models(fs->memory, room->models), room->others);
 	return format_new(text, length,
 			  "model      %s%s%s%s\n"
@@ -153,12 +168,12 @@ int search_write_status(struct fs *fs, char **text, size_t *length)
 			  "passages   %llu\n"
 			  "waiting    %llu\n"
 			  "indexes    %llu KiB\n"
-			  "%s",
+			  "%s%s",
 			  model, note[0] ? ": " : "", note,
 			  room->models[0].is_failing ? ": fails; it is tried again" : "",
 			  (unsigned long long)stats.files, (unsigned long long)stats.passages,
 			  (unsigned long long)stats.pending, (unsigned long long)stats.bytes / 1024,
-			  room->others);
+			  brought, room->others);
 }
 
 /* ---- attributes ---- */

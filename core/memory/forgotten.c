@@ -102,6 +102,14 @@ static int manifest_look(struct forgotten *f, struct io *io)
 		if (is_unreadable(rc))
 			rc = 0;
 	}
+	for (uint32_t i = 0; rc == 0 && i < manifest.head.spaces; i++) {
+		struct spaces_file file;
+		memcpy(&file, manifest.spaces + i * sizeof file, sizeof file);
+		spaces_file_name(&file, name);
+		rc = vectors_look(f, io, name);
+		if (is_unreadable(rc))
+			rc = 0;
+	}
 	search_reader_close(&r);
 	return is_unreadable(rc) ? 0 : rc;
 }

@@ -73,7 +73,7 @@ void memory_drop(struct memory *mem, uint64_t inode)
 	if (mem->fresh.alarm)
 		pending_remove(&mem->fresh.waiting, inode);
 	memory_index_remove(mem, inode);
-	spaces_remove(mem->spaces, inode);
+	memory_rows_remove(mem, inode);
 	use_drop(mem, inode);
 	pending_remove(&mem->near_waiting, inode);
 	memory_changed(mem);
@@ -247,8 +247,10 @@ unsigned memory_get_models(struct memory *mem, struct memory_model_stats out[MEM
 void memory_get_stats(struct memory *mem, struct memory_stats *out)
 {
 	struct lexical_stats words;
-	uint64_t passages = 0, bytes = 0, cells = 0, former = 0;
+	uint64_t passages = 0, bytes = 0, cells = 0, former = 0, mapped = 0;
+	struct spaces_stats brought;
 
+	spaces_get_stats(mem->spaces, &brought);
 	pthread_rwlock_rdlock(&mem->index);
 	lexical_get_stats(mem->lexical, &words);
 	for (unsigned i = 0; i < mem->models.count; i++) {
@@ -262,6 +264,7 @@ void memory_get_stats(struct memory *mem, struct memory_stats *out)
 		passages += rows.alive;
 		former += is_wanted(&mem->models, &mem->models.all[i]) ? 0 : rows.alive;
 		bytes += rows.bytes + index.bytes;
+		mapped += rows.mapped;
 		cells += index.cells;
 	}
 	pthread_rwlock_unlock(&mem->index);
@@ -275,7 +278,11 @@ void memory_get_stats(struct memory *mem, struct memory_stats *out)
 		.repeated = answers_hits(&mem->answers),
 		.search_ns = atomic_load_explicit(&mem->search_ns, memory_order_relaxed),
 		.embed_ns = atomic_load_explicit(&mem->embed_ns, memory_order_relaxed),
-		.bytes = words.bytes + bytes,
+		.bytes = words.bytes + bytes + brought.bytes,
+		.mapped = mapped + brought.mapped,
+		.brought = brought.vectors,
+		.brought_cells = brought.cells,
+		.brought_scanned = brought.scanned,
 		.loaded = atomic_load_explicit(&mem->reread, memory_order_relaxed),
 		.cells = cells,
 	};
@@ -383,9 +390,9 @@ void memory_close(struct memory *mem)
 	answers_fini(&mem->answers);
 	lexical_free(mem->lexical);
 	memory_models_close(mem);
+	spaces_free(mem->spaces);
 	if (mem->snapshot.io) /* after what is mapped through it */
 		mem->snapshot.io->ops->destroy(mem->snapshot.io);
-	spaces_free(mem->spaces);
 	pending_fini(&mem->pending);
 	pthread_rwlock_destroy(&mem->index);
 	pthread_mutex_destroy(&mem->upkeep.run);

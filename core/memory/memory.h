@@ -292,6 +292,9 @@ struct memory_stats {
 		loaded; /* files whose words and vectors were read again from the store since the open */
 	uint64_t former; /* of the passages: by a model that is not wanted any more */
 	uint64_t cells;  /* of the index of the vectors; 0: they are scanned */
+	/* Vectors that were brought, the cells of their indexes, and how many no index has (yet); `bytes`
+	 * has theirs, too, but for what is mapped. */
+	uint64_t brought, brought_cells, brought_scanned, mapped;
 };
 void memory_get_stats(struct memory *mem, struct memory_stats *out);
 

@@ -19,6 +19,7 @@ enum { BATCH = 32 };
 #define DIRECTORY "index"
 
 struct names {
+	int keeps_brought;
 	unsigned count;
 	char names[BATCH][IO_NAME_MAX];
 };
@@ -27,15 +28,18 @@ static int name_add(void *arg, const char *name)
 {
 	struct names *n = arg;
 
+	if (n->keeps_brought && spaces_owns(name, NULL, 0) != -ENOENT)
+		return 0;
 	if (snprintf(n->names[n->count], IO_NAME_MAX, DIRECTORY "/%s", name) < IO_NAME_MAX)
 		n->count++;
 	return n->count == BATCH;
 }
 
-/* Removes every file of STORE/index/. */
-static int files_remove(struct io *io)
+/* Removes the files of STORE/index/. What was brought has lost what is dead; its next table takes
+ * away what is not of it. */
+static int files_remove(struct io *io, int keeps_brought)
 {
-	struct names n;
+	struct names n = {.keeps_brought = keeps_brought};
 	int rc;
 
 	do {
@@ -81,7 +85,7 @@ static int indexes_clean(struct memory *mem)
 	if (rc == 0)
 		rc = memory_index_build(mem, 1);
 	if (rc == 0 && mem->snapshot.io && !mem->read_only) {
-		rc = files_remove(mem->snapshot.io);
+		rc = files_remove(mem->snapshot.io, 1);
 		mem->snapshot.is_saved = 0;
 		if (rc == 0)
 			memory_snapshot_save(mem, 0);
@@ -109,5 +113,5 @@ int mneme_compact(struct mneme *m, struct mneme_memory *memory, struct mneme_com
 	if (memory)
 		return memory_compact((struct memory *)memory, out);
 	int rc = compact_run(m, out);
-	return rc < 0 ? rc : files_remove(m->io);
+	return rc < 0 ? rc : files_remove(m->io, 0);
 }

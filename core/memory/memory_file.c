@@ -8,7 +8,6 @@
  */
 #include "core/memory/memory_inside.h"
 #include "core/memory/recall.h"
-#include "core/memory/spaces.h"
 #include "pool/alloc.h"
 #include "pool/layers.h"
 #include "simd/simd.h"
@@ -507,7 +506,7 @@ static int step_cut(struct memory_job *j)
 					 .dim = j->model ? memory_model_dim(j->model) : 0,
 					 .model = j->model ? j->model->number : 0};
 	if (memory_is_hidden(j->mem, j->inode)) {
-		spaces_remove(j->mem->spaces, j->inode);
+		memory_rows_remove(j->mem, j->inode);
 		return skip(j, MEMORY_HIDDEN);
 	}
 	rc = vectors_take(j);
@@ -577,7 +576,7 @@ int memory_job_new(struct memory *mem, uint64_t inode, struct memory_job **out)
 		rc = -ENOENT;
 	if (rc == -ENOENT) {
 		memory_index_remove(mem, inode);
-		spaces_remove(mem->spaces, inode);
+		memory_rows_remove(mem, inode);
 	}
 	if (rc < 0) {
 		alloc_free(j);
@@ -598,7 +597,7 @@ int memory_job_step(struct memory_job *j)
 
 	if (rc == -ENOENT) { /* the file went meanwhile */
 		memory_index_remove(mem, j->inode);
-		spaces_remove(mem->spaces, j->inode);
+		memory_rows_remove(mem, j->inode);
 		rc = 0;
 	}
 	atomic_fetch_add_explicit(&mem->embed_ns, memory_now_ns() - begin, memory_order_relaxed);

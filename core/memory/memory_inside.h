@@ -11,6 +11,7 @@
 #include "core/memory/memory.h"
 #include "core/memory/memory_models.h"
 #include "core/memory/passages.h"
+#include "core/memory/spaces.h"
 #include "core/memory/together.h"
 #include "core/memory/use.h"
 #include "core/names.h"
@@ -96,16 +97,20 @@ struct memory_watch {
 	_Atomic int wanted;            /* [A] */
 };
 
-enum { MEMORY_SNAPSHOT_CHANGES = 20000 }; /* files, after which the indexes are saved anew */
+/* Files, or vectors that were brought, after which the indexes are saved anew. */
+enum { MEMORY_SNAPSHOT_CHANGES = 20000 };
 
 /* The indexes in files. Used by the upkeep's task, and at open and close. */
 struct memory_snapshot {
 	struct io *io; /* of the store's directory; NULL: the indexes are not kept */
 	uint64_t opened_lsn, opened_epoch;
 	uint64_t number;
-	uint64_t changes; /* mem->changes of what was saved last; [index] for reading */
-	int is_saved;     /* the files are those of `number` */
-	uint32_t models;  /* a bit for each model whose vectors are in files */
+	uint64_t changes;         /* mem->changes of what was saved last; [index] for reading */
+	_Atomic uint64_t brought; /* [A] spaces_changes() of the same */
+	int is_saved;             /* the files are those of `number` */
+	uint32_t models;          /* a bit for each model whose vectors are in files */
+	struct spaces_file spaces[SPACES_MAX]; /* that are in files */
+	uint32_t spaces_count;
 };
 
 struct memory {
@@ -243,12 +248,12 @@ int memory_rows_load(struct memory *mem, uint64_t inode, const struct names_inod
 /* Brings `spaces` in line with the file. As memory_rows_load(), but `rows` comes back without values. */
 int memory_rows_index(struct memory *mem, uint64_t inode, const struct names_inode *record,
 		      struct memory_rows *rows, char *why);
+/* The file brings none any more. */
+void memory_rows_remove(struct memory *mem, uint64_t inode);
 enum { MEMORY_SETTING_MAX = 32 };
 /* The value of a directory's attribute as a string; 0 if it is there. */
 int memory_setting_get(struct memory *mem, uint64_t inode, const char *name,
 		       char value[MEMORY_SETTING_MAX]);
-/* 1: this store has, or had, such vectors: (0, COLLECTION, "rows") is there. */
-int memory_rows_are_there(struct memory *mem);
 /* As memory_result_locate() for a row of a vector file. 1: it is none. */
 int memory_rows_locate(struct memory *mem, uint64_t inode, uint32_t part, struct memory_result *r);
 
@@ -289,6 +294,8 @@ int memory_load(struct memory *mem);
 int memory_snapshot_load(struct memory *mem);
 /* `is_final`: no change of the store comes after it. */
 void memory_snapshot_save(struct memory *mem, int is_final);
+/* 1: much has changed since the last one. */
+int memory_snapshot_is_due(struct memory *mem);
 /* Makes files pending whose state does not say what memory_is_hidden() says. */
 int memory_index_review(struct memory *mem);
 

@@ -155,10 +155,14 @@ static int rows_load(struct memory *mem, uint64_t inode)
 		rc = memory_state_get(mem, inode, &state, reason);
 	if (rc < 0 || !record.nlink || state.version != record.version ||
 	    (state.model != MEMORY_MODEL_ROWS && !(record.state & NAMES_HAS_VECTOR)) ||
-	    memory_is_hidden(mem, inode) || !strcmp(reason, MEMORY_HIDDEN))
+	    memory_is_hidden(mem, inode) || !strcmp(reason, MEMORY_HIDDEN)) {
+		spaces_remove(mem->spaces, inode);
 		return 0;
+	}
 	if (state.status == MEMORY_INDEXED)
 		rc = memory_rows_index(mem, inode, &record, &rows, reason);
+	else
+		spaces_remove(mem->spaces, inode);
 	return rc == -ENOMEM ? rc : state.model == MEMORY_MODEL_ROWS;
 }
 
@@ -171,6 +175,7 @@ static int file_load(struct memory *mem, uint64_t inode)
 
 	if (rc == -ENOENT || (rc == 0 && !record.nlink)) {
 		memory_index_remove(mem, inode);
+		spaces_remove(mem->spaces, inode);
 		return 0;
 	}
 	if (rc == 0 && !mem->read_only && (S_ISLNK(record.mode) || record.state & NAMES_HAS_LINKS))
@@ -249,6 +254,8 @@ static int strangers_load(struct memory *mem, struct walk *known)
 		if (mem->models.all[i].vectors)
 			rc = owners_take(&s, collection_vectors(mem->models.all[i].vectors));
 	pthread_rwlock_unlock(&mem->index);
+	if (rc == 0)
+		rc = spaces_each(mem->spaces, stranger_take, &s);
 	for (uint32_t i = 0; i < s.found.count && rc == 0; i++)
 		rc = file_load(mem, s.found.inodes[i]);
 	alloc_free(s.found.inodes);
@@ -258,19 +265,18 @@ static int strangers_load(struct memory *mem, struct walk *known)
 int memory_load(struct memory *mem)
 {
 	struct walk w = {.mem = mem};
-	int rc = memory_snapshot_load(mem);
+	int rc = memory_snapshot_load(mem), caught_up = rc == 1;
 
-	int caught_up = rc == 1; /* but for what users brought: no file of ours has it */
 	if (rc >= 0 && memory_links_load(mem, caught_up) < 0)
 		rc = -EIO;
-	if (rc < 0 || (caught_up && !memory_rows_are_there(mem)))
+	if (rc < 0 || caught_up)
 		return rc < 0 ? rc : 0;
 	rc = walk_run(&w);
 	for (uint32_t i = 0; i < w.count && rc == 0; i++) {
-		rc = caught_up ? rows_load(mem, w.inodes[i]) : file_load(mem, w.inodes[i]);
+		rc = file_load(mem, w.inodes[i]);
 		rc = rc < 0 ? rc : 0;
 	}
-	if (rc == 0 && !caught_up)
+	if (rc == 0)
 		rc = strangers_load(mem, &w);
 	alloc_free(w.inodes);
 	return rc;

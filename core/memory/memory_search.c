@@ -53,6 +53,7 @@ struct search {
 	struct fuse_hit fused[2 * CANDIDATES + ASSOCIATED];
 	unsigned counts[2], count;
 	struct search_filter filter;
+	struct index_query index;
 	int partial, fades;
 	struct verdict verdicts[1 << VERDICTS_LOG2]; /* the last one of each hash */
 	struct memory_places places;
@@ -253,7 +254,7 @@ static OWN_FRAME int query_prepare(struct search *s, uint32_t models)
 /* ---- finding ---- */
 
 /* Keeps the best of the list of meaning and of `count` others. */
-static void hits_merge(struct search *s, const struct search_hit *others, unsigned count)
+OWN_FRAME static void hits_merge(struct search *s, const struct search_hit *others, unsigned count)
 {
 	struct search_heap best = {.hits = s->missing, .limit = CANDIDATES};
 
@@ -266,6 +267,19 @@ static void hits_merge(struct search *s, const struct search_hit *others, unsign
 	s->counts[1] = best.count;
 }
 
+/* What an index is asked for: s->index. */
+OWN_FRAME static struct index_query *index_ask(struct search *s, const float *vector)
+{
+	uint32_t shown = s->query->limit ? s->query->limit : LIMIT;
+
+	s->index =
+		(struct index_query){.vector = vector,
+				     .limit = CANDIDATES,
+				     .sure = SURE * shown < CANDIDATES ? SURE * shown : CANDIDATES,
+				     .filter = &s->filter};
+	return &s->index;
+}
+
 /* Adds vectors that users brought to those of the models: of a query by vector or by a file. */
 static OWN_FRAME int brought_search(struct search *s)
 {
@@ -275,7 +289,7 @@ static OWN_FRAME int brought_search(struct search *s)
 	int partial = 0;
 
 	memory_collection_of(s->mem, s->query->scope, &dim, &metric);
-	int rc = spaces_search(s->mem->spaces, s->dim, metric, s->vector, &s->filter, CANDIDATES,
+	int rc = spaces_search(s->mem->spaces, s->dim, metric, index_ask(s, s->vector), &s->filter,
 			       s->rest, &count, &partial);
 	s->partial |= partial;
 	if (rc < 0 || !count)
@@ -322,18 +336,14 @@ static OWN_FRAME int scales_settle(struct search *s)
 
 static OWN_FRAME int asked_search(struct search *s, const struct asked *a)
 {
-	uint32_t shown = s->query->limit ? s->query->limit : LIMIT;
-	struct index_query query = {.vector = a->vector,
-				    .limit = CANDIDATES,
-				    .sure = SURE * shown < CANDIDATES ? SURE * shown : CANDIDATES,
-				    .filter = &s->filter};
 	int is_first = a == s->asked, partial = 0;
 	struct search_hit *hits = is_first ? s->hits[1] : s->rest;
 	unsigned count = 0;
 
 	if (!a->model->vectors)
 		return 0;
-	int rc = collection_search(a->model->vectors, &query, hits, &count, &partial);
+	int rc = collection_search(a->model->vectors, index_ask(s, a->vector), hits, &count,
+				   &partial);
 	s->partial |= partial;
 	if (is_first)
 		s->counts[1] = count;

@@ -6,9 +6,11 @@
  *   STORE/index/vectors-M  the vectors of model M (8 hexadecimal digits) and their sealed segments
  *                          (core/search/vectors_file.c)
  *   STORE/index/cells-M    their index, where there is one (core/search/index/index_file.c)
- *   STORE/index/memory     written last. Envelope of core/search/file.h, magic "MNEMMEM1", version 2;
+ *   STORE/index/rows-S, rowcells-S: see core/memory/spaces.h
+ *   STORE/index/memory     written last. Envelope of core/search/file.h, magic "MNEMMEM1", version 3;
  *     body: u8 uuid[16] of the store, u64 log position, u64 epoch, u32 choice, u32 models N,
- *           u32 flags, u32 pending P, (u32 model, u32 dim) x N, u64 inode x P
+ *           u32 flags, u32 pending P, u32 spaces S, u32 zero, (u32 model, u32 dim) x N,
+ *           (u32 dim, u32 metric) x S, u64 inode x P
  *
  * The choice stands for the embedders that are set up: where it is another one now, some texts may
  * have to be embedded by another model.
@@ -56,8 +58,11 @@ int memory_manifest_read(struct search_reader *r, struct memory_manifest *out)
 	out->models = search_reader_take(r, out->head.models *
 						    (uint64_t)sizeof(struct memory_manifest_model));
 	if (out->models)
+		out->spaces = search_reader_take(r, out->head.spaces *
+							    (uint64_t)sizeof(struct spaces_file));
+	if (out->spaces)
 		out->pending = search_reader_take(r, out->head.pending * 8ull);
-	if (!out->models || !out->pending || r->at != r->length)
+	if (!out->models || !out->spaces || !out->pending || r->at != r->length)
 		return -EUCLEAN;
 	return 0;
 }
@@ -163,6 +168,18 @@ static int models_load(struct memory *mem, uint64_t number, const struct memory_
 	return rc;
 }
 
+static int spaces_load_all(struct memory *mem, uint64_t number, const struct memory_manifest *m)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; i < m->head.spaces && rc == 0; i++) {
+		struct spaces_file file;
+		memcpy(&file, m->spaces + i * sizeof file, sizeof file);
+		rc = spaces_load(mem->spaces, mem->snapshot.io, number, &file);
+	}
+	return rc;
+}
+
 /* What the manifest names. 1: all of it, and it is of now. */
 static int files_load(struct memory *mem, uint64_t number, const struct memory_manifest *m)
 {
@@ -178,6 +195,8 @@ static int files_load(struct memory *mem, uint64_t number, const struct memory_m
 	int rc = words_load(mem, &words);
 	if (rc == 0)
 		rc = models_load(mem, number, m);
+	if (rc == 0)
+		rc = spaces_load_all(mem, number, m);
 	if (rc == -ENOMEM)
 		return rc;
 	if (rc)
@@ -188,6 +207,8 @@ static int files_load(struct memory *mem, uint64_t number, const struct memory_m
 	if (m->head.flags & MEMORY_MANIFEST_HIDES)
 		atomic_store_explicit(&mem->hides, 1, memory_order_relaxed);
 	mem->snapshot.is_saved = 1;
+	memcpy(mem->snapshot.spaces, m->spaces, m->head.spaces * sizeof(struct spaces_file));
+	mem->snapshot.spaces_count = m->head.spaces;
 	rc = mem->read_only ? 0 : pending_load(mem, m);
 	return rc ? rc : 1;
 }
@@ -308,30 +329,48 @@ static int indexes_save(struct memory *mem, uint64_t number)
 	return rc;
 }
 
-/* Files of models that have no vectors any more, or that an older version made, are of no use. */
-static int stranger_remove(void *arg, const char *name)
+static int brought_save(struct memory *mem, uint64_t number)
 {
-	const struct memory *mem = arg;
-	struct io *io = mem->snapshot.io;
-	char path[2 * IO_NAME_MAX];
+	struct memory_snapshot *s = &mem->snapshot;
+	uint64_t changes;
+	int rc = spaces_save(mem->spaces, s->io, number, s->spaces, &s->spaces_count, &changes);
+
+	atomic_store_explicit(&s->brought, changes, memory_order_relaxed);
+	return rc;
+}
+
+/* As spaces_owns(), for models. */
+static int models_own(const struct memory *mem, const char *name)
+{
 	unsigned number = 0, at = 0;
 
 	if (strncmp(name, "vectors", 7) && strncmp(name, "cells", 5))
-		return 0;
+		return -ENOENT;
 	if (sscanf(name, "%*[a-z]-%8x", &number) != 1)
 		number = 0;
 	while (at < mem->models.count &&
 	       (mem->models.all[at].number != number || !(mem->snapshot.models >> at & 1)))
 		at++;
-	if (at == mem->models.count &&
+	return at < mem->models.count;
+}
+
+/* Files of what has no vectors any more, or that an older version made, are of no use. */
+static int stranger_remove(void *arg, const char *name)
+{
+	const struct memory *mem = arg;
+	const struct memory_snapshot *s = &mem->snapshot;
+	char path[2 * IO_NAME_MAX];
+
+	if ((models_own(mem, name) == 0 || spaces_owns(name, s->spaces, s->spaces_count) == 0) &&
 	    snprintf(path, sizeof path, DIRECTORY "/%s", name) < IO_NAME_MAX)
-		io->ops->unlink(io, path);
+		s->io->ops->unlink(s->io, path);
 	return 0;
 }
 
 static int manifest_save(struct memory *mem, uint64_t number, int is_final)
 {
-	struct memory_manifest_head head = {.choice = memory_models_choice(mem)};
+	struct memory_manifest_head head = {.choice = memory_models_choice(mem),
+					    .spaces = mem->snapshot.spaces_count};
 	struct memory_manifest_model models[MEMORY_MODELS_MAX];
 	struct mneme_stats stats;
 	struct search_writer w;
@@ -360,6 +399,8 @@ static int manifest_save(struct memory *mem, uint64_t number, int is_final)
 	if (rc == 0) {
 		search_writer_put(&w, &head, sizeof head);
 		search_writer_put(&w, models, head.models * sizeof models[0]);
+		search_writer_put(&w, mem->snapshot.spaces,
+				  head.spaces * sizeof mem->snapshot.spaces[0]);
 		search_writer_put(&w, pending, head.pending * sizeof *pending);
 		rc = search_writer_close(&w, memory_manifest_magic, MEMORY_MANIFEST_FORMAT, number,
 					 0);
@@ -379,9 +420,13 @@ static int save(struct memory *mem, int is_final)
 	if (rc && rc != -EEXIST)
 		return rc;
 	rc = 0;
-	if (!s->is_saved || mem->changes != s->changes) {
+	if (!s->is_saved || mem->changes != s->changes ||
+	    spaces_changes(mem->spaces) !=
+		    atomic_load_explicit(&s->brought, memory_order_relaxed)) {
 		s->is_saved = 0;
 		rc = indexes_save(mem, ++number);
+		if (rc == 0)
+			rc = brought_save(mem, number);
 	}
 	if (rc == 0 &&
 	    is_final) /* what the manifest says is of no use if the store does not get there */
@@ -396,9 +441,27 @@ static int save(struct memory *mem, int is_final)
 	return rc;
 }
 
+/* Nothing is kept without a place for it. */
+static int is_off(const struct memory *mem)
+{
+	return !mem->snapshot.io || mem->read_only;
+}
+
+int memory_snapshot_is_due(struct memory *mem)
+{
+	if (is_off(mem))
+		return 0;
+	pthread_rwlock_rdlock(&mem->index);
+	int due = mem->changes - mem->snapshot.changes >= MEMORY_SNAPSHOT_CHANGES;
+	pthread_rwlock_unlock(&mem->index);
+	return due || spaces_changes(mem->spaces) - atomic_load_explicit(&mem->snapshot.brought,
+									 memory_order_relaxed) >=
+			      MEMORY_SNAPSHOT_CHANGES;
+}
+
 void memory_snapshot_save(struct memory *mem, int is_final)
 {
-	if (!mem->snapshot.io || mem->read_only)
+	if (is_off(mem))
 		return;
 	int rc = save(mem, is_final);
 	if (rc && rc != -EROFS)

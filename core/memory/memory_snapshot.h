@@ -7,13 +7,14 @@
 #ifndef MNEME_CORE_MEMORY_SNAPSHOT_H
 #define MNEME_CORE_MEMORY_SNAPSHOT_H
 
+#include "core/memory/spaces.h"
 #include "core/search/file.h"
 
 #include <stdint.h>
 
 #define MEMORY_MANIFEST "index/memory"
 extern const char memory_manifest_magic[8];
-enum { MEMORY_MANIFEST_FORMAT = 2 };
+enum { MEMORY_MANIFEST_FORMAT = 3 };
 enum memory_manifest_flags { MEMORY_MANIFEST_FINAL = 1, MEMORY_MANIFEST_HIDES = 2 };
 
 /* Stored; little-endian. */
@@ -24,8 +25,9 @@ struct memory_manifest_head {
 	uint32_t models; /* that have vectors */
 	uint32_t flags;  /* enum memory_manifest_flags */
 	uint32_t pending;
+	uint32_t spaces, zero;
 };
-_Static_assert(sizeof(struct memory_manifest_head) == 48, "layout");
+_Static_assert(sizeof(struct memory_manifest_head) == 56, "layout");
 
 /* Stored. */
 struct memory_manifest_model {
@@ -33,9 +35,12 @@ struct memory_manifest_model {
 };
 _Static_assert(sizeof(struct memory_manifest_model) == 8, "layout");
 
+_Static_assert(sizeof(struct spaces_file) == 8, "layout"); /* stored, too */
+
 struct memory_manifest {
 	struct memory_manifest_head head;
 	const uint8_t *models;  /* struct memory_manifest_model x head.models, borrowed as: */
+	const uint8_t *spaces;  /* struct spaces_file x head.spaces */
 	const uint8_t *pending; /* u64 x head.pending, borrowed of the reader */
 };
 

@@ -12,9 +12,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
-enum { RETRY_S = 30, PAUSE_US = 1000 };
+enum { RETRY_S = 30 };
 
 /* A model that has no text any more lets its vectors go. [index, writing] */
 static void empty_free(struct memory *mem, struct memory_model *m)
@@ -29,34 +28,15 @@ static void empty_free(struct memory *mem, struct memory_model *m)
 
 static int model_build(struct memory *mem, struct memory_model *m, int always)
 {
-	struct collection_build *build = NULL;
-	int rc = 0;
-
 	pthread_rwlock_wrlock(&mem->index);
 	if (m->vectors)
 		empty_free(mem, m);
+	struct collection *c = m->vectors; /* who makes one pokes, once it is worth work */
 	pthread_rwlock_unlock(&mem->index);
-	pthread_rwlock_rdlock(&mem->index);
-	if (m->vectors && (always || collection_wants_build(m->vectors)))
-		rc = collection_build_begin(m->vectors, &build);
-	pthread_rwlock_unlock(&mem->index);
-	if (!build)
-		return rc;
-	rc = collection_build_run(build, 1, &mem->upkeep.stop);
-	/* in pieces, beside searches: after a large import it is more than what the index was built of */
-	for (int more = 1; rc == 0 && more;) {
-		pthread_rwlock_rdlock(&mem->index);
-		more = collection_build_follow(build, m->vectors);
-		pthread_rwlock_unlock(&mem->index);
-		rc = more < 0 ? more : 0;
-		if (more > 0)
-			usleep(PAUSE_US); /* who changes the index gets his turn */
-	}
-	pthread_rwlock_wrlock(&mem->index);
-	rc = collection_build_end(m->vectors, build, rc);
-	memory_expire(mem);
-	pthread_rwlock_unlock(&mem->index);
-	return rc;
+	int rc = c ? collection_tend(c, &mem->index, always, &mem->upkeep.stop) : 0;
+	if (rc > 0)
+		memory_expire(mem);
+	return rc < 0 ? rc : 0;
 }
 
 int memory_index_build(struct memory *mem, int always)
@@ -65,15 +45,7 @@ int memory_index_build(struct memory *mem, int always)
 
 	for (unsigned i = 0; i < mem->models.count && rc == 0; i++)
 		rc = model_build(mem, &mem->models.all[i], always);
-	return rc;
-}
-
-static int is_save_due(struct memory *mem)
-{
-	pthread_rwlock_rdlock(&mem->index);
-	int due = mem->changes - mem->snapshot.changes >= MEMORY_SNAPSHOT_CHANGES;
-	pthread_rwlock_unlock(&mem->index);
-	return due;
+	return rc == 0 ? spaces_tend(mem->spaces, always, &mem->upkeep.stop) : rc;
 }
 
 static void upkeep_run(void *arg, int status)
@@ -86,8 +58,11 @@ static void upkeep_run(void *arg, int status)
 		return;
 	pthread_mutex_lock(&u->run);
 	memory_index_compact_if_due(mem);
+	if (memory_snapshot_is_due(
+		    mem)) /* what is in files needs no memory while an index is built */
+		memory_snapshot_save(mem, 0);
 	int rc = memory_index_build(mem, 0);
-	if (!rc && is_save_due(mem))
+	if (!rc && memory_snapshot_is_due(mem))
 		memory_snapshot_save(mem, 0);
 	pthread_mutex_unlock(&u->run);
 	if (!rc || rc == -ECANCELED)

@@ -2,7 +2,7 @@
 /*
  * Purpose:   vectors that users bring: a vector file's rows, or the vector that was set as an
  *            attribute of a file. Which collection they belong to, and whether they fit it.
- * Invariants: nothing of them is stored twice: rows are read from the file's bytes.
+ * Invariants: the file's bytes are the truth; what is in `spaces` follows from them.
  * Threading: reads single records and ranges; a file that changes meanwhile is pending anyhow.
  * Failure:   -EINVAL with a sentence that user.mneme.state then shows.
  */
@@ -178,11 +178,16 @@ static int file_parse(struct memory *mem, uint64_t inode, const struct names_ino
 	return rc;
 }
 
+static uint32_t block_rows(const struct vecfile *f)
+{
+	return BLOCK / f->stride ? BLOCK / f->stride : 1;
+}
+
 /* Rows [first, first + count) as floats. */
 static int rows_read(struct memory *mem, uint64_t inode, const struct names_inode *record,
 		     const struct vecfile *f, uint32_t first, uint32_t count, float *out, char *why)
 {
-	uint32_t batch = BLOCK / f->stride ? BLOCK / f->stride : 1;
+	uint32_t batch = block_rows(f);
 	uint8_t *block = alloc_get((size_t)batch * f->stride);
 	int rc = block ? 0 : -ENOMEM;
 
@@ -227,43 +232,103 @@ int memory_rows_load(struct memory *mem, uint64_t inode, const struct names_inod
 
 /* ---- indexing ---- */
 
-static const struct mneme_key rows_key = {
-	.type = MNEME_TYPE_COLLECTION, .sub = "rows", .sub_length = 4};
-
-int memory_rows_are_there(struct memory *mem)
+/* Of the collection that the file is in. -EINVAL: it takes others. */
+static int metric_find(struct memory *mem, uint64_t inode, uint32_t dim,
+		       enum vectors_metric *metric, char *why)
 {
-	size_t length;
+	uint32_t wanted;
 
-	return mneme_get(mem->engine, &rows_key, NULL, 0, &length) == 0;
+	memory_collection_of(mem, inode, &wanted, metric);
+	if (!wanted || wanted == dim)
+		return 0;
+	snprintf(why, VECFILE_WHY, "%u dimensions, where the collection has %u", dim, wanted);
+	return -EINVAL;
+}
+
+/* The rows of a file, a block at a time. */
+static int file_put(struct memory *mem, uint64_t inode, const struct names_inode *record,
+		    const struct vecfile *f, enum vectors_metric metric, char *why)
+{
+	uint32_t batch = block_rows(f);
+	float *values = alloc_get((size_t)batch * f->dim * sizeof(*values));
+	int rc = values ? spaces_put_begin(mem->spaces, f->dim, metric, inode) : -ENOMEM;
+
+	if (rc == 0) {
+		for (uint32_t at = 0; at < f->rows && rc == 0; at += batch) {
+			uint32_t count = f->rows - at < batch ? f->rows - at : batch;
+			rc = rows_read(mem, inode, record, f, at, count, values, why);
+			if (rc == 0)
+				rc = spaces_put_rows(mem->spaces, record->version, at, values,
+						     count);
+		}
+		rc = spaces_put_end(mem->spaces, rc);
+	}
+	alloc_free(values);
+	return rc;
+}
+
+static int own_index(struct memory *mem, uint64_t inode, const struct names_inode *record,
+		     struct memory_rows *rows, char *why)
+{
+	enum vectors_metric metric;
+	int rc = own_load(mem, inode, rows);
+
+	if (rc == 0)
+		rc = metric_find(mem, inode, rows->dim, &metric, why);
+	if (rc == 0)
+		rc = spaces_put_begin(mem->spaces, rows->dim, metric, inode);
+	if (rc == 0) {
+		rc = spaces_put_rows(mem->spaces, record->version, 0, rows->values, 1);
+		rc = spaces_put_end(mem->spaces, rc);
+	}
+	alloc_free(rows->values);
+	rows->values = NULL;
+	return rc;
+}
+
+static int file_index(struct memory *mem, uint64_t inode, const struct names_inode *record,
+		      struct memory_rows *rows, char *why)
+{
+	enum vectors_metric metric;
+	struct vecfile f;
+	int rc = file_parse(mem, inode, record, &f, why);
+
+	if (rc)
+		return rc;
+	rows->dim = f.dim;
+	rows->rows = rows->all = f.rows;
+	rc = metric_find(mem, inode, f.dim, &metric, why);
+	if (rc == 0 && !spaces_hold(mem->spaces, f.dim, metric, inode, record->version, f.rows))
+		rc = file_put(mem, inode, record, &f, metric, why);
+	return rc;
+}
+
+static void upkeep_poke_if_due(struct memory *mem)
+{
+	if (spaces_want(mem->spaces) || memory_snapshot_is_due(mem))
+		memory_upkeep_poke(mem);
 }
 
 int memory_rows_index(struct memory *mem, uint64_t inode, const struct names_inode *record,
 		      struct memory_rows *rows, char *why)
 {
-	enum vectors_metric metric;
-	uint32_t dim;
-	int rc = memory_rows_load(mem, inode, record, 0, rows, why);
-
-	if (rc == 0) {
-		memory_collection_of(mem, inode, &dim, &metric);
-		if (dim && dim != rows->dim) {
-			snprintf(why, VECFILE_WHY, "%u dimensions, where the collection has %u",
-				 rows->dim, dim);
-			rc = -EINVAL;
-		}
-	}
-	if (rc == 0 && !mem->read_only && !memory_rows_are_there(mem))
-		rc = mneme_put(mem->engine, &rows_key, "", 0, MNEME_DURABILITY_DEFAULT);
-	if (rc == 0)
-		rc = spaces_put(mem->spaces, rows->dim, metric, inode, record->version,
-				rows->values, rows->rows);
-	else
+	*rows = (struct memory_rows){0};
+	int rc = record->state & NAMES_HAS_VECTOR ? own_index(mem, inode, record, rows, why)
+						  : file_index(mem, inode, record, rows, why);
+	if (rc)
 		spaces_remove(mem->spaces, inode);
-	if (rc == -ENOSPC)
+	if (rc == -ENOSPC) {
 		snprintf(why, VECFILE_WHY, "more than %d kinds of vectors", SPACES_MAX);
-	alloc_free(rows->values);
-	rows->values = NULL;
-	return rc == -ENOSPC ? -EINVAL : rc;
+		rc = -EINVAL;
+	}
+	upkeep_poke_if_due(mem);
+	return rc;
+}
+
+void memory_rows_remove(struct memory *mem, uint64_t inode)
+{
+	spaces_remove(mem->spaces, inode);
+	upkeep_poke_if_due(mem);
 }
 
 /* ---- showing ---- */

@@ -111,19 +111,17 @@ static void batch_search(struct flat_query *q, struct search_heap *heap,
 	}
 }
 
-int flat_search(const struct vectors *v, const float *query, const struct search_filter *filter,
-		unsigned limit, struct search_hit *hits, unsigned *count, int *partial)
+int flat_search_from(const struct vectors *v, uint32_t low, const float *query,
+		     const struct search_filter *filter, struct search_heap *heap, int *partial)
 {
-	struct search_heap heap = {.hits = hits, .limit = limit};
 	struct flat_query *q;
 	int rc = query_new(v, query, &q);
 
-	*count = 0;
 	if (partial)
 		*partial = 0;
 	if (rc)
 		return rc;
-	for (uint32_t low = 0; limit && low < v->rows.count;) {
+	while (heap->limit && low < v->rows.count) {
 		uint32_t end = (low | ((1u << v->shift) - 1)) + 1; /* of the segment */
 		uint32_t high = low + BATCH < end ? low + BATCH : end;
 		if (high > v->rows.count)
@@ -133,13 +131,22 @@ int flat_search(const struct vectors *v, const float *query, const struct search
 				*partial = 1;
 			break;
 		}
-		batch_search(q, &heap, filter, low, high);
+		batch_search(q, heap, filter, low, high);
 		low = high;
 	}
-	search_heap_finish(&heap);
-	*count = heap.count;
 	alloc_free(q);
 	return 0;
+}
+
+int flat_search(const struct vectors *v, const float *query, const struct search_filter *filter,
+		unsigned limit, struct search_hit *hits, unsigned *count, int *partial)
+{
+	struct search_heap heap = {.hits = hits, .limit = limit};
+	int rc = flat_search_from(v, 0, query, filter, &heap, partial);
+
+	search_heap_finish(&heap);
+	*count = heap.count;
+	return rc;
 }
 
 int flat_score_rows(const struct vectors *v, const float *query, const uint32_t *rows,

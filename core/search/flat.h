@@ -16,6 +16,9 @@
  * NULL): 1 when the filter's deadline ended the search early: then the best of what was seen. */
 int flat_search(const struct vectors *v, const float *query, const struct search_filter *filter,
 		unsigned limit, struct search_hit *hits, unsigned *count, int *partial);
+/* The same for rows from `low` on, offered to a heap. */
+int flat_search_from(const struct vectors *v, uint32_t low, const float *query,
+		     const struct search_filter *filter, struct search_heap *heap, int *partial);
 /* Scores of rows; scores has room for `count`. Dead rows are scored like others. */
 int flat_score_rows(const struct vectors *v, const float *query, const uint32_t *rows,
 		    unsigned count, float *scores);

@@ -98,6 +98,13 @@ void rows_kill(struct rows *r, uint32_t row)
 	r->dead_count++;
 }
 
+void rows_revive(struct rows *r, uint32_t row)
+{
+	CHECK(row < r->count && rows_is_dead(r, row));
+	r->dead[row >> 6] &= ~(1ull << (row & 63));
+	r->dead_count--;
+}
+
 unsigned rows_kill_owner(struct rows *r, uint64_t owner, int all, uint32_t part)
 {
 	unsigned killed = 0;

@@ -28,6 +28,8 @@ enum { ROWS_NONE = UINT32_MAX };
 void rows_free(struct rows *r); /* leaves it zero: empty and usable */
 int rows_append(struct rows *r, uint64_t owner, uint32_t part);
 void rows_kill(struct rows *r, uint32_t row); /* it is alive */
+void rows_revive(struct rows *r,
+		 uint32_t row); /* it was killed by rows_kill(), and nothing since */
 /* Kills the owner's living rows (all 1), or those of one part; returns how many. */
 unsigned rows_kill_owner(struct rows *r, uint64_t owner, int all, uint32_t part);
 /* The living row of (owner, part), or ROWS_NONE. */

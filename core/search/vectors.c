@@ -91,8 +91,8 @@ float vectors_scale(const struct vectors *v, const float *vector)
 	return square > 0 ? 1 / sqrtf(square) : 0;
 }
 
-int vectors_put(struct vectors *v, uint64_t owner, uint32_t part, uint64_t version,
-		const float *vector, uint32_t *row)
+int vectors_append(struct vectors *v, uint64_t owner, uint32_t part, uint64_t version,
+		   const float *vector, uint32_t *row)
 {
 	uint32_t dim = v->config.dim;
 
@@ -114,16 +114,24 @@ int vectors_put(struct vectors *v, uint64_t owner, uint32_t part, uint64_t versi
 		memcpy(to, vector, dim * sizeof(*vector));
 	v->scales[at] = vectors_scale(v, vector);
 	v->versions[at] = version;
-	uint32_t old = rows_find(&v->rows, owner, part);
 	rc = rows_append(&v->rows, owner, part);
 	if (rc)
 		return rc;
-	if (old != ROWS_NONE)
-		rows_kill(&v->rows, old);
 	segment->count++;
 	if (row)
 		*row = at;
 	return 0;
+}
+
+int vectors_put(struct vectors *v, uint64_t owner, uint32_t part, uint64_t version,
+		const float *vector, uint32_t *row)
+{
+	uint32_t old = rows_find(&v->rows, owner, part);
+	int rc = vectors_append(v, owner, part, version, vector, row);
+
+	if (!rc && old != ROWS_NONE)
+		rows_kill(&v->rows, old);
+	return rc;
 }
 
 unsigned vectors_delete(struct vectors *v, uint64_t owner)
@@ -169,8 +177,9 @@ int vectors_compact(const struct vectors *v, struct vectors **out)
 	to->next_id = v->next_id;
 	for (uint32_t row = 0; !rc && row < v->rows.count; row++)
 		if (!rows_is_dead(&v->rows, row))
-			rc = vectors_put(to, v->rows.owners[row], v->rows.parts[row],
-					 v->versions[row], vectors_row_f32(v, row, buffer), NULL);
+			rc = vectors_append(to, v->rows.owners[row], v->rows.parts[row],
+					    v->versions[row], vectors_row_f32(v, row, buffer),
+					    NULL);
 	if (rc)
 		vectors_free(to);
 	else

@@ -58,6 +58,10 @@ void vectors_free(struct vectors *v); /* accepts NULL */
 /* Adds or replaces a vector of config.dim floats. *row may be NULL. */
 int vectors_put(struct vectors *v, uint64_t owner, uint32_t part, uint64_t version,
 		const float *vector, uint32_t *row);
+/* The same where no living row is (owner, part): nothing is looked for, so it takes the same time
+ * however many parts an owner has. */
+int vectors_append(struct vectors *v, uint64_t owner, uint32_t part, uint64_t version,
+		   const float *vector, uint32_t *row);
 unsigned vectors_delete(struct vectors *v, uint64_t owner);
 unsigned vectors_delete_part(struct vectors *v, uint64_t owner, uint32_t part);
 /* Copies a vector out as floats; -ENOENT. */

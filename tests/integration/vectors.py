@@ -4,6 +4,9 @@
 
 usage: vectors.py make DIR        base.fvecs, bytes.bvecs and queries of one collection, as in SIFT
        vectors.py exact DIR MNT   the mount's best rows are those of an exact scan, through two doors
+       vectors.py make_large FILE
+       vectors.py recall DIR  the nearest to rows of that file in DIR/large.fvecs, most of which are found
+       vectors.py absent DIR  none of its rows is found
        vectors.py numpy MNT FILE ROWS DIM
 """
 import json
@@ -14,6 +17,7 @@ import sys
 from doors import HEAD, NR_SEARCH, SIZE_MAX, ask_file, ask_ioctl, request, results
 
 ROWS, DIM, QUERIES = 10000, 128, 10
+LARGE, NARROW = 20500, 16  # an index begins with 20000
 
 
 def rows_of(seed, count):
@@ -50,6 +54,41 @@ def exact(directory, mnt):
             assert r["end"] - r["begin"] == sizes[r["path"]] and r["begin"] == r["part"] * sizes[r["path"]], r
         _, _, _, binary = results(ask_ioctl(mnt + "/sift", NR_SEARCH, request("limit:10", SIZE_MAX, query)))
         assert [f"{r['path']}:{r['part']}" for r in binary] == [n for n, _ in found], binary
+
+
+def large_rows():
+    r = random.Random(4)
+    centres = [[r.random() * 9 for _ in range(NARROW)] for _ in range(40)]
+    return [[c + r.random() for c in centres[i % 40]] for i in range(LARGE)]
+
+
+def make_large(path):
+    with open(path, "wb") as f:
+        for row in large_rows():
+            f.write(struct.pack(f"<i{NARROW}f", NARROW, *row))
+
+
+def nearest(directory, vector):
+    line = json.dumps({"vector": vector, "limit": 10}).encode() + b"\n"
+    return json.loads(ask_file(directory, line)).get("results", [])
+
+
+def recall(directory):
+    rows, found = large_rows(), 0
+    for at in range(100, LARGE, LARGE // QUERIES):
+        query = [x + 0.01 for x in rows[at]]
+        bar = sorted(l2(row, query) for row in rows)[9]
+        got = nearest(directory, query)
+        assert all(r["path"] == "large.fvecs" for r in got), got
+        assert all(abs(l2(rows[r["part"]], query) + r["score"]) < 1e-3 for r in got), got
+        found += sum(-r["score"] <= bar + 1e-4 for r in got)
+    assert found >= 9.5 * QUERIES, found
+
+
+def absent(directory):
+    for row in large_rows()[::LARGE // QUERIES]:
+        got = nearest(directory, row)
+        assert all(r["path"] != "large.fvecs" for r in got), got
 
 
 def numpy(mnt, name, rows, dim):

@@ -535,7 +535,7 @@ START_TEST(test_collection_builds_aside_while_it_changes)
 		both_put(c, truth, i / 2, i % 2);
 	check_collection(c, truth, 1);
 	ck_assert_int_eq(collection_wants_build(c), 1);
-	ck_assert_int_eq(collection_build_begin(c, &build), 0);
+	ck_assert_int_eq(collection_build_begin(c, 0, &build), 0);
 	for (unsigned i = 0; i < 1500; i++) {
 		both_put(c, truth, i, i % 3);
 		ck_assert_uint_eq(collection_delete(c, 5000 + i), vectors_delete(truth, 5000 + i));
@@ -552,7 +552,7 @@ START_TEST(test_collection_builds_aside_while_it_changes)
 	for (unsigned i = 0; i < 5000; i++)
 		ck_assert_uint_eq(collection_delete(c, i), vectors_delete(truth, i));
 	ck_assert_int_eq(collection_wants_build(c), 1);
-	ck_assert_int_eq(collection_build_begin(c, &build), 0);
+	ck_assert_int_eq(collection_build_begin(c, 0, &build), 0);
 	ck_assert_int_eq(collection_build_run(build, 2, NULL), 0);
 	ck_assert_int_eq(collection_build_end(c, build, 0), 0);
 	ck_assert_ptr_null(collection_index(c));
@@ -575,7 +575,7 @@ START_TEST(test_collection_build_follows_while_it_changes)
 	ck_assert_int_eq(collection_new(&config, &c), 0);
 	for (unsigned i = 0; i < INDEX_FLAT_ROWS; i++)
 		both_put(c, truth, i, 0);
-	ck_assert_int_eq(collection_build_begin(c, &build), 0);
+	ck_assert_int_eq(collection_build_begin(c, 0, &build), 0);
 	for (unsigned i = 0; i < 2000; i++)
 		both_put(c, truth, 90000 + i, 0);
 	ck_assert_int_eq(collection_build_run(build, 2, NULL), 0);
@@ -624,14 +624,14 @@ START_TEST(test_collection_build_can_be_canceled)
 	ck_assert_int_eq(collection_new(&config, &c), 0);
 	for (unsigned i = 0; i < INDEX_FLAT_ROWS; i++)
 		both_put(c, truth, i, 0);
-	ck_assert_int_eq(collection_build_begin(c, &build), 0);
+	ck_assert_int_eq(collection_build_begin(c, 0, &build), 0);
 	ck_assert_int_eq(collection_build_run(build, 2, &cancel), -ECANCELED);
 	ck_assert_int_eq(collection_build_end(c, build, -ECANCELED), -ECANCELED);
 	ck_assert_ptr_null(collection_index(c));
 	check_collection(c, truth, 1);
 	/* while it takes in what came meanwhile, which may be much */
 	cancel = 0;
-	ck_assert_int_eq(collection_build_begin(c, &build), 0);
+	ck_assert_int_eq(collection_build_begin(c, 0, &build), 0);
 	ck_assert_int_eq(collection_build_run(build, 2, &cancel), 0);
 	for (unsigned i = 0; i < 100; i++)
 		both_put(c, truth, 90000 + i, 0);
@@ -658,7 +658,7 @@ START_TEST(test_collection_keeps_what_it_has_when_a_build_fails)
 	int rc = -ENOMEM;
 	for (unsigned n = 1; rc; n++) {
 		alloc_fail_arm(n, 0);
-		rc = collection_build_begin(c, &build);
+		rc = collection_build_begin(c, 0, &build);
 		if (!rc)
 			rc = collection_build_end(c, build, collection_build_run(build, 1, NULL));
 		alloc_fail_arm(0, 0);

@@ -108,7 +108,31 @@ OWN_FRAME static int effort_widen(const struct index *ix, const struct vectors *
 	return (double)allowed * cost_exact(v) < cost_of(ix->partitions, v, *cells, rerank);
 }
 
-static int query_finite(const struct vectors *v, const float *query)
+/* The nearest that are let through are among so many more candidates. Returns 1 as above. */
+static int effort_share(const struct index *ix, const struct vectors *v, float share,
+			uint32_t *cells, uint32_t *rerank)
+{
+	double wanted = *cells / (double)share, more = *rerank / (double)share;
+
+	*cells = wanted < ix->partitions->cells ? (uint32_t)wanted : ix->partitions->cells;
+	*rerank = more < (double)ix->partitions->rows ? (uint32_t)more
+						      : (uint32_t)ix->partitions->rows;
+	return (double)(v->rows.count - v->rows.dead_count) * cost_exact(v) <
+	       cost_of(ix->partitions, v, *cells, *rerank);
+}
+
+OWN_FRAME static int effort_choose(const struct index *ix, const struct vectors *v,
+				   const struct index_query *query, uint32_t *cells,
+				   uint32_t *rerank)
+{
+	effort_of(ix, query, cells, rerank);
+	if (effort_widen(ix, v, query->filter, cells, *rerank))
+		return 1;
+	return query->share > 0 && query->share < 1 &&
+	       effort_share(ix, v, query->share, cells, rerank);
+}
+
+OWN_FRAME static int query_finite(const struct vectors *v, const float *query)
 {
 	for (uint32_t d = 0; d < v->config.dim; d++)
 		if (!isfinite(query[d]))
@@ -131,10 +155,8 @@ int index_search(const struct index *ix, const struct vectors *v, const struct i
 	if (!query_finite(v, query->vector))
 		return -EINVAL;
 	int exact = ix->kind == INDEX_FLAT || query->recall >= 1;
-	if (!exact) {
-		effort_of(ix, query, &cells, &rerank);
-		exact = effort_widen(ix, v, query->filter, &cells, rerank);
-	}
+	if (!exact)
+		exact = effort_choose(ix, v, query, &cells, &rerank);
 	for (unsigned try = 0; !exact; try++) {
 		heap.count = 0;
 		rc = partitions_search(ix->partitions, v, query->vector, cells, rerank,

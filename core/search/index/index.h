@@ -57,6 +57,9 @@ struct index_query {
 	uint32_t cells, rerank;
 	const struct search_filter *filter; /* may be NULL */
 	uint64_t *compared;                 /* += vectors that were read; may be NULL */
+	/* Of the rows, that filter->accept lets through, where that is known: the search goes as much
+	 * further, or scans; 0: nothing is known. */
+	float share;
 };
 /* hits has room for limit. *partial (may be NULL): 1 when the filter's deadline cut it short. */
 int index_search(const struct index *ix, const struct vectors *v, const struct index_query *query,
