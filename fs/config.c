@@ -15,7 +15,15 @@
 
 enum { TEXT = 2048 };
 
-enum kind { KIND_DIM, KIND_METRIC, KIND_INDEX, KIND_EMBEDDER, KIND_DURABILITY, KIND_USE };
+enum kind {
+	KIND_DIM,
+	KIND_METRIC,
+	KIND_QUANTIZER,
+	KIND_INDEX,
+	KIND_EMBEDDER,
+	KIND_DURABILITY,
+	KIND_USE
+};
 
 static const struct setting {
 	const char *name;
@@ -25,6 +33,8 @@ static const struct setting {
 } settings[] = {
 	{"dim", KIND_DIM, MEMORY_SETTING_DIM, "a number of dimensions from 1 to 4096"},
 	{"metric", KIND_METRIC, MEMORY_SETTING_METRIC, "cosine, dot or l2"},
+	{"quantizer", KIND_QUANTIZER, MEMORY_SETTING_QUANTIZER,
+	 "none, binary, rabitq2 to rabitq8 or sq8"},
 	{"index", KIND_INDEX, NAMES_ROBOTS, "yes or no"},
 	{"embedder", KIND_EMBEDDER, MEMORY_SETTING_EMBEDDER,
 	 "builtin, hash, http, command or none"},
@@ -63,6 +73,7 @@ int config_write_text(struct fs *fs, uint64_t directory, char **text, size_t *le
 	static const char *const modes[] = {"as the store", "memory", "buffered", "strict"};
 	struct shown *s = op_temporary(sizeof(*s));
 	enum vectors_metric metric;
+	enum quantizer_kind quantizer;
 	uint32_t dim;
 
 	if (!fs->memory)
@@ -72,6 +83,7 @@ int config_write_text(struct fs *fs, uint64_t directory, char **text, size_t *le
 		return -ENOMEM;
 	*s = (struct shown){0};
 	memory_collection_of(fs->memory, directory, &dim, &metric);
+	int is_quantized = memory_quantizer_of(fs->memory, directory, &quantizer);
 	int is_hidden = memory_is_hidden(fs->memory, directory);
 	int is_chosen = memory_embedder_of(fs->memory, directory, s->embedder);
 	enum mneme_durability mode = durability_of(fs, &directory, 1);
@@ -89,6 +101,7 @@ int config_write_text(struct fs *fs, uint64_t directory, char **text, size_t *le
 		"again.\n"
 		"dim=%s  # of vectors that are brought: %s (empty: any)\n"
 		"metric=%s  # of these vectors: %s\n"
+		"quantizer=%s  # finer codes in the index of many of them: %s\n"
 		"index=%s  # are texts and vectors searched: %s\n"
 		"embedder=%s  # of texts: %s%s\n"
 		"durability=%s  # of what is written: %s (the mount: %s)\n"
@@ -97,6 +110,8 @@ int config_write_text(struct fs *fs, uint64_t directory, char **text, size_t *le
 		"neighbours=%s  # links to so many files near by meaning: %s\n",
 		s->number, origin(fs, directory, MEMORY_SETTING_DIM, dim != 0), metrics[metric],
 		origin(fs, directory, MEMORY_SETTING_METRIC, metric != VECTORS_COSINE),
+		quantizer_name(quantizer),
+		origin(fs, directory, MEMORY_SETTING_QUANTIZER, is_quantized),
 		is_hidden ? "no" : "yes", origin(fs, directory, NAMES_ROBOTS, is_hidden),
 		s->embedder, origin(fs, directory, MEMORY_SETTING_EMBEDDER, is_chosen),
 		is_chosen ? "" : s->standard, mode ? modes[mode] : "",
@@ -160,7 +175,8 @@ static int line_parse(struct fs *fs, const char *text, size_t length, struct lin
 	*out = (struct line){.setting = setting_find(text, name)};
 	if (!out->setting)
 		snprintf(why, CONFIG_WHY,
-			 "there is no setting '%.*s': dim, metric, index, embedder, durability, "
+			 "there is no setting '%.*s': dim, metric, quantizer, index, embedder, "
+			 "durability, "
 			 "learn, decay, neighbours",
 			 shown, text);
 	else if (!equals)

@@ -392,6 +392,9 @@ static void print_memory(struct text *text, struct fs *fs)
 		    (double)s.brought);
 	print_value(text, "memory_brought_cells", "gauge", "Cells of their indexes.",
 		    (double)s.brought_cells);
+	print_value(text, "memory_brought_coded", "gauge",
+		    "Of these vectors, those with finer codes in an index (the setting quantizer).",
+		    (double)s.brought_coded);
 	print_value(text, "memory_brought_scanned", "gauge",
 		    "Of these vectors, those that no index has (yet).", (double)s.brought_scanned);
 	print_value(text, "memory_embedded_total", "counter", "Passages embedded.",

@@ -287,7 +287,7 @@ static int change_inside(struct mneme_txn *txn, struct change *change)
 static int is_setting(const char *name)
 {
 	return !strcmp(name, MEMORY_SETTING_DIM) || !strcmp(name, MEMORY_SETTING_METRIC) ||
-	       !strcmp(name, MEMORY_SETTING_EMBEDDER);
+	       !strcmp(name, MEMORY_SETTING_QUANTIZER) || !strcmp(name, MEMORY_SETTING_EMBEDDER);
 }
 
 /* Whether what is set has to be looked at by core/memory/use.h. */

@@ -282,6 +282,7 @@ void memory_get_stats(struct memory *mem, struct memory_stats *out)
 		.mapped = mapped + brought.mapped,
 		.brought = brought.vectors,
 		.brought_cells = brought.cells,
+		.brought_coded = brought.coded,
 		.brought_scanned = brought.scanned,
 		.loaded = atomic_load_explicit(&mem->reread, memory_order_relaxed),
 		.cells = cells,
@@ -350,7 +351,8 @@ int memory_open(struct mneme *engine, const struct memory_options *options, stru
 	if (rc == 0)
 		rc = memory_watch_start(mem, options);
 	if (rc == 0)
-		rc = use_start(mem); /* before the graph is built: it asks for what files say of use */
+		rc = use_start(
+			mem); /* before the graph is built: it asks for what files say of use */
 	if (rc == 0)
 		rc = recall_start(mem);
 	if (rc == 0)

@@ -15,6 +15,7 @@
 #define MNEME_CORE_MEMORY_MEMORY_H
 
 #include "core/mneme.h"
+#include "core/search/quant/quantizer.h"
 #include "core/search/vectors.h"
 
 #include <stddef.h>
@@ -167,7 +168,8 @@ int memory_vector(struct memory *mem, uint64_t inode, uint32_t part, float *vect
 /* Attributes: of a directory, for the vectors that are brought to it and below; of a file, its vector. */
 #define MEMORY_SETTING_DIM "user.mneme.dim"
 #define MEMORY_SETTING_METRIC "user.mneme.metric"
-#define MEMORY_SETTING_EMBEDDER "user.mneme.embedder" /* of the texts in and below a directory */
+#define MEMORY_SETTING_QUANTIZER "user.mneme.quantizer" /* finer codes in their index */
+#define MEMORY_SETTING_EMBEDDER "user.mneme.embedder"   /* of the texts in and below a directory */
 #define MEMORY_OWN_VECTOR "user.mneme.vector"
 
 /* What user.mneme.vector shows: the vector that was set, the first row of a vector file, else that of the
@@ -180,6 +182,8 @@ int memory_vector_parse(const void *value, size_t length, float *out, uint32_t *
 /* The collection's settings for an inode: the nearest that are set, upwards from itself. *dim 0: any. */
 void memory_collection_of(struct memory *mem, uint64_t inode, uint32_t *dim,
 			  enum vectors_metric *metric);
+/* The finer codes that an inode's vectors are to have: the nearest setting; 1: there is one. */
+int memory_quantizer_of(struct memory *mem, uint64_t inode, enum quantizer_kind *quantizer);
 /* 1: by each of its names the inode is opted out of being indexed. */
 int memory_is_hidden(struct memory *mem, uint64_t inode);
 /* 1: the collection that the file belongs to takes vectors of that dimension. */
@@ -294,7 +298,7 @@ struct memory_stats {
 	uint64_t cells;  /* of the index of the vectors; 0: they are scanned */
 	/* Vectors that were brought, the cells of their indexes, and how many no index has (yet); `bytes`
 	 * has theirs, too, but for what is mapped. */
-	uint64_t brought, brought_cells, brought_scanned, mapped;
+	uint64_t brought, brought_cells, brought_coded, brought_scanned, mapped;
 };
 void memory_get_stats(struct memory *mem, struct memory_stats *out);
 

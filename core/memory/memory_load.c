@@ -300,6 +300,8 @@ int memory_index_review(struct memory *mem)
 	int settings = atomic_exchange_explicit(&mem->settings, 0, memory_order_relaxed);
 	int rc = walk_run(&w);
 
+	if (settings)
+		spaces_want_no_codes(mem->spaces);
 	for (uint32_t i = 0; i < w.count && rc == 0; i++) {
 		if (memory_state_get(mem, w.inodes[i], &state, reason) < 0)
 			continue; /* it is pending anyhow, or gone */

@@ -47,7 +47,10 @@ int memory_setting_check(const char *name, const void *value, size_t length)
 {
 	char text[MEMORY_SETTING_MAX], *end;
 	enum vectors_metric metric;
+	enum quantizer_kind quantizer;
 
+	if (!strcmp(name, MEMORY_SETTING_QUANTIZER))
+		return quantizer_parse(value, length, &quantizer);
 	if (length >= sizeof text)
 		return -EINVAL;
 	memcpy(text, value, length);
@@ -89,6 +92,19 @@ void memory_collection_of(struct memory *mem, uint64_t inode, uint32_t *dim,
 		    memory_setting_get(mem, inode, MEMORY_SETTING_METRIC, value) == 0)
 			has_metric = memory_metric_parse(value, metric) == 0;
 	} while ((!*dim || !has_metric) && (inode = memory_parent(mem, inode)));
+}
+
+int memory_quantizer_of(struct memory *mem, uint64_t inode, enum quantizer_kind *quantizer)
+{
+	char value[MEMORY_SETTING_MAX];
+
+	*quantizer = QUANTIZER_NONE;
+	do {
+		if (memory_setting_get(mem, inode, MEMORY_SETTING_QUANTIZER, value) == 0 &&
+		    quantizer_parse(value, strlen(value), quantizer) == 0)
+			return 1;
+	} while ((inode = memory_parent(mem, inode)));
+	return 0;
 }
 
 /* ---- reading ---- */
@@ -267,6 +283,15 @@ static int file_put(struct memory *mem, uint64_t inode, const struct names_inode
 	return rc;
 }
 
+/* What the directory wants for an index counts for the space. */
+static void codes_want(struct memory *mem, uint64_t inode, uint32_t dim, enum vectors_metric metric)
+{
+	enum quantizer_kind quantizer;
+
+	if (memory_quantizer_of(mem, inode, &quantizer))
+		spaces_want_codes(mem->spaces, dim, metric, quantizer);
+}
+
 static int own_index(struct memory *mem, uint64_t inode, const struct names_inode *record,
 		     struct memory_rows *rows, char *why)
 {
@@ -281,6 +306,8 @@ static int own_index(struct memory *mem, uint64_t inode, const struct names_inod
 		rc = spaces_put_rows(mem->spaces, record->version, 0, rows->values, 1);
 		rc = spaces_put_end(mem->spaces, rc);
 	}
+	if (rc == 0)
+		codes_want(mem, inode, rows->dim, metric);
 	alloc_free(rows->values);
 	rows->values = NULL;
 	return rc;
@@ -300,6 +327,8 @@ static int file_index(struct memory *mem, uint64_t inode, const struct names_ino
 	rc = metric_find(mem, inode, f.dim, &metric, why);
 	if (rc == 0 && !spaces_hold(mem->spaces, f.dim, metric, inode, record->version, f.rows))
 		rc = file_put(mem, inode, record, &f, metric, why);
+	if (rc == 0)
+		codes_want(mem, inode, f.dim, metric);
 	return rc;
 }
 

@@ -136,6 +136,28 @@ uint64_t spaces_changes(struct spaces *s)
 	return atomic_load_explicit(&s->changes, memory_order_acquire);
 }
 
+void spaces_want_codes(struct spaces *s, uint32_t dim, enum vectors_metric metric,
+		       enum quantizer_kind quantizer)
+{
+	pthread_rwlock_wrlock(&s->lock);
+	struct space *space = find(s, dim, metric);
+	if (space && space->quantizer < quantizer) {
+		space->quantizer = quantizer;
+		collection_set_quantizer(space->vectors, quantizer);
+	}
+	pthread_rwlock_unlock(&s->lock);
+}
+
+void spaces_want_no_codes(struct spaces *s)
+{
+	pthread_rwlock_wrlock(&s->lock);
+	for (unsigned i = 0; i < s->count; i++) {
+		s->spaces[i].quantizer = QUANTIZER_NONE;
+		collection_set_quantizer(s->spaces[i].vectors, QUANTIZER_NONE);
+	}
+	pthread_rwlock_unlock(&s->lock);
+}
+
 int spaces_have(struct spaces *s, uint32_t dim)
 {
 	int found = 0;
@@ -304,6 +326,7 @@ void spaces_get_stats(struct spaces *s, struct spaces_stats *out)
 		out->bytes += rows.bytes + index.bytes;
 		out->mapped += rows.mapped;
 		out->cells += index.cells;
+		out->coded += index.quantizer ? index.rows : 0;
 		out->scanned += collection_index(c) ? collection_behind(c) : rows.alive;
 	}
 	pthread_rwlock_unlock(&s->lock);

@@ -39,6 +39,11 @@ int spaces_hold(struct spaces *s, uint32_t dim, enum vectors_metric metric, uint
 		uint64_t version, uint32_t rows);
 /* Each file that has vectors; more than once, maybe. Ends with the first result that is not 0. */
 int spaces_each(struct spaces *s, int (*take)(void *arg, uint64_t inode), void *arg);
+/* A file that is there wants such codes in the index: the finest that is wanted counts. */
+void spaces_want_codes(struct spaces *s, uint32_t dim, enum vectors_metric metric,
+		       enum quantizer_kind quantizer);
+/* From here on none is wanted, until one is again. */
+void spaces_want_no_codes(struct spaces *s);
 /* 1: there are vectors of that dimension, or were. */
 int spaces_have(struct spaces *s, uint32_t dim);
 /* As collection_search(), *count 0 where there is no such space. `filter` is that of the query, without a
@@ -52,6 +57,7 @@ struct spaces_stats {
 	uint64_t vectors, bytes;
 	uint64_t mapped;  /* bytes of files, which need not be in memory */
 	uint64_t cells;   /* of indexes */
+	uint64_t coded;   /* vectors with finer codes in an index */
 	uint64_t scanned; /* vectors that are compared one by one: no index has them (yet) */
 };
 void spaces_get_stats(struct spaces *s, struct spaces_stats *out);

@@ -159,7 +159,12 @@ int spaces_load(struct spaces *s, struct io *io, uint64_t number, const struct s
 		return rc;
 	}
 	pthread_rwlock_wrlock(&s->lock);
-	s->spaces[s->count++] = (struct space){.is = *file, .vectors = c};
+	struct index_stats stats = {0};
+	if (cells)
+		index_get_stats(cells, &stats);
+	collection_set_quantizer(c, stats.quantizer);
+	s->spaces[s->count++] =
+		(struct space){.is = *file, .vectors = c, .quantizer = stats.quantizer};
 	pthread_rwlock_unlock(&s->lock);
 	return 0;
 }

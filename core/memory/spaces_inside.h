@@ -11,8 +11,9 @@
 #include <pthread.h>
 
 struct space {
-	struct spaces_file is;      /* [I] */
-	struct collection *vectors; /* [I]; what it holds: [lock] */
+	struct spaces_file is;         /* [I] */
+	struct collection *vectors;    /* [I]; what it holds: [lock] */
+	enum quantizer_kind quantizer; /* [lock] */
 };
 
 struct spaces {

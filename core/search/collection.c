@@ -23,10 +23,12 @@ struct collection {
 	struct index *index;   /* NULL: none */
 	uint32_t trained_rows; /* living rows when the index was built */
 	uint32_t indexed;      /* living rows from here on are not in the index, and scanned */
-	uint32_t settled;      /* rows from here on are staged: dead, as far as others see */
+	enum quantizer_kind quantizer;
+	uint32_t settled; /* rows from here on are staged: dead, as far as others see */
 };
 
 struct collection_build {
+	enum quantizer_kind quantizer;
 	struct vectors view;
 	struct vectors *vectors; /* the result; NULL: the collection's own, as no row moves */
 	struct index *index;
@@ -219,13 +221,28 @@ uint32_t collection_dead(const struct collection *c)
 	return c->vectors->rows.dead_count - collection_staged(c);
 }
 
+void collection_set_quantizer(struct collection *c, enum quantizer_kind quantizer)
+{
+	c->quantizer = quantizer;
+}
+
+/* Coarser ones than it has are not worth a build of their own. */
+static int wants_finer_codes(const struct collection *c)
+{
+	struct index_stats stats;
+
+	index_get_stats(c->index, &stats);
+	return stats.quantizer < c->quantizer;
+}
+
 int collection_wants_build(const struct collection *c)
 {
 	uint32_t dead = collection_dead(c), alive = c->settled - dead;
 
 	if (dead > DEAD_ROWS_LEAST && dead > alive / 2)
 		return 1;
-	return alive >= INDEX_FLAT_ROWS && (!c->index || alive / 2 >= c->trained_rows);
+	return alive >= INDEX_FLAT_ROWS &&
+	       (!c->index || alive / 2 >= c->trained_rows || wants_finer_codes(c));
 }
 
 uint32_t collection_behind(const struct collection *c)
@@ -288,6 +305,7 @@ int collection_build_begin(const struct collection *c, int always, struct collec
 	}
 	b->moves = always || collection_dead(c) > c->settled / DEAD_SHARE;
 	b->followed = c->settled;
+	b->quantizer = c->quantizer;
 	*out = b;
 	return 0;
 }
@@ -323,7 +341,8 @@ static int rows_move(struct collection_build *b)
 
 int collection_build_run(struct collection_build *b, unsigned threads, const _Atomic int *cancel)
 {
-	struct index_options options = {.threads = threads, .cancel = cancel};
+	struct index_options options = {
+		.quantizer = b->quantizer, .threads = threads, .cancel = cancel};
 	int rc = 0;
 
 	b->cancel = cancel;

@@ -51,6 +51,9 @@ collection_behind(const struct collection *c); /* how many it does not have; 0 w
 int collection_search(const struct collection *c, const struct index_query *query,
 		      struct search_hit *hits, unsigned *count, int *partial);
 
+/* The finer codes of an index that is built from now on; at first none. */
+void collection_set_quantizer(struct collection *c, enum quantizer_kind quantizer);
+
 /* For flat_score_owners(), flat_background(), vectors_get() and statistics; borrowed. */
 const struct vectors *collection_vectors(const struct collection *c);
 const struct index *collection_index(const struct collection *c); /* NULL: none */

@@ -19,12 +19,13 @@ says() { # PATTERN COMMAND...
 	cat "$work/said"
 	grep -qE -- "$1" "$work/said"
 }
-check defaults shows . 'dim=  # .*default' 'metric=cosine  # .*default' 'index=yes  # .*default' 'embedder=  # .*default of the mount .*:' 'durability='
+check defaults shows . 'dim=  # .*default' 'metric=cosine  # .*default' 'quantizer=none  # .*default' 'index=yes  # .*default' 'embedder=  # .*default of the mount .*:' 'durability='
 check set eval 'echo metric=l2 >vectors/.mneme/config'
 check several eval 'printf "dim=3  # numbers\n\n# and\nmetric=dot\n" >vectors/.mneme/config'
 check is_set shows vectors 'dim=3  # .*set here' 'metric=dot  # .*set here'
 check holds_below shows vectors/deep 'dim=3  # .*set above' 'metric=dot  # .*set above'
 check holds_not_beside shows notes 'dim=  # .*default' 'metric=cosine'
+check quantizer_is_set eval 'mneme config -C vectors quantizer=rabitq4 && shows vectors/deep "quantizer=rabitq4  # .*set above" && mneme config -C vectors quantizer='
 check is_an_attribute test "$(getfattr --only-values -n user.mneme.metric vectors)" = dot
 check by_command eval "mneme config -C vectors/deep dim=2 metric= && mneme config -C vectors/deep | grep -q '^dim=2 .*here'"
 printf '\0\0\200\077\0\0\0\100' >vectors/deep/two.f32 && cp vectors/deep/two.f32 vectors/two.f32 && sync "$mnt"
@@ -44,7 +45,8 @@ check wrong_metric refused 'metric wants cosine, dot or l2' metric=l3
 check wrong_dim refused 'dim wants a number of dimensions from 1 to 4096' dim=0
 check wrong_index refused 'index wants yes or no' index=maybe
 check no_value refused 'dim wants a value' dim
-check unknown refused "there is no setting 'colour': dim, metric, index, embedder, durability, learn, decay, neighbours" colour=red
+check wrong_quantizer refused 'quantizer wants none, binary, rabitq2 to rabitq8 or sq8' quantizer=rabitq9
+check unknown refused "there is no setting 'colour': dim, metric, quantizer, index, embedder, durability, learn, decay, neighbours" colour=red
 check wrong_embedder refused 'embedder wants builtin, hash, http, command or none' embedder=other
 check durability refused 'durability wants buffered or strict' durability=memory
 check strict eval 'mneme config -C vectors durability=strict && shows vectors "durability=strict  # .*set here"'

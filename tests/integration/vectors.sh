@@ -47,20 +47,22 @@ fi
 # ---- more of them than are compared one by one ----
 python3 "$here/vectors.py" make_large "$work/large.fvecs" && mkdir large || fatal "make"
 setfattr -n user.mneme.metric -v l2 large && cp "$work/large.fvecs" large && sync large
-has_cells() { grep -q '^mneme_memory_brought_cells [1-9]' "$mnt/.mneme/metrics"; }
-cells_come()
+metric_comes() # PATTERN
 {
 	local i
 	for i in $(seq 600); do
-		has_cells && return
+		grep -q "^mneme_memory_brought_$1" "$mnt/.mneme/metrics" && return
 		sleep 0.1
 	done
 	return 1
 }
-check large_gets_an_index cells_come
+check large_gets_an_index metric_comes 'cells [1-9]'
 check large_is_found python3 "$here/vectors.py" recall "$mnt/large"
 says_vectors() { grep -q '^vectors    30550 brought, 20500 of them in [0-9]* cells$' .mneme/status; }
 check status_says_so says_vectors
+check quantizer_is_set eval 'mneme config -C large quantizer=sq8 && sync large'
+check finer_codes_come metric_comes 'coded 20500$'
+check large_is_found_by_them python3 "$here/vectors.py" recall "$mnt/large"
 mv large/large.fvecs large/other && sync "$mnt"
 check large_goes_with_the_name python3 "$here/vectors.py" absent "$mnt/large"
 mv large/other large/large.fvecs && sync "$mnt"
@@ -71,7 +73,7 @@ one_row() { # of 16 numbers
 		python3 -c 'import json, sys; r = json.load(sys.stdin)["results"]; print(r); sys.exit(len(r) != 1 or r[0]["part"] != 0)'
 }
 check truncated_has_one_row one_row
-cp "$work/large.fvecs" large && sync large && cells_come
+cp "$work/large.fvecs" large && sync large && metric_comes 'cells [1-9]'
 
 # ---- files of all kinds, and what is wrong with them ----
 mkdir v
@@ -192,7 +194,7 @@ check after_remount python3 "$here/vectors.py" exact "$work/sift" "$mnt"
 cd "$mnt" || fatal "cd"
 check own_after_remount best . '{"vector": [0, -1, 10, 3]}' copy 0
 check state_after_remount state sift/base.fvecs indexed
-check large_index_after_remount has_cells
+check large_index_after_remount metric_comes 'cells [1-9]'
 check large_after_remount python3 "$here/vectors.py" recall "$mnt/large"
 rm large/large.fvecs
 check large_deleted_is_gone python3 "$here/vectors.py" absent "$mnt/large"

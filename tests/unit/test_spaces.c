@@ -438,7 +438,14 @@ START_TEST(test_spaces_survive_in_files)
 	struct vectors *v;
 	char directory[] = "/tmp/test_spaces_XXXXXX", name[IO_NAME_MAX];
 
+	spaces_want_codes(s, DIM, VECTORS_L2, 3);
+	spaces_want_codes(s, DIM, VECTORS_L2, QUANTIZER_NONE); /* the finest counts */
 	tend(s);
+	/* more bits are worth a build, fewer are not */
+	spaces_want_codes(s, DIM, VECTORS_L2, QUANTIZER_SQ8);
+	ck_assert_int_eq(spaces_want(s), HAS_INDEX);
+	spaces_want_no_codes(s);
+	ck_assert_int_eq(spaces_want(s), 0);
 	ck_assert_int_eq(put(s, VECTORS_COSINE, 50, 1, 3), 0);
 	ck_assert_int_eq(put(s, VECTORS_DOT, 51, 1, 3), 0);
 	spaces_remove(s, 51); /* an empty space has no files */
@@ -458,6 +465,7 @@ START_TEST(test_spaces_survive_in_files)
 	ck_assert_uint_eq(is.vectors, was.vectors);
 	ck_assert_uint_eq(is.cells, was.cells);
 	ck_assert_uint_eq(is.scanned, was.scanned);
+	ck_assert_uint_eq(is.coded, HAS_INDEX ? (FILES - 1) * EACH : 0);
 	ck_assert(is_there(again, 1, 0) && is_there(again, FILES, EACH - 1));
 	ck_assert(!is_there(again, gone, 0));
 	ck_assert_double_ge(recall_of(again, VECTORS_L2, NULL, 30), .95);
