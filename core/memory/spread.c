@@ -324,14 +324,48 @@ uint64_t spread_work(const struct spread_run *run)
 	return work > run->asked_ns ? work - run->asked_ns : 0;
 }
 
-/* What became active turns into firings. What permission costs is no work of the spread. */
+static uint32_t reached(const struct spread_run *run)
+{
+	uint32_t count = 0;
+
+	for (unsigned p = 0; p < run->partitions; p++)
+		count += run->work->partition[p].members_count;
+	return count;
+}
+
+/* Asks for all that the firings of the hop lead to. A run that asks has one partition. */
+static void ask_all(struct spread_run *run)
+{
+	struct partition *partition = &run->work->partition[0];
+	uint32_t kept = partition->firings_begin;
+
+	partition->links = partition->counted = 0;
+	for (uint32_t i = partition->firings_begin; i < partition->firings_end; i++) {
+		struct firing firing = spread_firing(run, partition->firings[i].record);
+		if (!firing.count)
+			continue;
+		firing.begin = (uint32_t)partition->links;
+		partition->links += firing.extent;
+		partition->counted += firing.count;
+		partition->firings[kept++] = firing;
+	}
+	partition->firings_end = kept;
+	run->is_unasked = 0;
+}
+
+/* What became active turns into firings. What permission costs is no work of the spread. Where the budget
+ * may bind, it is asked for firing by firing, as far as they fire: most never do. */
 static void settle(struct spread_run *run)
 {
 	uint64_t begin = run->params->allow ? run->spreader->work_now() : 0;
 
+	run->is_unasked = run->params->allow != NULL;
 	spread_step(run, spread_settle, run->partitions);
-	if (run->params->allow)
-		run->asked_ns += run->spreader->work_now() - begin;
+	if (!run->params->allow)
+		return;
+	if (run->work->partition[0].counted <= run->params->nodes_max - reached(run))
+		ask_all(run);
+	run->asked_ns += run->spreader->work_now() - begin;
 }
 
 /* The firings of all partitions as one sequence of links. Returns its length. */
@@ -355,15 +389,6 @@ static uint64_t line_up(struct spread_run *run)
 		run->counted += partition->counted;
 	}
 	return links;
-}
-
-static uint32_t reached(const struct spread_run *run)
-{
-	uint32_t count = 0;
-
-	for (unsigned p = 0; p < run->partitions; p++)
-		count += run->work->partition[p].members_count;
-	return count;
 }
 
 static int is_too_late(const struct spread_run *run, uint64_t now)
@@ -409,6 +434,30 @@ static int fire_links(struct spread_run *run, uint64_t links)
 	return !(run->report->flags & SPREAD_CUT);
 }
 
+/* From list[at] on, as far as what they lead to surely fits: where that ends. *links: looked at. */
+static uint32_t take_fitting(struct spread_run *run, uint32_t at, uint32_t count, uint32_t *links)
+{
+	uint64_t begin = run->is_unasked ? run->spreader->work_now() : 0;
+	uint32_t room = run->params->nodes_max - reached(run);
+	struct firing *list = run->work->sorted;
+
+	for (*links = 0; at < count; at++) {
+		if (run->is_unasked) {
+			uint32_t fire = list[at].fire; /* as it was when the hop began */
+			list[at] = spread_firing(run, list[at].record);
+			list[at].fire = fire;
+		}
+		if (list[at].count > room)
+			break;
+		list[at].begin = *links;
+		*links += list[at].extent;
+		room -= list[at].count;
+	}
+	if (run->is_unasked)
+		run->asked_ns += run->spreader->work_now() - begin;
+	return at;
+}
+
 /* Fires the strongest nodes of the hop as far as the budget surely allows. */
 static int fire_within_budget(struct spread_run *run)
 {
@@ -416,12 +465,8 @@ static int fire_within_budget(struct spread_run *run)
 	struct firing *list = run->work->sorted;
 
 	while (at < count) {
-		uint32_t room = run->params->nodes_max - reached(run), first = at, links = 0;
-		for (; at < count && list[at].count <= room; at++) {
-			list[at].begin = links;
-			links += list[at].extent;
-			room -= list[at].count;
-		}
+		uint32_t first = at, links;
+		at = take_fitting(run, at, count, &links);
 		if (at == first) {
 			run->report->flags |= SPREAD_BUDGET;
 			return 1;

@@ -125,6 +125,7 @@ struct spread_run {
 	unsigned partitions, partitions_log, hop;
 	int with_team;
 	uint64_t asked_ns; /* of the thread's work, for asking permission */
+	int is_unasked;    /* the firings of this hop may lead to what was not asked for yet */
 	struct span span[PARTITIONS_MAX];
 	unsigned spans;
 	uint64_t batch_first, batch_end; /* links of the hop */
@@ -173,6 +174,8 @@ struct spread_record *spread_reach(struct spread_run *run, struct partition *par
 				   uint32_t node);
 /* What the node of a record passes on, and through how many links. */
 struct firing spread_firing(const struct spread_run *run, uint32_t record);
+/* The same as far as it is known without asking: its counts are the most that it can have. */
+struct firing spread_firing_unasked(const struct spread_run *run, uint32_t record);
 /* Copies the hop's firings to work->sorted, the strongest first; of equal ones by id. */
 uint32_t spread_sort_firings(struct spread_run *run);
 /* Fills hits and counts from the records. */

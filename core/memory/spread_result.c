@@ -118,7 +118,9 @@ uint32_t spread_sort_firings(struct spread_run *run)
 		/* of equal fire: any of them with another record and its own extents */
 		for (uint32_t i = low; i < high; i++) {
 			uint32_t fire = from[(uint32_t)keys[low]].fire;
-			work->sorted[i] = spread_firing(run, tied[i - low]);
+			work->sorted[i] = run->is_unasked
+						  ? spread_firing_unasked(run, tied[i - low])
+						  : spread_firing(run, tied[i - low]);
 			work->sorted[i].fire = fire; /* as it was when the hop began */
 		}
 	}

@@ -264,6 +264,23 @@ static uint32_t extent_of(const struct spread_run *run, const struct graph_node 
 	return extent;
 }
 
+struct firing spread_firing_unasked(const struct spread_run *run, uint32_t number)
+{
+	const struct spread_record *record = &run->records[number];
+	const struct graph_node *node = &run->graph->nodes[record->node];
+	uint32_t most = run->fan_out ? run->fan_out : GRAPH_NONE;
+	struct firing firing = {.record = number, .node = record->node};
+
+	firing.fire = (uint32_t)((uint64_t)record->activation * run->keep >> 15);
+	if (run->params->direction & SPREAD_OUT)
+		firing.out_extent = node->out_count < most ? node->out_count : most;
+	firing.extent = firing.out_extent;
+	if (run->params->direction & SPREAD_IN)
+		firing.extent += node->in_count < most ? node->in_count : most;
+	firing.count = firing.extent;
+	return firing;
+}
+
 struct firing spread_firing(const struct spread_run *run, uint32_t number)
 {
 	const struct spread_record *record = &run->records[number];
@@ -293,7 +310,9 @@ void spread_settle(void *arg, unsigned member, uint32_t p)
 			__builtin_prefetch(
 				&run->graph->nodes[run->records[partition->queue[i + AHEAD_SETTLE]]
 							   .node]);
-		struct firing firing = spread_firing(run, partition->queue[i]);
+		struct firing firing = run->is_unasked
+					       ? spread_firing_unasked(run, partition->queue[i])
+					       : spread_firing(run, partition->queue[i]);
 		if (!firing.fire || !firing.count)
 			continue;
 		firing.begin = (uint32_t)partition->links;

@@ -472,6 +472,40 @@ START_TEST(test_spread_goes_as_if_what_may_not_be_seen_were_not_there)
 }
 END_TEST
 
+static enum spread_verdict count_asked(void *arg, uint64_t id)
+{
+	(void)id;
+	++*(uint32_t *)arg;
+	return SPREAD_LISTED;
+}
+
+/* Asking costs more than spreading: what the budget keeps from firing is not asked about. */
+START_TEST(test_spread_asks_of_what_it_may_reach_alone)
+{
+	enum { BUDGET = 256, FAN_OUT = 8 };
+	struct spreader *spreader = spreader_of(1, 1, 0);
+	struct graph *graph = graph_of(NULL, 8, 4000, 60000);
+	struct spread_params params = spread_defaults();
+	struct spread_seed seed = {links_id(3), 1};
+	struct spread_report report;
+	uint32_t asked = 0;
+
+	params.direction = SPREAD_BOTH;
+	params.fan_out = FAN_OUT;
+	params.nodes_max = BUDGET;
+	params.allow = count_asked;
+	params.allow_arg = &asked;
+	ck_assert_int_eq(spread_run(spreader, graph, &seed, 1, &params, hits, &report), 0);
+	ck_assert_uint_eq(report.flags, SPREAD_BUDGET);
+	ck_assert_uint_gt(report.reached, BUDGET - 2 * FAN_OUT);
+	ck_assert_uint_ge(asked, report.reached);
+	/* and of each hop the first that did not fit */
+	ck_assert_uint_le(asked, report.reached + 2 * FAN_OUT * params.hops_max);
+	graph_put(graph);
+	spreader_free(spreader);
+}
+END_TEST
+
 START_TEST(test_spread_that_would_pass_its_deadline_is_narrowed_before_it_starts)
 {
 	struct spreader *spreader = spreader_of(1, 1, 0);
@@ -732,6 +766,7 @@ UNIT_MAIN("spread", test_spread_equals_the_oracle, test_spread_of_a_chain_by_han
 	  test_spread_allocates_nothing_once_warm, test_spread_refuses_a_flood,
 	  test_spread_passes_nothing_through_what_may_not_be_seen,
 	  test_spread_goes_as_if_what_may_not_be_seen_were_not_there,
+	  test_spread_asks_of_what_it_may_reach_alone,
 	  test_spread_that_would_pass_its_deadline_is_narrowed_before_it_starts,
 	  test_spread_stops_at_a_deadline_that_has_passed, test_spread_concurrently_gives_the_same,
 	  test_spreader_new_without_memory_leaves_nothing_behind,
