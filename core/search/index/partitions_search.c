@@ -20,6 +20,8 @@ enum { SCAN_BLOCKS = 16, SCAN_ROWS = SCAN_BLOCKS * PQ4_BLOCK, AHEAD = 4 };
 
 /* A row is compared exactly unless it is so many deviations below what is needed. */
 static const float fine_deviations = 2.5f;
+/* Of sums of floats, where vectors lie close together and far from the origin. */
+static const float rounding = 1e-6f;
 
 struct candidate {
 	float estimate;
@@ -177,7 +179,8 @@ static void candidates_refine(struct scan *s)
 		memcpy(&head, fine, sizeof(head));
 		float estimate = fine_estimate(p, &s->bytes, base, fine);
 		c->estimate = estimate > PARTITIONS_NO_BAR ? estimate : PARTITIONS_NO_BAR;
-		c->error = lean * head.error * sqrtf(away > 0 ? away : 0);
+		c->error = lean * head.error * sqrtf(away > 0 ? away : 0) +
+			   rounding * (s->square + fabsf(base));
 	}
 }
 
