@@ -10,7 +10,11 @@
  *            results, for those list nothing.
  *            Links as the reference has them: five a node, weights uniform 0.3 to 1, either ends
  *            drawn uniformly, or by a power law (rank^-0.8, both ends: hubs have 60,000 links).
- * Usage:     bench_activation [--json] [--quick]
+ *            With --instructions the prediction alone, of instructions instead of time, which no
+ *            other work on the machine disturbs: `valgrind --tool=callgrind --instr-atstart=no
+ *            --collect-atstart=no --callgrind-out-file=$MNEME_BENCH_DIR/calls bench_activation
+ *            --instructions`, with graphs of 100,000 nodes.
+ * Usage:     bench_activation [--json] [--quick] [--instructions]
  */
 #include "core/bridge/bridge.h"
 #include "core/memory/spread.h"
@@ -20,11 +24,19 @@
 
 #include <errno.h>
 #include <math.h>
+#if __has_include(<valgrind/callgrind.h>)
+#include <valgrind/callgrind.h>
+#else
+#define CALLGRIND_START_INSTRUMENTATION
+#define CALLGRIND_TOGGLE_COLLECT
+#define CALLGRIND_DUMP_STATS
+#endif
 
 enum { SMALL_NODES = 1000, LARGE_NODES = 1000000, LINKS_A_NODE = 5, HITS = 100, ROUNDS = 7 };
 
 static struct table table;
-static int quick;
+static int quick, instructions;
+static uint32_t large_nodes = LARGE_NODES;
 static struct spread_hit hits[HITS];
 
 struct subject {
@@ -446,22 +458,52 @@ static void mixed_count(struct misses *m, struct mixed *one, const struct spread
 	one->work_ns = work;
 }
 
+/* Instructions so far. Callgrind tells them in a file alone, those since the last one. */
+static uint64_t instructions_now(void)
+{
+	static uint64_t all;
+	static unsigned files;
+	char path[4096], line[256];
+	unsigned long long some = 0;
+
+	CALLGRIND_DUMP_STATS;
+	CALLGRIND_TOGGLE_COLLECT;
+	snprintf(path, sizeof(path), "%s/calls.%u", bench_directory(), ++files);
+	FILE *file = fopen(path, "r");
+	if (!file)
+		must(-errno, path);
+	while (fgets(line, sizeof(line), file) && sscanf(line, "totals: %llu", &some) != 1 &&
+	       sscanf(line, "summary: %llu", &some) != 1)
+		;
+	fclose(file);
+	unlink(path);
+	all += some;
+	CALLGRIND_TOGGLE_COLLECT;
+	return all;
+}
+
 /* The floor of the prediction's error is what the machine makes of the same run at another time. */
 static void bench_prediction(const struct subject *subjects, unsigned count)
 {
 	struct spreader *spreader;
 	struct spreader_stats stats;
-	int runs = quick ? 3000 : 10000;
+	int runs = instructions ? 2000 : quick ? 3000 : 10000;
+	const struct spreader_config config = {.threads = 1,
+					       .work_now = instructions ? instructions_now : NULL};
 	struct mixed *mix = room((size_t)runs / 2, sizeof(*mix));
 	uint32_t *order = room((size_t)runs, sizeof(*order));
 	struct misses m = {0};
 
-	must(spreader_new(&(struct spreader_config){.threads = 1}, &spreader), "spreader_new");
+	must(spreader_new(&config, &spreader), "spreader_new");
 	for (int i = 0; i < runs; i++) {
 		int other = (int)(random_next() % (unsigned)(i + 1));
 		order[i] = order[other];
 		order[other] = (uint32_t)i / 2;
 		mix[i / 2] = mixed_draw(subjects, count);
+	}
+	if (instructions) {
+		CALLGRIND_START_INSTRUMENTATION;
+		CALLGRIND_TOGGLE_COLLECT;
 	}
 	for (int i = -1000; i < runs; i++) {
 		struct mixed warm = mixed_draw(subjects, count);
@@ -482,7 +524,8 @@ static void bench_prediction(const struct subject *subjects, unsigned count)
 	table_add(&table, "prediction: runs over before it, of all", "%", m.tiny * 100.0 / runs);
 	for (int with = 0; with < 2; with++)
 		table_add(&table, with ? "a link, with prefetching" : "a link, without prefetching",
-			  "ns", (double)stats.sampled_ns[with] / (double)stats.sampled_links[with]);
+			  instructions ? "" : "ns",
+			  (double)stats.sampled_ns[with] / (double)stats.sampled_links[with]);
 	spreader_free(spreader);
 	free(order);
 	free(mix);
@@ -498,12 +541,21 @@ int main(int argc, char **argv)
 			table.json = 1;
 		else if (!strcmp(argv[i], "--quick"))
 			quick = 1;
+		else if (!strcmp(argv[i], "--instructions"))
+			instructions = 1;
 		else
 			must(-EINVAL, argv[i]);
+	if (instructions)
+		large_nodes = LARGE_NODES / 10;
 	bench_progress("making the graphs");
 	subject_make(&subjects[0], "1k/5k", SMALL_NODES, 0);
-	subject_make(&subjects[1], "1M/5M", LARGE_NODES, 0);
-	subject_make(&subjects[2], "1M/5M power law", LARGE_NODES, 1);
+	subject_make(&subjects[1], "1M/5M", large_nodes, 0);
+	subject_make(&subjects[2], "1M/5M power law", large_nodes, 1);
+	if (instructions) {
+		bench_prediction(subjects, 3);
+		table_print(&table);
+		return 0;
+	}
 	must(spreader_new(&(struct spreader_config){.threads = 1}, &spreader), "spreader_new");
 	bench_memory(&subjects[1]);
 	bench_latency(&subjects[0], spreader, 0.2, 1);
