@@ -38,7 +38,7 @@ void vectors_free(struct vectors *v)
 	if (!v)
 		return;
 	for (uint32_t i = 0; i < v->segments_count; i++) {
-		alloc_free(v->segments[i].owned);
+		alloc_range_free(v->segments[i].owned, v->stride << v->shift);
 		if (v->segments[i].file.body)
 			search_reader_close(&v->segments[i].file);
 	}
@@ -74,7 +74,8 @@ static int row_reserve(struct vectors *v)
 		v->segments = segments;
 		v->segments_capacity = capacity;
 	}
-	uint8_t *data = alloc_aligned(64, v->stride << v->shift);
+	/* not of the heap, which would keep what a sealed segment gives back */
+	uint8_t *data = alloc_range(v->stride << v->shift);
 	if (!data)
 		return -ENOMEM;
 	v->segments[v->segments_count++] = (struct vectors_segment){.owned = data, .data = data};

@@ -32,7 +32,7 @@ struct vectors_config {
 };
 
 struct vectors_segment {
-	uint8_t *owned;            /* rows in memory, or NULL */
+	uint8_t *owned;            /* rows in memory, of alloc_range(), or NULL */
 	const uint8_t *data;       /* rows: owned, or mapped */
 	struct search_reader file; /* when mapped */
 	uint32_t id;               /* names the file of a sealed one; 0: has none yet */

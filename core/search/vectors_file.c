@@ -74,7 +74,7 @@ void vectors_seal_end(struct vectors *v, struct vectors_seal *seal, int error)
 		return;
 	segment->file = seal->map;
 	segment->data = seal->map.body;
-	alloc_free(segment->owned);
+	alloc_range_free(segment->owned, seal->bytes);
 	segment->owned = NULL;
 }
 
@@ -193,7 +193,7 @@ static int active_load(struct vectors *v, struct search_reader *r, uint32_t coun
 	if (!count)
 		return 0;
 	const void *data = search_reader_take(r, count * v->stride);
-	uint8_t *owned = data ? alloc_aligned(64, v->stride << v->shift) : NULL;
+	uint8_t *owned = data ? alloc_range(v->stride << v->shift) : NULL;
 	if (!owned)
 		return data ? -ENOMEM : -EUCLEAN;
 	memcpy(owned, data, count * v->stride);
