@@ -109,7 +109,11 @@ wanted()
 }
 
 report_ok() { passed=$((passed + 1)); echo "ok $1"; }
-report_fail() { failed=$((failed + 1)); echo "FAIL $1"; }
+report_fail()
+{
+	failed=$((failed + 1))
+	echo "FAIL $1" | tee -a "$MNEME_TEST_TMP/failures"
+}
 report_skip()
 {
 	if [ "${CI:-}" = true ] && ! may_skip "$1"; then
@@ -167,7 +171,9 @@ report_from()
 # What a failed program said, besides the results that are shown already.
 show_output()
 {
-	grep -vE '^(ok|FAIL|skipped:) ' "$1/log" | tail -n 120 | sed 's/^/    | /'
+	grep -vE '^(ok|FAIL|skipped:) ' "$1/log" | tail -n 120 | sed 's/^/    | /' >"$1/shown"
+	cat "$1/shown"
+	tail -n 25 "$1/shown" >>"$MNEME_TEST_TMP/failures"
 }
 
 # run_test TIER/NAME TIMEOUT_S COMMAND...: in a lane, as soon as one is free, with the environment of
@@ -267,7 +273,8 @@ processor_taken()
 	rm -f "$of"
 }
 
-# Waits for all, says what took longest, and last, on a line alone, the counts: the exit status.
+# Waits for all, says what took longest and once more what failed (who has the end of the output alone
+# has that), and last, on a line alone, the counts: the exit status.
 report_end()
 {
 	while [ "$lanes_used" -gt 0 ]; do
@@ -279,6 +286,7 @@ report_end()
 		echo "# $SECONDS s, $processor s of processor time; the longest, and what they took of it:"
 		sort -rn "$MNEME_TEST_TMP/seconds" | head -n 20 | sed 's/^/#   /'
 	fi
+	[ ! -s "$MNEME_TEST_TMP/failures" ] || { echo "# failed:"; cat "$MNEME_TEST_TMP/failures"; }
 	local line="$passed passed, $failed failed"
 	[ "$skipped" = 0 ] || line="$line, $skipped skipped"
 	echo "$line"
