@@ -50,6 +50,7 @@ enum {
 	MNEME_SUBKEY_MAX = 500,   /* bytes of a sub-key */
 	MNEME_VALUE_MAX = 69632,  /* bytes of a value: 64 KiB of user data and a header */
 	MNEME_CHUNK_SIZE = 16384, /* bytes of a file chunk */
+	MNEME_RESERVE_LEAF = 16,  /* so many that are set aside take 4 KiB more (mneme_txn_reserve) */
 	MNEME_SHARDS_MAX = 64,
 	MNEME_MESSAGE_SIZE = 320,
 };

@@ -119,12 +119,15 @@ static inline uint64_t fs_free_bytes(const struct mneme_stats *stats)
 	return stats->heap_free_bytes + stats->disk_free_bytes + stats->log_free_bytes;
 }
 
-/* What of it can be written to: the rest is kept for deletions. */
+/* What of it file chunks can have: the rest is kept for deletions, and for the records of the chunks. */
 static inline uint64_t fs_available_bytes(const struct mneme_stats *stats)
 {
+	enum { PAGES = MNEME_RESERVE_LEAF * MNEME_CHUNK_SIZE / 4096 };
 	uint64_t free_bytes = fs_free_bytes(stats);
+	uint64_t pages =
+		free_bytes > stats->kept_bytes ? (free_bytes - stats->kept_bytes) / 4096 : 0;
 
-	return free_bytes > stats->kept_bytes ? free_bytes - stats->kept_bytes : 0;
+	return (pages - (pages + PAGES) / (PAGES + 1)) * 4096;
 }
 
 /* A locked transaction over the shards of `count` inodes. -EROFS on a read-only mount. `flags`:

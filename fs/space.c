@@ -77,13 +77,13 @@ static int check_room(struct fs *fs, const struct range *range)
 {
 	struct mneme_stats stats;
 	struct names_inode inode;
-	uint64_t needed = (range->end - range->offset) / 4 * 5;
+	uint64_t needed = range->end - range->offset;
 	int err = inode_read(fs, range->ino, &inode);
 
 	if (err || range->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
 		return err;
 	mneme_get_stats(fs->engine, &stats);
-	uint64_t room = fs_available_bytes(&stats) + inode.allocated / 4 * 5;
+	uint64_t room = fs_available_bytes(&stats) + inode.allocated;
 	return needed > room ? -ENOSPC : 0;
 }
 

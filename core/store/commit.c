@@ -52,7 +52,8 @@ enum {
 /* What to take in advance for a transaction that was promised this much. */
 static uint32_t credit_batch(const struct mneme *m, const struct budget *budget)
 {
-	return budget->promised <= CREDIT_BATCH && m->dirty.budget_max >= CREDIT_ARENA_MIN
+	return !budget->handed && budget->promised <= CREDIT_BATCH &&
+			       m->dirty.budget_max >= CREDIT_ARENA_MIN
 		       ? CREDIT_BATCH
 		       : 0;
 }
@@ -148,14 +149,42 @@ static int pages_promise(struct mneme *m, struct shard *s, uint32_t pages, uint3
 	return 0;
 }
 
-/* What the transaction sets aside, by `pages`; or what it takes of that for itself. */
-static int room_reserve(struct mneme *m, struct shard *s, int64_t pages, unsigned flags,
-			struct budget *budget)
+/* The same for an operation with a new value of so many of the pages (0: none), which may have its place
+ * in a quad that is set aside. */
+static int value_promise(struct mneme *m, struct shard *s, uint32_t pages, uint32_t value,
+			 unsigned flags, struct budget *budget)
 {
-	if (pages > UINT32_MAX)
-		return -ENOSPC;
-	budget->handed = pages < 0 ? (uint64_t)-pages : 0;
-	return pages > 0 ? pages_promise(m, s, 0, (uint32_t)pages, flags, budget) : 0;
+	if (!value || value > ASIDE_PAGES || budget->covered == budget->covers)
+		return pages_promise(m, s, pages, value != 0, flags, budget);
+	int rc = pages_promise(m, s, pages - value, 0, flags, budget);
+	if (rc < 0)
+		return rc;
+	budget->promised += value;
+	wanted_pages = budget->promised;
+	rc = arena_promise(m, s, value, credit_batch(m, budget));
+	if (rc < 0)
+		return rc;
+	budget->pages += value;
+	budget->bare += value;
+	budget->covered++;
+	return 0;
+}
+
+/* What the transaction sets aside, or takes of that for itself. */
+static int room_reserve(struct mneme *m, const struct commit_op *ops, uint32_t count,
+			unsigned flags, struct budget *budget, struct reserve *reserve)
+{
+	int rc = reserve_begin(m, ops, count, room_keep(m, flags, budget), reserve);
+
+	budget->promised += reserve->wanted;
+	if (rc < 0) {
+		wanted_pages = reserve->wanted;
+		wanted_flags = flags;
+	} else if (reserve->values < 0) {
+		budget->handed = reserve_handed(reserve);
+		budget->covers = reserve->quads;
+	}
+	return rc;
 }
 
 /* Gives back what preparing an operation did not need and applying will not. */
@@ -171,9 +200,12 @@ static void pages_trim(struct mneme *m, struct shard *s, unsigned flags, struct 
 
 static void pages_unpromise(struct mneme *m, struct shard *s, unsigned flags, struct budget *budget)
 {
-	pages_give_back(m, s, budget->pages, budget->pages + budget->lists, flags,
-			credit_batch(m, budget));
+	int64_t room = (int64_t)(budget->pages + budget->lists) - budget->bare;
+
+	CHECK(room >= 0);
+	pages_give_back(m, s, budget->pages, (uint64_t)room, flags, credit_batch(m, budget));
 	budget->pages = budget->lists = 0;
+	budget->bare = 0;
 }
 
 /* What the operations of a transaction may free adds up until they are applied. */
@@ -275,7 +307,7 @@ static int op_prepare(struct mneme *m, struct shard *s, const struct commit_op *
 	uint32_t pages =
 		value + (budget->stamp ? put_pages(s, value, budget) : tree_pages_needed(s));
 	if (rc == 0)
-		rc = pages_promise(m, s, pages, value != 0, flags, budget);
+		rc = value_promise(m, s, pages, value, flags, budget);
 	if (rc == 0 && !own)
 		rc = tree_prepare(m, s, key, budget, path);
 	if (rc == 0 && (op->kind == FMT_OP_PATCH || op->kind == FMT_OP_TRUNCATE))
@@ -471,8 +503,9 @@ int commit_apply(struct mneme *m, struct commit_op *ops, uint32_t count, unsigne
 	}
 	struct shard *first = store_shard(m, ops[0].key.inode);
 	uint64_t faults = heap_faults(&m->heap);
-	int64_t reserve = reserve_change(m, ops, count);
-	rc = room_reserve(m, first, reserve, flags, &budget);
+	struct reserve reserve;
+	rc = room_reserve(m, ops, count, flags, &budget, &reserve);
+	int is_reserved = rc == 0;
 	if (rc == 0 && log)
 		rc = runs_write(m, ops, count, room_keep(m, flags, &budget));
 	if (rc == 0)
@@ -485,13 +518,14 @@ int commit_apply(struct mneme *m, struct commit_op *ops, uint32_t count, unsigne
 		wanted_pages +=
 			rc == -ENOSPC ? taken : 0; /* for the next try, which takes them again */
 		pages_unpromise(m, first, flags, &budget);
+		if (is_reserved)
+			reserve_undo(m, &reserve);
 		if (log)
 			wal_unpromise(&m->wal, promised);
 		return rc;
 	}
+	budget.aside = budget.covers;
 	LAYER(apply, ops_apply(m, ops, count, &budget));
-	if (reserve > 0)
-		budget.lists -= (uint32_t)reserve;
 	pages_unpromise(m, first, flags, &budget);
 	rc = store_read_fault(m, faults, 0); /* a neighbour of what was deleted */
 	if (rc < 0) {
@@ -507,8 +541,8 @@ int commit_apply(struct mneme *m, struct commit_op *ops, uint32_t count, unsigne
 		if (!log)
 			op_note_unlogged(m, s, &ops[i]);
 	}
-	if (reserve)
-		reserve_settle(m, ops, count, reserve);
+	if (reserve.values)
+		reserve_settle(m, ops, count, &reserve, budget.aside);
 	/* relaxed: a statistic; only this thread writes it now */
 	atomic_store_explicit(&first->commits,
 			      atomic_load_explicit(&first->commits, memory_order_relaxed) + 1,
@@ -709,7 +743,7 @@ int commit_make_room(struct mneme *m, int why)
 			later = m->dirty.budget_max;
 		rc = commit_make_heap_room(m, m->keep_pages + pages + later);
 		if (rc == -ENOSPC && later)
-			rc = heap_grow(&m->heap, m->keep_pages + pages);
+			rc = heap_grow_to_the_last(&m->heap, m->keep_pages + pages);
 		break;
 	default:
 		return why;

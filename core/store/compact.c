@@ -222,7 +222,7 @@ static int free_clean(struct compact *c, uint64_t *at, uint64_t *cleaned)
 {
 	struct heap *h = &c->m->heap;
 	uint64_t page;
-	uint32_t count = heap_claim(h, *at, RUN_PAGES, &page);
+	uint32_t count = heap_claim(h, *at, RUN_PAGES, 1, &page);
 
 	if (!count)
 		return 0;
@@ -275,6 +275,23 @@ static int heap_clean_some(struct compact *c, uint64_t *at, uint64_t *cleaned)
 	return rc < 0 ? rc : more;
 }
 
+struct cleaning {
+	struct compact *c;
+	uint64_t *cleaned;
+};
+
+static int aside_run_clean(void *arg, uint64_t page, uint32_t count)
+{
+	struct cleaning *cleaning = arg;
+	int rc = 0;
+
+	for (uint32_t i = 0, part; i < count && rc == 0; i += part) {
+		part = count - i < RUN_PAGES ? count - i : RUN_PAGES;
+		rc = run_clean(cleaning->c, page + i, part, cleaning->cleaned);
+	}
+	return rc;
+}
+
 static int heap_clean(struct compact *c, struct mneme_compacted *out)
 {
 	struct mneme *m = c->m;
@@ -287,6 +304,9 @@ static int heap_clean(struct compact *c, struct mneme_compacted *out)
 	pthread_mutex_unlock(&m->checkpoint->run);
 	while ((rc = heap_clean_some(c, &at, &out->cleaned_bytes)) > 0)
 		;
+	if (rc == 0)
+		rc = aside_clean(&m->aside, aside_run_clean,
+				 &(struct cleaning){c, &out->cleaned_bytes});
 	if (rc == 0 && out->cleaned_bytes) {
 		rc = heap_sync(&m->heap);
 		if (rc < 0)

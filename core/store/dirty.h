@@ -31,7 +31,7 @@ struct dirty_slot {
 	uint8_t kind;            /* enum dirty_kind */
 	uint8_t order;           /* log2 of its pages */
 	uint8_t shard;
-	uint8_t pad;
+	uint8_t aside; /* its place is set aside (aside.h): no page of the heap was promised to it */
 	uint32_t stamp; /* of the transaction that met it last, of those that ask (struct budget) */
 };
 

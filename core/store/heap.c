@@ -356,6 +356,18 @@ static void forget_pages(struct heap *h, uint64_t page, uint32_t count)
 	atomic_fetch_add_explicit(&h->turn, 1, memory_order_relaxed);
 }
 
+static void set_young(struct heap *h, uint64_t page, uint32_t count, int young)
+{
+	for (uint64_t p = page; p < page + count; p++) {
+		uint64_t bit = 1ull << p % 64;
+		/* relaxed: who gives the page up takes a lock before anybody looks */
+		if (young)
+			atomic_fetch_or_explicit(&h->young[p / 64], bit, memory_order_relaxed);
+		else if (heap_young(h, p))
+			atomic_fetch_and_explicit(&h->young[p / 64], ~bit, memory_order_relaxed);
+	}
+}
+
 /* A run is `young` if a checkpoint takes it. */
 static int run_take(struct heap *h, uint32_t want, uint32_t least, int young, uint64_t *page)
 {
@@ -390,14 +402,7 @@ static int run_take(struct heap *h, uint32_t want, uint32_t least, int young, ui
 	if (!count)
 		return -ENOSPC;
 	forget_pages(h, *page, count);
-	for (uint64_t p = *page; p < *page + count; p++) {
-		uint64_t bit = 1ull << p % 64;
-		/* relaxed: who gives the page up takes a lock before anybody looks */
-		if (young || SEEDED_BUG(23))
-			atomic_fetch_or_explicit(&h->young[p / 64], bit, memory_order_relaxed);
-		else if (heap_young(h, p))
-			atomic_fetch_and_explicit(&h->young[p / 64], ~bit, memory_order_relaxed);
-	}
+	set_young(h, *page, count, young || SEEDED_BUG(23));
 	return (int)count;
 }
 
@@ -467,7 +472,7 @@ uint64_t heap_free_runs(struct heap *h, uint64_t *items)
 	return runs;
 }
 
-uint32_t heap_claim(struct heap *h, uint64_t from, uint32_t want, uint64_t *page)
+uint32_t heap_claim(struct heap *h, uint64_t from, uint32_t want, uint32_t least, uint64_t *page)
 {
 	uint64_t pages = atomic_load_explicit(&h->pages, memory_order_acquire);
 	uint32_t count = 0, first = 0, at = from % FMT_GROUP_PAGES;
@@ -475,8 +480,10 @@ uint32_t heap_claim(struct heap *h, uint64_t from, uint32_t want, uint64_t *page
 	lock_write(&h->lock);
 	for (uint32_t group = from / FMT_GROUP_PAGES; group < heap_groups(h) && !count; group++) {
 		struct heap_group *g = &h->groups[group];
-		count = run_find(g, at < FMT_GROUP_FIRST ? FMT_GROUP_FIRST : at,
-				 heap_group_extent(pages, group), want, 1, &first);
+		uint32_t begin = at < FMT_GROUP_FIRST ? FMT_GROUP_FIRST : at;
+		if (g->free >= least)
+			count = run_find(g, begin, heap_group_extent(pages, group), want, least,
+					 &first);
 		*page = (uint64_t)group * FMT_GROUP_PAGES + first;
 		at = 0;
 		if (!count)
@@ -486,6 +493,13 @@ uint32_t heap_claim(struct heap *h, uint64_t from, uint32_t want, uint64_t *page
 	}
 	lock_write_done(&h->lock);
 	return count;
+}
+
+void heap_use_claimed(struct heap *h, uint64_t page, uint32_t count)
+{
+	heap_use_on_disk(h, page, count);
+	forget_pages(h, page, count);
+	set_young(h, page, count, 1);
 }
 
 void heap_take(struct heap *h, uint64_t page, uint32_t count)

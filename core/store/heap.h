@@ -104,10 +104,12 @@ void heap_set_aside(struct heap *h, uint64_t page, uint32_t count);
 void heap_settle(struct heap *h);
 /* The runs of free pages, as items of a freed_list (store.h): how many; `items` may be NULL. */
 uint64_t heap_free_runs(struct heap *h, uint64_t *items);
-/* Takes the first run of free pages from `from` on, inside of one group, and at most `want` of it: how
- * many; 0: there is none. They count as free, and heap_unclaim() gives them back. */
-uint32_t heap_claim(struct heap *h, uint64_t from, uint32_t want, uint64_t *page);
+/* Takes the first run of at least `least` free pages from `from` on, inside of one group, and at most
+ * `want` of it: how many; 0: there is none. They count as free, and heap_unclaim() gives them back. */
+uint32_t heap_claim(struct heap *h, uint64_t from, uint32_t want, uint32_t least, uint64_t *page);
 void heap_unclaim(struct heap *h, uint64_t page, uint32_t count);
+/* Pages that were claimed are from now on as heap_alloc() hands them out. [checkpoint] */
+void heap_use_claimed(struct heap *h, uint64_t page, uint32_t count);
 /* Takes a run of free pages out of use, in memory alone, until heap_free_now(). */
 void heap_take(struct heap *h, uint64_t page, uint32_t count);
 /* Freed in the epoch being closed: not in the next checkpoint, but still not to be handed out. */

@@ -32,6 +32,23 @@ static void extent_return(struct mneme *m, struct stage *st)
 	st->extent_left = 0;
 }
 
+/* Where the bytes of a run go. */
+static int stage_go(struct mneme *m, struct stage *st, uint64_t page, uint32_t pages,
+		    uint8_t **bytes)
+{
+	if (st->used && (st->page + st->used / FMT_PAGE_SIZE != page ||
+			 st->used + pages * FMT_PAGE_SIZE > STAGE_BYTES)) {
+		int rc = stage_flush(m, st);
+		if (rc < 0)
+			return rc;
+	}
+	if (!st->used)
+		st->page = page;
+	*bytes = st->bytes + st->used;
+	st->used += pages * FMT_PAGE_SIZE;
+	return 0;
+}
+
 /* A run of `pages`: its first page, and where its bytes go. */
 static int stage_take(struct mneme *m, struct stage *st, uint32_t pages, uint64_t *page,
 		      uint8_t **bytes)
@@ -51,17 +68,10 @@ static int stage_take(struct mneme *m, struct stage *st, uint32_t pages, uint64_
 			return rc;
 		st->extent_left = rc;
 	}
-	if (st->used && (st->page + st->used / FMT_PAGE_SIZE != st->extent ||
-			 st->used + pages * FMT_PAGE_SIZE > STAGE_BYTES)) {
-		rc = stage_flush(m, st);
-		if (rc < 0)
-			return rc;
-	}
-	if (!st->used)
-		st->page = st->extent;
+	rc = stage_go(m, st, st->extent, pages, bytes);
+	if (rc < 0)
+		return rc;
 	*page = st->extent;
-	*bytes = st->bytes + st->used;
-	st->used += pages * FMT_PAGE_SIZE;
 	heap_use(&m->heap, pages);
 	st->extent += pages;
 	st->extent_left -= pages;
@@ -121,7 +131,13 @@ static int place_value(struct mneme *m, uint32_t number)
 	v->crc_stored = v->stored == v->length ? v->crc_plain : crc32c(0, from, v->stored);
 	v->birth = c->birth;
 	uint32_t pages = fmt_value_pages(v);
-	int rc = stage_take(m, &c->stage, pages, &page, &bytes);
+	int rc;
+	if (d->aside) {
+		page = aside_use(&m->aside, &m->heap, pages);
+		rc = stage_go(m, &c->stage, page, pages, &bytes);
+	} else {
+		rc = stage_take(m, &c->stage, pages, &page, &bytes);
+	}
 	if (rc == -ENOSPC && pages > 1 && !c->stage.failed) {
 		rc = place_scattered(m, d, from);
 	} else if (rc == 0) {
@@ -129,7 +145,7 @@ static int place_value(struct mneme *m, uint32_t number)
 		memset(bytes + v->stored, 0, pages * FMT_PAGE_SIZE - v->stored);
 		v->address = page;
 	}
-	if (rc == 0)
+	if (rc == 0 && !d->aside)
 		heap_unpromise(&m->heap, dirty_places(d->order));
 	return rc;
 }

@@ -550,6 +550,7 @@ static void shards_init(struct mneme *m)
 	m->durability = m->options.durability ? m->options.durability : m->super.durability;
 	m->compression = m->super.compression;
 	m->keep_pages = KEEP_PAGES;
+	aside_init(&m->aside);
 	pthread_mutex_init(&m->ranges_run, NULL);
 	lock_init(&m->ranges_lock, LOCK_LEAF);
 	atomic_store_explicit(&m->epoch, m->super.generation + 1, memory_order_relaxed);
@@ -733,8 +734,10 @@ void store_abandon(struct mneme *m)
 	}
 	named_free(m);
 	checkpoint_free(m);
-	if (m->shard_count)
+	if (m->shard_count) {
 		pthread_mutex_destroy(&m->ranges_run);
+		aside_fini(&m->aside);
+	}
 	m->io->ops->destroy(m->io);
 	alloc_free(m);
 }

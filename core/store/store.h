@@ -16,6 +16,7 @@
 #define MNEME_CORE_STORE_STORE_H
 
 #include "core/mneme.h"
+#include "core/store/aside.h"
 #include "core/store/dirty.h"
 #include "core/store/fmt.h"
 #include "core/store/heap.h"
@@ -82,7 +83,12 @@ struct budget {
 	uint64_t shards;   /* that it has met */
 	uint64_t freed;    /* items of freed lists reserved so far */
 	uint64_t handed;   /* pages set aside that it may promise: it gives them back */
-	uint32_t count;    /* of its operations */
+	uint64_t covers;   /* quads set aside that it claimed (aside.h), */
+	uint64_t
+		covered; /* its operations with none of the heap promised for their value, for these */
+	uint64_t aside; /* applying: those that no slot was given yet */
+	int64_t bare;   /* of `pages`, those of the arena that have none of the heap */
+	uint32_t count; /* of its operations */
 };
 
 struct mneme {
@@ -97,6 +103,8 @@ struct mneme {
 	struct shard shards[FMT_SHARDS_MAX];
 	struct dirty dirty;
 	struct heap heap;
+	struct aside aside;
+	_Atomic uint64_t reserved_values; /* [A] in all shards */
 	struct wal wal;
 	uint64_t keep_pages;                /* [I] free pages kept back for deletes */
 	enum mneme_durability durability;   /* [I] */

@@ -188,8 +188,12 @@ static void slot_drop(struct mneme *m, struct shard *s, uint32_t slot, struct bu
 	if (d->epoch == store_epoch(m)) {
 		if (s->cursor == slot)
 			s->cursor = d->next;
+		if (d->aside) { /* its pages are the promise */
+			(void)heap_promise(&m->heap, 1u << d->order, INT64_MIN);
+			aside_give(&m->aside, &m->heap, 1);
+		}
 		budget->pages += 1u << d->order;
-		budget->lists += d->order > 0;
+		budget->lists += d->order > 0 && !d->aside;
 		dirty_free(&m->dirty, &s->open, slot);
 	} else {
 		freed_push(s, FMT_DIRTY | slot);

@@ -94,8 +94,16 @@ static uint32_t open_slot(const struct mneme *m, const struct fmt_value *v, uint
 static uint8_t *value_place(struct mneme *m, struct shard *s, uint32_t length,
 			    struct budget *budget, struct fmt_value *out)
 {
-	uint32_t slot = tree_take_slot(m, s, DIRTY_VALUE, dirty_order(length), budget);
+	unsigned order = dirty_order(length);
+	int aside = budget->aside && 1u << order <= ASIDE_PAGES;
 
+	if (aside) { /* what was promised instead stays with the transaction */
+		budget->aside--;
+		budget->bare -= 1 << order;
+		budget->lists += order > 0;
+	}
+	uint32_t slot = tree_take_slot(m, s, DIRTY_VALUE, order, budget);
+	m->dirty.slots[slot].aside = (uint8_t)aside;
 	*out = (struct fmt_value){.address = FMT_DIRTY | slot,
 				  .length = length,
 				  .stored = length,

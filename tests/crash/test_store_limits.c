@@ -419,38 +419,111 @@ static void full_crash(void)
 	ck_assert_msg(rc == 0, "%s", error.message);
 }
 
+/* Values that there is room for: runs, and what is loose; the rest is for their leaves. */
+static uint64_t set_aside(void)
+{
+	enum { LOOSE_PAGES = 5 };
+	uint64_t leaves = (m->reserved_values + MNEME_RESERVE_LEAF - 1) / MNEME_RESERVE_LEAF;
+
+	ck_assert_uint_ge(m->heap.reserved, leaves);
+	ck_assert_uint_eq((m->heap.reserved - leaves) % LOOSE_PAGES, 0);
+	uint64_t values = m->aside.quads + (m->heap.reserved - leaves) / LOOSE_PAGES;
+	ck_assert_uint_eq(values, m->reserved_values);
+	return values;
+}
+
 /* It is nobody else's, and is found when all the rest is full, also after a crash. */
 START_TEST(test_store_room_that_is_set_aside)
 {
-	enum { VALUES = 40, PAGES = 5, FIRST = 2000, REST = FULL_DISK / 4096 };
+	enum { VALUES = 40, FIRST = 2000, REST = FULL_DISK / 4096 };
 	static const uint32_t lengths[] = {16000, 4000, 300};
 	uint32_t number = 0;
 
 	full_begin();
 	ck_assert_int_eq(reserve(REST), -ENOSPC);
 	ck_assert_int_eq(reserve(VALUES), 0);
-	ck_assert_uint_eq(m->heap.reserved, VALUES * PAGES);
+	ck_assert_uint_eq(set_aside(), VALUES);
 	for (int i = 0; i < 3; i++)
 		while (full_put(number, lengths[i], number) == 0)
 			ck_assert_uint_lt(++number, FIRST);
 	ck_assert_int_eq(reserve(1), -ENOSPC);
 	full_crash();
-	ck_assert_uint_eq(m->heap.reserved, VALUES * PAGES);
+	ck_assert_uint_eq(set_aside(), VALUES);
 	ck_assert_int_eq(full_put(number, lengths[2], number), -ENOSPC);
 	reserve_fill(FIRST, VALUES / 2);
-	ck_assert_uint_eq(m->heap.reserved, VALUES / 2 * PAGES);
+	ck_assert_uint_eq(set_aside(), VALUES / 2);
 	full_crash();
 	full_compare();
 	reserve_fill(FIRST + VALUES, VALUES / 2);
-	ck_assert_uint_eq(m->heap.reserved, 0);
+	ck_assert_uint_eq(set_aside(), 0);
 	full_delete(0);
 	full_delete(1);
 	ck_assert_int_eq(mneme_checkpoint(m), 0);
 	ck_assert_int_eq(reserve(1), 0);
 	ck_assert_int_eq(reserve(-1), 0);
-	ck_assert_uint_eq(m->heap.reserved, 0);
+	ck_assert_uint_eq(set_aside(), 0);
 	full_reopen();
-	ck_assert_uint_eq(m->heap.reserved, 0);
+	ck_assert_uint_eq(set_aside(), 0);
+	finish();
+}
+END_TEST
+
+/* No page of it goes to a list of pages, and what is cut to pieces beside it does not matter. */
+START_TEST(test_store_sets_aside_all_that_is_free)
+{
+	enum { FIRST = 1000, SLACK = 40 };
+	uint32_t number = 0;
+
+	full_begin();
+	ck_assert_int_eq(full_put(number, 4000, number), 0);
+	ck_assert_int_eq(mneme_checkpoint(m), 0);
+	struct mneme_stats stats;
+	mneme_get_stats(m, &stats);
+	uint64_t bytes = stats.heap_free_bytes + stats.disk_free_bytes - stats.kept_bytes;
+	uint32_t values =
+		(uint32_t)(bytes / (MNEME_CHUNK_SIZE + 4096 / MNEME_RESERVE_LEAF)) - SLACK;
+	ck_assert_uint_gt(values, 5 * SLACK);
+	ck_assert_int_eq(reserve(values), 0);
+	ck_assert_uint_eq(m->aside.quads, values);
+	for (number = 1; full_put(number, 4000, number) == 0; number++)
+		ck_assert_uint_lt(number, FIRST);
+	full_crash();
+	ck_assert_uint_eq(set_aside(), values);
+	reserve_fill(FIRST, values);
+	ck_assert_uint_eq(set_aside(), 0);
+	full_crash();
+	full_compare();
+	full_delete(FIRST);
+	finish();
+}
+END_TEST
+
+/* Where free pages lie apart, values that are set aside need one more each, and get it. */
+START_TEST(test_store_sets_aside_what_lies_apart)
+{
+	enum { FIRST = 2000 };
+	uint32_t number = 0, values = 0;
+
+	full_begin();
+	while (full_put(number, 4096, number) == 0)
+		ck_assert_uint_lt(++number, FIRST);
+	ck_assert_int_eq(mneme_checkpoint(m), 0);
+	for (uint32_t i = 0; i < number; i++)
+		if (i / MODEL_SHARDS % 2)
+			full_delete(i);
+	ck_assert_int_eq(mneme_checkpoint(m), 0);
+	ck_assert_int_eq(mneme_checkpoint(m), 0);
+	while (reserve(1) == 0)
+		values++;
+	ck_assert_uint_gt(values, 16);
+	ck_assert_uint_lt(m->aside.quads, values);
+	full_crash();
+	ck_assert_uint_eq(set_aside(), values);
+	reserve_fill(FIRST, values / 2);
+	ck_assert_int_eq(reserve(-(int64_t)(values - values / 2)), 0);
+	ck_assert_uint_eq(set_aside(), 0);
+	full_crash();
+	full_compare();
 	finish();
 }
 END_TEST
@@ -773,5 +846,6 @@ UNIT_MAIN("store_limits", test_store_full_disk_refuses_no_delete_of_several_thre
 	  test_store_full_disk_crashes, test_store_range_larger_than_the_arena,
 	  test_store_segments_are_used_again, test_store_log_as_long_as_can_be_kept,
 	  test_store_transaction_of_many_puts, test_store_room_that_is_set_aside,
+	  test_store_sets_aside_all_that_is_free, test_store_sets_aside_what_lies_apart,
 	  test_store_full_disk_beside_a_reader,
 	  test_store_keeps_the_log_for_a_reader_that_is_opening)

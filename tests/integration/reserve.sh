@@ -22,8 +22,7 @@ shown()
 	echo "$difference bytes more are free than there should be"
 	return 1
 }
-pages=5 # of 4 KiB are set aside for 16 KiB: one lists the others where no run of free ones is left
-room() { echo $(($1 * 1048576 / 16384 * pages * 4096)); } # MIB: what fallocate of that much takes
+room() { echo $(($1 << 20)); } # MIB: what fallocate of that much takes
 
 counts_as_used()
 {
@@ -110,6 +109,14 @@ refused() # "too little is left" by the one who asks, not by the one who has it
 	grep -q "No space left" "$work/said" && rm -f "$mnt/more"
 }
 
+all_that_df_shows() # but half a MiB; and it is there, for as long as it is written again
+{
+	local left
+	left=$((($(free_bytes) - (512 << 10)) >> 20))
+	fallocate -l "${left}M" "$mnt/all" || return 1
+	written all "$left" 1M && written all "$left" 64k && rm "$mnt/all"
+}
+
 check df_counts_what_is_set_aside counts_as_used
 check kept_while_the_file_is_open kept_when_open
 check small_files small_and_many
@@ -143,6 +150,11 @@ before=$(free_bytes)
 rm "$mnt/behind"
 check given_back shown "$(room 2)" "$before"
 check removed_on_a_full_disk rm -r "$mnt/holes" "$mnt"/fill.*
+store_unmount
+check store_of_single_pages store_check
+store_mount
+rm -rf "$mnt"/*
+check all_that_df_shows all_that_df_shows
 store_unmount
 check store store_check
 finish

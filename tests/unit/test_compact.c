@@ -180,6 +180,38 @@ START_TEST(test_compact_leaves_no_byte_of_what_is_gone)
 END_TEST
 
 /* A leaf that began with a key that is gone has that on its left in the page above. */
+/* Pages that are set aside for values to come had others in them. */
+START_TEST(test_compact_cleans_what_is_set_aside)
+{
+	enum { VALUES = 200 };
+	uint64_t inode = 16;
+	struct mneme_txn *txn;
+
+	store_begin(MNEME_COMPRESSION_NONE);
+	for (unsigned i = 0; i < VALUES; i++)
+		put("gone", i, GONE, LARGE);
+	ck_assert_int_eq(mneme_checkpoint(m), 0);
+	for (unsigned i = 0; i < VALUES; i++)
+		delete ("gone", i);
+	for (int i = 0; i < 2; i++) {
+		put("kept", (unsigned)i, "word", 100);
+		ck_assert_int_eq(mneme_checkpoint(m), 0);
+	}
+	ck_assert_int_eq(mneme_txn_begin_locked(m, 0, &inode, 1, &txn), 0);
+	ck_assert_int_eq(mneme_txn_reserve(txn, inode, VALUES), 0);
+	ck_assert_int_eq(mneme_txn_commit(txn, MNEME_DURABILITY_BUFFERED), 0);
+	ck_assert_uint_eq(m->aside.quads, VALUES);
+	ck_assert_int_gt(files_with(GONE), 0);
+	compact();
+	ck_assert_int_eq(files_with(GONE), 0);
+	ck_assert_uint_eq(m->aside.quads, VALUES);
+	ck_assert_int_eq(mneme_txn_begin_locked(m, 0, &inode, 1, &txn), 0);
+	ck_assert_int_eq(mneme_txn_reserve(txn, inode, -VALUES), 0);
+	ck_assert_int_eq(mneme_txn_commit(txn, MNEME_DURABILITY_BUFFERED), 0);
+	store_end();
+}
+END_TEST
+
 START_TEST(test_compact_makes_separators_of_keys_that_are_there)
 {
 	store_begin(MNEME_COMPRESSION_NONE);
@@ -323,6 +355,7 @@ START_TEST(test_compact_takes_samples_out_of_the_dictionary)
 END_TEST
 
 UNIT_MAIN("compact", test_compact_leaves_no_byte_of_what_is_gone,
+	  test_compact_cleans_what_is_set_aside,
 	  test_compact_makes_separators_of_keys_that_are_there, test_compact_the_log_goes_on,
 	  test_compact_says_what_a_reader_keeps, test_compact_of_a_store_that_is_only_read,
 	  test_compact_takes_samples_out_of_the_dictionary)
