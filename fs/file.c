@@ -14,6 +14,7 @@
 
 #include "fs/chunk.h"
 #include "fs/later.h"
+#include "fs/proc.h"
 #include "fs/reaper.h"
 #include "fs/uring.h"
 #include "fs/virtual.h"
@@ -263,13 +264,21 @@ static void handle_write(fuse_req_t req, fuse_ino_t nodeid, const char *data, si
 	op_reply_write(&op, write.length);
 }
 
+static int caller_has_gone(void *arg)
+{
+	const struct op *op = arg;
+
+	return proc_is_killed(fuse_req_ctx(op->req)->pid);
+}
+
 /* What was saved is searchable, too, when fsync returns. Bytes that cannot be indexed are durable all the
  * same: user.mneme.state says why. `ino` 0: of all files. */
-static int sync_memory(struct fs *fs, uint64_t ino)
+static int sync_memory(struct op *op, uint64_t ino)
 {
-	int err = fs->memory ? memory_sync(fs->memory, ino) : 0;
+	struct memory *memory = op->fs->memory;
+	int err = memory ? memory_sync_for(memory, ino, caller_has_gone, op) : 0;
 
-	return err == -EIO || err == -EROFS || err == -EUCLEAN ? err : 0;
+	return err == -EIO || err == -EROFS || err == -EUCLEAN || err == -EINTR ? err : 0;
 }
 
 /* An embedder has to be waited for. For the disk alone no other thread is taken: that would cost as much
@@ -279,8 +288,10 @@ static int is_behind(struct fs *fs, uint64_t ino)
 	return fs->memory && !virtual_is(ino) && memory_is_behind(fs->memory, ino);
 }
 
-static int sync_inode(struct fs *fs, uint64_t ino)
+static int sync_inode(struct op *op, uint64_t ino)
 {
+	struct fs *fs = op->fs;
+
 	if (virtual_is(ino))
 		return 0;
 	uint64_t lsn = node_get_lsn(fs->nodes, ino);
@@ -289,7 +300,7 @@ static int sync_inode(struct fs *fs, uint64_t ino)
 		       durability_of(fs, &ino, 1) != MNEME_DURABILITY_DEFAULT;
 
 	if (fs->memory && lsn) {
-		int err = sync_memory(fs, ino);
+		int err = sync_memory(op, ino);
 		if (err)
 			return err;
 		lsn = mneme_lsn_last(fs->engine) > lsn ? mneme_lsn_last(fs->engine) : lsn;
@@ -305,7 +316,7 @@ static void fsync_run(struct op *op, const void *args)
 {
 	const uint64_t *ino = args;
 
-	op_reply_error(op, sync_inode(op->fs, *ino));
+	op_reply_error(op, sync_inode(op, *ino));
 }
 
 static void handle_fsync(fuse_req_t req, fuse_ino_t nodeid, int datasync, struct fuse_file_info *fi)
@@ -320,7 +331,7 @@ static void handle_fsync(fuse_req_t req, fuse_ino_t nodeid, int datasync, struct
 
 static void fsyncdir_run(struct op *op, const void *args)
 {
-	int err = sync_memory(op->fs, 0);
+	int err = sync_memory(op, 0);
 
 	op_reply_error(op, err ? err : mneme_sync(op->fs->engine));
 }

@@ -5,6 +5,7 @@
  */
 #include "fs/permission.h"
 #include "fs/acl.h"
+#include "fs/proc.h"
 #include "pool/frame.h"
 
 #include <errno.h>
@@ -17,27 +18,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { DEPTH_MAX = 256, STATUS_SIZE = 16384 };
-
-/* By hand, for printf wants half of the stack that a handler has. */
-void permission_proc_path(char out[PERMISSION_PROC_PATH], pid_t pid, const char *file)
-{
-	char digits[12], *at = digits + sizeof(digits);
-
-	*--at = 0;
-	do
-		*--at = (char)('0' + pid % 10);
-	while (pid /= 10);
-	strcpy(stpcpy(stpcpy(stpcpy(out, "/proc/"), at), "/"), file);
-}
+enum { DEPTH_MAX = 256 };
 
 /* Capabilities count in the namespace that the inodes' owners are of: the daemon's. */
 static int in_own_namespace(pid_t pid)
 {
-	char path[PERMISSION_PROC_PATH];
+	char path[PROC_PATH];
 	struct stat theirs, ours;
 
-	permission_proc_path(path, pid, "ns/user");
+	proc_path(path, pid, "ns/user");
 	return !stat(path, &theirs) && !stat("/proc/self/ns/user", &ours) &&
 	       theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev;
 }
@@ -81,22 +70,11 @@ void permission_of(struct permission *p, struct fs *fs, fuse_req_t req)
 /* As fuse_req_getgroups(), without its printf and its allocation. What is not known grants nothing. */
 static int groups_read(struct permission *p)
 {
-	static _Thread_local char status[STATUS_SIZE]; /* not on the stack */
-	char path[PERMISSION_PROC_PATH], *end;
-	pid_t pid = fuse_req_ctx(p->req)->pid;
-	ssize_t n, used = 0;
+	static _Thread_local char status[PROC_STATUS_SIZE]; /* not on the stack */
+	char *end;
 	int count = 0;
 
-	if (pid <= 0)
-		return 0;
-	permission_proc_path(path, pid, "status");
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	while ((n = read(fd, status + used, sizeof(status) - 1 - (size_t)used)) > 0)
-		used += n;
-	close(fd);
-	status[used] = 0;
+	proc_read(fuse_req_ctx(p->req)->pid, "status", status, sizeof(status));
 	const char *at = strstr(status, "\nGroups:");
 	if (!at)
 		return 0;

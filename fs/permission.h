@@ -13,7 +13,7 @@
 
 #include "fs/fs.h"
 
-enum { PERMISSION_GROUPS_MAX = 1024, PERMISSION_PROC_PATH = 32, PERMISSION_VERDICTS = 64 };
+enum { PERMISSION_GROUPS_MAX = 1024, PERMISSION_VERDICTS = 64 };
 /* As the bits of a mode. */
 enum permission_want { PERMISSION_SEARCH = 1, PERMISSION_WRITE = 2, PERMISSION_READ = 4 };
 
@@ -47,7 +47,5 @@ int permission_may_all(struct permission *p);
 int permission_may_search(struct permission *p, uint64_t directory);
 /* 1: may read the file, and, if `directory` is not 0, get to its name there. */
 int permission_may_read(struct permission *p, uint64_t ino, uint64_t directory);
-/* "/proc/PID/FILE"; FILE has up to 12 bytes. */
-void permission_proc_path(char out[PERMISSION_PROC_PATH], pid_t pid, const char *file);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "core/memory/request.h"
 #include "fs/permission.h"
+#include "fs/proc.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -128,15 +129,9 @@ int saved_list(struct op *op, uint64_t directory, char **text, size_t *length)
 
 int saved_is_being_made(struct op *op)
 {
-	char path[PERMISSION_PROC_PATH], text[32];
+	char text[32];
+	size_t n = proc_read(fuse_req_ctx(op->req)->pid, "syscall", text, sizeof(text));
 
-	permission_proc_path(path, fuse_req_ctx(op->req)->pid, "syscall");
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
-
-	if (fd >= 0)
-		close(fd);
-	text[n > 0 ? n : 0] = 0;
 	long number = strtol(text, NULL, 10);
 #ifdef SYS_mkdir
 	if (n > 0 && number == SYS_mkdir)

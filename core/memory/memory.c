@@ -81,7 +81,12 @@ void memory_drop(struct memory *mem, uint64_t inode)
 
 int memory_sync(struct memory *mem, uint64_t inode)
 {
-	return mem->read_only ? 0 : memory_work_sync(mem, inode);
+	return memory_sync_for(mem, inode, NULL, NULL);
+}
+
+int memory_sync_for(struct memory *mem, uint64_t inode, memory_gone *gone, void *arg)
+{
+	return mem->read_only ? 0 : memory_work_sync(mem, inode, gone, arg);
 }
 
 int memory_is_behind(struct memory *mem, uint64_t inode)

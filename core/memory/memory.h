@@ -116,6 +116,10 @@ void memory_drop(struct memory *mem, uint64_t inode);
 /* Embeds the file now if it is pending (0: all pending files). Everything that was touched before is
  * searchable and its records are committed when it returns. */
 int memory_sync(struct memory *mem, uint64_t inode);
+/* Whether who waits has gone; called some times a second by the thread that waits, without locks. */
+typedef int memory_gone(void *arg);
+/* memory_sync() for somebody; -EINTR: he has gone. */
+int memory_sync_for(struct memory *mem, uint64_t inode, memory_gone *gone, void *arg);
 /* 1: memory_sync() has something to wait for. */
 int memory_is_behind(struct memory *mem, uint64_t inode);
 /* 1: a search may have to wait for another process, which embeds its words. */

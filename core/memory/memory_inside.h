@@ -221,8 +221,9 @@ void memory_work_stop(struct memory *mem);
 void memory_work_add(struct memory *mem, uint64_t due_ms);
 /* Within a job: it is to be tried again, some time later. 0 or -ENOMEM. */
 int memory_work_later(struct memory *mem, uint64_t inode);
-/* Waits until the file (0: all that are pending) is embedded. */
-int memory_work_sync(struct memory *mem, uint64_t inode);
+/* Waits until the file (0: all that are pending) is embedded, or who waits has gone (-EINTR; NULL: he
+ * does not). */
+int memory_work_sync(struct memory *mem, uint64_t inode, memory_gone *gone, void *arg);
 void memory_work_release(struct memory *mem);
 /* Whether the file waits or is in work; and how many do. */
 int memory_work_has(struct memory *mem, uint64_t inode);

@@ -26,7 +26,7 @@
 
 #include <errno.h>
 
-enum { RETRY_MS = 30000, STALE_TRIES = 8, QUIET_TURN = 8 };
+enum { RETRY_MS = 30000, STALE_TRIES = 8, QUIET_TURN = 8, GONE_MS = 250 };
 
 /* A sync that waits; on its thread's stack. */
 struct memory_waiter {
@@ -359,17 +359,39 @@ static void task_run(struct bridge_task *task, int status)
 
 /* ---- syncs ---- */
 
-int memory_work_sync(struct memory *mem, uint64_t inode)
+/* Waits for the next change: 0, or -EINTR. */
+static int wait_for_change(struct memory_work *w, memory_gone *gone, void *arg)
+{
+	struct timespec until;
+
+	if (!gone) {
+		pthread_cond_wait(&w->changed, &w->lock);
+		return 0;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += GONE_MS * 1000000L;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	if (pthread_cond_clockwait(&w->changed, &w->lock, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
+		return 0;
+	pthread_mutex_unlock(&w->lock);
+	int has_gone = gone(arg);
+	pthread_mutex_lock(&w->lock);
+	return has_gone ? -EINTR : 0;
+}
+
+int memory_work_sync(struct memory *mem, uint64_t inode, memory_gone *gone, void *arg)
 {
 	struct memory_work *w = &mem->work_queue;
 	struct memory_waiter waiter = {.inode = inode, .until_ms = now_ms() + mem->quiet_ms};
 
 	pthread_mutex_lock(&w->lock);
-	while (w->waiting == MEMORY_JOBS_MAX - 1 && !w->released)
-		pthread_cond_wait(&w->changed, &w->lock);
-	if (w->released) {
+	int rc = 0;
+	while (w->waiting == MEMORY_JOBS_MAX - 1 && !w->released && rc == 0)
+		rc = wait_for_change(w, gone, arg);
+	if (w->released || rc < 0) {
 		pthread_mutex_unlock(&w->lock);
-		return -ECANCELED;
+		return rc < 0 ? rc : -ECANCELED;
 	}
 	if (inode && !pending_has(&mem->pending, inode)) {
 		if (find_job(w, inode) < 0) {
@@ -383,7 +405,8 @@ int memory_work_sync(struct memory *mem, uint64_t inode)
 	w->waiting++;
 	ask(mem, BRIDGE_HIGH);
 	while (!waiter.done)
-		pthread_cond_wait(&w->changed, &w->lock);
+		if (wait_for_change(w, gone, arg) < 0 && !waiter.done)
+			waiter_end(w, &waiter, -EINTR);
 	pthread_mutex_unlock(&w->lock);
 	return waiter.rc;
 }

@@ -115,9 +115,27 @@ all_end 0 searches_are_answered
 answers_are_full() { local f; for f in "$work"/text-* "$work"/value-* "$work"/ioctl-*; do grep -q note- "$f" || return 1; done; }
 check answers_are_full answers_are_full
 
-# More than a queue of the kernel has places, one of them killed.
+# More than a queue of the kernel has places; who is killed does not wait on.
 starts 20
-kill -KILL "${waiters##* }"
+ends_though_held()
+{
+	local i
+	kill "-$1" "$2"
+	for i in $(seq 100); do
+		kill -0 "$2" 2>/dev/null || return 0
+		grep -q '^State:.Z' "/proc/$2/status" && return 0
+		sleep 0.1
+	done
+	cat "/proc/$2/stack"
+	return 1
+}
+check is_killed ends_though_held KILL "${waiters##* }"
+check is_terminated ends_though_held TERM "$(echo $waiters | cut -d ' ' -f 2)"
+sync "$mnt" 2>/dev/null & # of all files
+all_files=$!
+sleep 0.5
+check is_killed_for_all_files ends_though_held KILL "$all_files"
+check they_go_on_waiting kill -0 "$(echo $waiters | cut -d ' ' -f 1)"
 rm "$work/held"
 ended any
 check more_than_a_queue_holds eval 'others_go_on && sync "$mnt"'
