@@ -84,11 +84,12 @@ static int run_add(struct named *n, const struct fmt_op *op, const uint8_t *sub)
 
 static int each_record(void *arg, uint64_t lsn_end, const struct fmt_record *record)
 {
-	const uint8_t *at = (const uint8_t *)(record + 1);
-	uint64_t left = record ? record->length - sizeof *record : 0;
-
 	(void)lsn_end;
-	for (uint32_t i = 0; record && i < record->count; i++) {
+	if (!record)
+		return 0;
+	const uint8_t *at = (const uint8_t *)(record + 1);
+	uint64_t left = record->length - sizeof *record;
+	for (uint32_t i = 0; i < record->count; i++) {
 		struct fmt_op op;
 		if (left < sizeof op)
 			return -EUCLEAN;
