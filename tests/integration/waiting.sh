@@ -130,12 +130,13 @@ ends_though_held()
 	return 1
 }
 check is_killed ends_though_held KILL "${waiters##* }"
-check is_terminated ends_though_held TERM "$(echo $waiters | cut -d ' ' -f 2)"
+# of the first notes the text was embedded before: those are done
+check is_terminated ends_though_held TERM "$(echo $waiters | cut -d ' ' -f 18)"
 sync "$mnt" 2>/dev/null & # of all files
 all_files=$!
 sleep 0.5
 check is_killed_for_all_files ends_though_held KILL "$all_files"
-check they_go_on_waiting kill -0 "$(echo $waiters | cut -d ' ' -f 1)"
+check they_go_on_waiting kill -0 "$(echo $waiters | cut -d ' ' -f 19)"
 rm "$work/held"
 ended any
 check more_than_a_queue_holds eval 'others_go_on && sync "$mnt"'
