@@ -5,6 +5,9 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
+
+enum { NICE = 10 };
 
 struct parallel_job {
 	_Atomic uint64_t
@@ -46,6 +49,13 @@ static void *worker(void *arg)
 	}
 }
 
+/* Where others want the core, the thread that asked goes first: it may be all that there is for them. */
+static void *helper(void *arg)
+{
+	(void)setpriority(PRIO_PROCESS, 0, NICE); /* of the calling thread, in Linux */
+	return worker(arg);
+}
+
 int parallel_run(uint64_t count, uint64_t grain, unsigned threads, parallel_body *body, void *arg)
 {
 	struct parallel_job job = {
@@ -56,7 +66,7 @@ int parallel_run(uint64_t count, uint64_t grain, unsigned threads, parallel_body
 	if (threads > PARALLEL_THREADS_MAX)
 		threads = PARALLEL_THREADS_MAX;
 	while (started + 1 < threads && (uint64_t)started * grain < count &&
-	       !pthread_create(&others[started], NULL, worker, &job))
+	       !pthread_create(&others[started], NULL, helper, &job))
 		started++;
 	worker(&job);
 	while (started)

@@ -6,6 +6,7 @@
  * Failure:   the collection stays as it was.
  */
 #include "core/search/collection.h"
+#include "core/bridge/machine.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -31,7 +32,7 @@ static int build(struct collection *c, pthread_rwlock_t *lock, int always,
 	pthread_rwlock_unlock(lock);
 	if (!b)
 		return rc;
-	rc = collection_build_run(b, 1, cancel);
+	rc = collection_build_run(b, machine_facts()->cores, cancel);
 	/* in pieces, beside searches: after a large import it is more than what the index was built of */
 	for (int more = 1; rc == 0 && more;) {
 		pthread_rwlock_rdlock(lock);

@@ -175,7 +175,7 @@ START_TEST(test_kmeans_finds_separated_clusters)
 		for (unsigned d = 0; d < WIDE; d++)
 			points[i * WIDE + d] = (d == i % CLUSTERS ? 50 : 0) + random_normal();
 	ck_assert_int_eq(kmeans_train(points, WIDE, COUNT, WIDE, CLUSTERS, 20, 2, centroids), 0);
-	ck_assert_int_eq(kmeans_assign(points, WIDE, COUNT, WIDE, centroids, CLUSTERS, 2, nearest),
+	ck_assert_int_eq(kmeans_assign(points, WIDE, COUNT, WIDE, centroids, NULL, CLUSTERS, 2, nearest),
 			 0);
 	for (unsigned i = 0; i < COUNT; i++) {
 		double best = INFINITY;

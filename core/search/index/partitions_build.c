@@ -168,7 +168,7 @@ static int train(struct partitions *p, const struct vectors *v, const uint32_t *
 		memmove(points + (size_t)kept * p->dim, points + (size_t)i * p->dim,
 			p->dim * sizeof(*points));
 	if (!rc)
-		rc = kmeans_assign(points, p->dim, kept, p->dim, p->centroids, p->cells,
+		rc = kmeans_assign(points, p->dim, kept, p->dim, p->centroids, NULL, p->cells,
 				   options->threads, nearest);
 	for (uint32_t i = 0; !rc && i < kept; i++)
 		for (uint32_t d = 0; d < p->dim; d++)
@@ -207,8 +207,8 @@ static void assign_body(void *arg, uint64_t low, uint64_t high)
 	for (uint32_t i = 0; !rc && i < count; i++)
 		partitions_row(job->v, job->rows[low + i], points + (size_t)i * dim);
 	if (!rc)
-		rc = kmeans_assign(points, dim, count, dim, job->p->centroids, job->p->cells, 1,
-				   job->nearest + low);
+		rc = kmeans_assign(points, dim, count, dim, job->p->centroids, job->p->halves,
+				   job->p->cells, 1, job->nearest + low);
 	if (rc)
 		atomic_store_explicit(&job->failed, 1, memory_order_relaxed);
 	alloc_free(points);
@@ -356,7 +356,7 @@ int partitions_add(struct partitions *p, const struct vectors *v, uint32_t row)
 	if (rc)
 		return rc;
 	partitions_row(v, row, e->x);
-	rc = kmeans_assign(e->x, p->dim, 1, p->dim, p->centroids, p->cells, 1, &nearest);
+	rc = kmeans_assign(e->x, p->dim, 1, p->dim, p->centroids, p->halves, p->cells, 1, &nearest);
 	if (!rc)
 		rc = cell_grow(p, &p->added[nearest]);
 	if (!rc) {

@@ -85,25 +85,26 @@ static void assign_body(void *arg, uint64_t low, uint64_t high)
 }
 
 int kmeans_assign(const float *points, size_t stride, uint32_t count, uint32_t dim,
-		  const float *centroids, uint32_t k, unsigned threads, uint32_t *nearest)
+		  const float *centroids, const float *halves, uint32_t k, unsigned threads,
+		  uint32_t *nearest)
 {
-	float *halves = alloc_get(k * sizeof(*halves));
+	float *own = halves ? NULL : alloc_get(k * sizeof(*own));
 	struct assign_job job = {.points = points,
 				 .centroids = centroids,
-				 .halves = halves,
+				 .halves = halves ? halves : own,
 				 .stride = stride,
 				 .dim = dim,
 				 .k = k,
 				 .nearest = nearest};
 
-	if (!halves)
+	if (!job.halves)
 		return -ENOMEM;
-	for (uint32_t c = 0; c < k; c++) {
+	for (uint32_t c = 0; own && c < k; c++) {
 		const float *at = centroids + (size_t)c * dim;
-		halves[c] = simd_pair(SIMD_F32, SIMD_DOT, at, at, dim) / 2;
+		own[c] = simd_pair(SIMD_F32, SIMD_DOT, at, at, dim) / 2;
 	}
 	int rc = parallel_run(count, 1024, threads, assign_body, &job);
-	alloc_free(halves);
+	alloc_free(own);
 	return rc ? rc : atomic_load_explicit(&job.failed, memory_order_relaxed) ? -ENOMEM : 0;
 }
 
@@ -159,7 +160,8 @@ int kmeans_train(const float *points, size_t stride, uint32_t count, uint32_t di
 		       points + (size_t)((uint64_t)c * 2654435761u % count) * stride,
 		       dim * sizeof(*centroids));
 	for (unsigned i = 0; !rc && i < iterations; i++) {
-		rc = kmeans_assign(points, stride, count, dim, centroids, k, threads, nearest);
+		rc = kmeans_assign(points, stride, count, dim, centroids, NULL, k, threads,
+				   nearest);
 		if (!rc)
 			update(points, stride, count, dim, k, nearest, sizes, centroids);
 	}

@@ -15,8 +15,9 @@
  * count >= 1; with count < k some centroids coincide. */
 int kmeans_train(const float *points, size_t stride, uint32_t count, uint32_t dim, uint32_t k,
 		 unsigned iterations, unsigned threads, float *centroids);
-/* The nearest centroid of each point. */
+/* The nearest centroid of each point. halves: |c|^2 / 2 of each centroid; NULL: not known yet. */
 int kmeans_assign(const float *points, size_t stride, uint32_t count, uint32_t dim,
-		  const float *centroids, uint32_t k, unsigned threads, uint32_t *nearest);
+		  const float *centroids, const float *halves, uint32_t k, unsigned threads,
+		  uint32_t *nearest);
 
 #endif
