@@ -464,11 +464,13 @@ static int holder_is_closing(int fd)
 /* Waits for a writer that is about to let go, not for any other. */
 static int lock_byte_of_writer(int fd, short type)
 {
-	int rc = lock_byte(fd, type, LOCK_BYTE_WRITER);
+	int rc = lock_byte(fd, type, LOCK_BYTE_WRITER), is_closing = 1;
 
-	for (int i = 0; rc == -EBUSY && i < CLOSING_POLLS && holder_is_closing(fd); i++) {
-		usleep(CLOSING_POLL_US);
-		rc = lock_byte(fd, type, LOCK_BYTE_WRITER);
+	for (int i = 0; rc == -EBUSY && i < CLOSING_POLLS && is_closing; i++) {
+		is_closing = holder_is_closing(fd);
+		if (is_closing)
+			usleep(CLOSING_POLL_US);
+		rc = lock_byte(fd, type, LOCK_BYTE_WRITER); /* it may have closed between the two */
 	}
 	return rc;
 }
