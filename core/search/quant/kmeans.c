@@ -13,7 +13,16 @@
 #include <stdatomic.h>
 #include <string.h>
 
-enum { TILE_POINTS = 32, TILE_CENTROIDS = 256, SMALL_DIM = 8 };
+enum {
+	TILE_POINTS = 32,
+	TILE_CENTROIDS = 256,
+	TILE_LEAST = 8,
+	LANES = 8,
+	TILE_BYTES = 16 << 10,
+	SMALL_DIM = 8,
+	SMALL_WIDE = 16,
+	POINTS_OF_JOB = 1024,
+};
 
 struct assign_job {
 	const float *points, *centroids, *halves; /* halves: |c|^2 / 2 */
@@ -23,43 +32,103 @@ struct assign_job {
 	_Atomic int failed; /* [A] relaxed: read after the join */
 };
 
+/* Inner products to scores; the greatest. In lanes, which the compiler makes a vector of. */
+static float scores_finish(float *scores, const float *halves, uint32_t width)
+{
+	float most[LANES], greatest = -INFINITY;
+	uint32_t c = 0;
+
+	for (int l = 0; l < LANES; l++)
+		most[l] = -INFINITY;
+	for (; c + LANES <= width; c += LANES)
+		for (int l = 0; l < LANES; l++) {
+			scores[c + l] -= halves[c + l];
+			most[l] = scores[c + l] > most[l] ? scores[c + l] : most[l];
+		}
+	for (; c < width; c++) {
+		scores[c] -= halves[c];
+		greatest = scores[c] > greatest ? scores[c] : greatest;
+	}
+	for (int l = 0; l < LANES; l++)
+		greatest = most[l] > greatest ? most[l] : greatest;
+	return greatest;
+}
+
+/* The first of them with that score. */
+static uint32_t score_find(const float *scores, float score, uint32_t width)
+{
+	uint32_t c = 0;
+
+	while (c + 1 < width && scores[c] != score)
+		c++;
+	return c;
+}
+
+/* SMALL_WIDE centroids from `first` on, dimension by dimension; those that there are not are never
+ * near. */
+static void small_turn(const struct assign_job *job, uint32_t first, float *turned, float *halves)
+{
+	for (uint32_t c = 0; c < SMALL_WIDE; c++) {
+		uint32_t of = first + c < job->k ? first + c : job->k - 1;
+		halves[c] = first + c < job->k ? job->halves[of] : INFINITY;
+		for (uint32_t d = 0; d < job->dim; d++)
+			turned[d * SMALL_WIDE + c] = job->centroids[(size_t)of * job->dim + d];
+	}
+}
+
+/* Of few dimensions a product is too short for a kernel: many centroids at once instead. */
 static void assign_small(const struct assign_job *job, uint64_t low, uint64_t high)
 {
-	for (uint64_t i = low; i < high; i++) {
-		const float *x = job->points + i * job->stride;
-		float best = -INFINITY;
-		for (uint32_t c = 0; c < job->k; c++) {
-			float score = -job->halves[c];
+	float turned[SMALL_DIM * SMALL_WIDE], halves[SMALL_WIDE], best[POINTS_OF_JOB];
+
+	for (uint64_t i = low; i < high; i++)
+		best[i - low] = -INFINITY;
+	for (uint32_t first = 0; first < job->k; first += SMALL_WIDE) {
+		small_turn(job, first, turned, halves);
+		for (uint64_t i = low; i < high; i++) {
+			const float *x = job->points + i * job->stride;
+			float scores[SMALL_WIDE] = {0};
 			for (uint32_t d = 0; d < job->dim; d++)
-				score += x[d] * job->centroids[c * job->dim + d];
-			if (score > best) {
-				best = score;
-				job->nearest[i] = c;
-			}
+				for (uint32_t c = 0; c < SMALL_WIDE; c++)
+					scores[c] += x[d] * turned[d * SMALL_WIDE + c];
+			float most = scores_finish(scores, halves, SMALL_WIDE);
+			if (!(most > best[i - low]))
+				continue;
+			best[i - low] = most;
+			job->nearest[i] = first + score_find(scores, most, SMALL_WIDE);
 		}
 	}
 }
 
+/* Centroids of a tile: as many as lie in half of a first-level cache while all points pass. */
+static uint32_t tile_width(uint32_t dim)
+{
+	uint32_t width = TILE_BYTES / (dim * (uint32_t)sizeof(float)) / LANES * LANES;
+
+	return width < TILE_LEAST ? TILE_LEAST : width > TILE_CENTROIDS ? TILE_CENTROIDS : width;
+}
+
 static void assign_tile(const struct assign_job *job, uint64_t low, uint32_t rows, float *tile)
 {
+	uint32_t wide = tile_width(job->dim);
 	float best[TILE_POINTS];
 
 	for (uint32_t i = 0; i < rows; i++)
 		best[i] = -INFINITY;
-	for (uint32_t first = 0; first < job->k; first += TILE_CENTROIDS) {
-		uint32_t width = job->k - first < TILE_CENTROIDS ? job->k - first : TILE_CENTROIDS;
+	for (uint32_t first = 0; first < job->k; first += wide) {
+		uint32_t width = job->k - first < wide ? job->k - first : wide;
 		simd_block(SIMD_F32, SIMD_DOT, job->points + low * job->stride,
 			   job->stride * sizeof(float), rows,
 			   job->centroids + (size_t)first * job->dim, job->dim * sizeof(float),
 			   width, job->dim, tile, TILE_CENTROIDS);
-		for (uint32_t i = 0; i < rows; i++)
-			for (uint32_t c = 0; c < width; c++) {
-				float score = tile[i * TILE_CENTROIDS + c] - job->halves[first + c];
-				if (score > best[i]) {
-					best[i] = score;
-					job->nearest[low + i] = first + c;
-				}
-			}
+		for (uint32_t i = 0; i < rows; i++) {
+			float *scores = tile + (size_t)i * TILE_CENTROIDS;
+			float most = scores_finish(scores, job->halves + first, width);
+			if (!(most > best[i]))
+				continue;
+			best[i] = most;
+			job->nearest[low + i] = first + score_find(scores, most, width);
+		}
 	}
 }
 
@@ -103,7 +172,7 @@ int kmeans_assign(const float *points, size_t stride, uint32_t count, uint32_t d
 		const float *at = centroids + (size_t)c * dim;
 		own[c] = simd_pair(SIMD_F32, SIMD_DOT, at, at, dim) / 2;
 	}
-	int rc = parallel_run(count, 1024, threads, assign_body, &job);
+	int rc = parallel_run(count, POINTS_OF_JOB, threads, assign_body, &job);
 	alloc_free(own);
 	return rc ? rc : atomic_load_explicit(&job.failed, memory_order_relaxed) ? -ENOMEM : 0;
 }
