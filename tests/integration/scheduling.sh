@@ -77,6 +77,11 @@ store_mount
 waits_for '^normal .it' >/dev/null
 check member_of_a_session as_a_member
 store_unmount
+# What follows is about who gets a core and when, so the machine must have one for it all the time.
+if [ "${MNEME_LONG:-0}" != 1 ]; then
+	echo "skipped: own_session: it wants an idle machine, with nothing beside: --long -k scheduling"
+	finish
+fi
 mount_leading
 waits_for '^(idle|normal .(it|the))' >/dev/null
 case $(says) in
